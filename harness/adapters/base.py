@@ -1,0 +1,135 @@
+"""The adapter contract: one way to use unlabelled test data, fitted on arrays and nothing else.
+
+An adapter sees expert logits of test images (and, where there are any, views, features, source logits), the
+train counts and the experts' priors. It never sees a network, a loader or a test label. What knows the truth
+(an oracle prior, the best expert) is a `TruthAdapter`, another type with another signature, so that no
+ordinary adapter can ask for labels.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from methods.priors import ExpertPriors
+
+PriorAccess = Literal["none", "estimated", "oracle"]
+LabelAccess = Literal["none", "source", "test"]
+TestAccess = Literal["inductive", "transductive", "stream"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Labelled source images, for estimators that need some. `seen` of them were trained on."""
+
+    logits: Float[np.ndarray, "source experts classes"]
+    labels: Int[np.ndarray, " source"]
+    seen: int
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a frozen model says of a set of images; float32 arrays, no labels.
+
+    logits: clean images; views: K pairs of random views; gate_logits: RIDE's gates; head: what turns features
+    into logits for a preference (methods with one). Optional parts are None where a method has none.
+    """
+
+    logits: Float[np.ndarray, "images experts classes"]
+    views: Float[np.ndarray, "pairs 2 images experts classes"] | None = None
+    features: Float[np.ndarray, "images experts dim"] | None = None
+    view_features: Float[np.ndarray, "pairs 2 images experts dim"] | None = None
+    gate_logits: Float[np.ndarray, "images gates"] | None = None
+    head: Any | None = None
+    source: Source | None = None
+
+    def take(self, indices: Int[np.ndarray, " drawn"]) -> "Evidence":
+        """The evidence of some images, in the order of `indices`; head and source stay as they are."""
+        return replace(
+            self,
+            logits=self.logits[indices],
+            views=None if self.views is None else self.views[:, :, indices],
+            features=None if self.features is None else self.features[indices],
+            view_features=None if self.view_features is None else self.view_features[:, :, indices],
+            gate_logits=None if self.gate_logits is None else self.gate_logits[indices],
+        )
+
+
+class Fitted(Protocol):
+    """A fitted adapter. `prior` is its estimate of the test label prior [C], `weights` are over experts [E]."""
+
+    @property
+    def prior(self) -> Float[np.ndarray, " classes"] | None: ...
+
+    @property
+    def weights(self) -> Float[np.ndarray, " experts"] | None: ...
+
+    def predict(self, evidence: Evidence) -> Float[np.ndarray, "images classes"]:
+        """Adapted logits of images."""
+        ...
+
+
+@dataclass(frozen=True)
+class WeightedExperts:
+    """Predicts the weighted sum of expert logits plus a bias per class: what most adapters come to.
+
+    weights: [E]; bias: [C] added to every image's logits (zero where None); prior: the estimate behind it.
+    """
+
+    weights: Float[np.ndarray, " experts"]
+    bias: Float[np.ndarray, " classes"] | None = None
+    prior: Float[np.ndarray, " classes"] | None = None
+
+    def predict(self, evidence: Evidence) -> Float[np.ndarray, "images classes"]:
+        logits = np.einsum("nec,e->nc", evidence.logits, self.weights.astype(np.float32))
+        return logits if self.bias is None else logits + self.bias.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class _Named(ABC):
+    """What every adapter declares. Subclasses are frozen dataclasses; their fields are options on the name."""
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    prior_access: ClassVar[PriorAccess]
+    label_access: ClassVar[LabelAccess]
+    test_access: ClassVar[TestAccess]
+
+    def missing(self, evidence: Evidence) -> str | None:
+        """Why this adapter does not apply to such evidence (one clause), or None if it does."""
+        return None
+
+
+@dataclass(frozen=True)
+class Adapter(_Named):
+    """An adapter without access to test labels."""
+
+    @abstractmethod
+    def fit(
+        self,
+        evidence: Evidence,
+        counts: Int[np.ndarray, " classes"],
+        expert_priors: ExpertPriors,
+        seed: int,
+    ) -> Fitted:
+        """Fit to the unlabelled test images in `evidence`; `counts` are the train counts [C].
+
+        Raises ValueError where `missing` names a reason.
+        """
+
+
+@dataclass(frozen=True)
+class TruthAdapter(_Named):
+    """An upper reference that is told the test labels; its rows are never ranked with the others."""
+
+    @abstractmethod
+    def fit_with_truth(
+        self,
+        evidence: Evidence,
+        counts: Int[np.ndarray, " classes"],
+        expert_priors: ExpertPriors,
+        labels: Int[np.ndarray, " images"],
+    ) -> Fitted:
+        """Fit with the labels [N] of the images in `evidence`."""

@@ -1,0 +1,1 @@
+"""How an expert model is made: losses, networks, methods, recipes and the one training loop."""

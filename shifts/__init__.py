@@ -1,0 +1,1 @@
+"""Which labels and images: datasets, long-tailed training sets, shifted test sets, distances."""
