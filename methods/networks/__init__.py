@@ -1,0 +1,1 @@
+"""Networks: expert trunks and heads."""

@@ -1,0 +1,137 @@
+"""Recipes: how long, how fast and with which augmentation a method is trained.
+
+`published` is the setting that RIDE, SADE, BalPoE and their baselines share on CIFAR100-LT (200 epochs, batch 128,
+SGD lr 0.1, momentum 0.9, Nesterov, weight decay 5e-4, warm-up 5, x0.1 from epoch 160, x0.01 from 180; crop with
+padding 4, flip, rotation 15); what a paper does differently stands in its method's `stages`. `published-x0.1` is the
+same shortened to a tenth, under its own name. `quick` trains a small network for minutes on a CPU; it is nobody's
+published setting. A TOML file may give any of the fields.
+"""
+
+import tomllib
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from methods.expert import Augmentation, Schedule, Sgd, Stage, Step
+from shifts.errors import BadInput, check_name
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training setting. Epochs, milestones and warm-up are counted from 0; rotation in degrees, padding in pixels.
+
+    precision: `bf16` runs convolutions and matrix products in bfloat16 under autocast; losses stay in float32.
+    """
+
+    name: str
+    backbone: str = "resnet32"
+    epochs: int = 200
+    batch_size: int = 128
+    lr: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 5e-4
+    warmup: int = 5
+    milestones: tuple[int, ...] = (160, 180)
+    factors: tuple[float, ...] = (0.1, 0.01)
+    padding: int = 4
+    flip: bool = True
+    rotation: float = 15.0
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 2 or self.lr <= 0 or self.warmup < 0 or self.padding < 0:
+            raise BadInput(
+                f"recipe {self.name}: epochs >= 1, batch_size >= 2, lr > 0, warmup and padding >= 0 are needed"
+            )
+        if list(self.milestones) != sorted(self.milestones) or len(self.milestones) != len(self.factors):
+            raise BadInput(f"recipe {self.name}: milestones must ascend, with one factor each")
+
+    def stage(self, step: Step, *, name: str = "experts", mixup: float | None = None, **changes: Any) -> Stage:
+        """A training stage under this recipe; `changes` are the recipe's fields that a paper does otherwise."""
+        own = replace(self, **changes)
+        return Stage(
+            name=name,
+            epochs=own.epochs,
+            batch_size=own.batch_size,
+            step=step,
+            optimiser=Sgd(own.lr, own.momentum, own.nesterov, own.weight_decay),
+            schedule=Schedule(own.warmup, own.milestones, own.factors),
+            augmentation=Augmentation(own.padding, own.flip, own.rotation),
+            mixup=mixup,
+        )
+
+    def scaled(self, factor: float, name: str) -> "Recipe":
+        """Epochs, milestones and warm-up times `factor`, rounded; at least one epoch."""
+        return replace(
+            self,
+            name=name,
+            epochs=max(1, round(self.epochs * factor)),
+            milestones=tuple(round(epoch * factor) for epoch in self.milestones),
+            warmup=round(self.warmup * factor),
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """All fields but the name: what determines a result."""
+        return {key: value for key, value in asdict(self).items() if key != "name"}
+
+
+QUICK = Recipe("quick", backbone="resnet8", epochs=25, warmup=2, milestones=(20, 23))
+PUBLISHED = Recipe("published")
+DATASET_CHANGES: dict[str, dict[str, Any]] = {"cifar10": {"lr": 0.05}}
+"""What `published` changes on a dataset. CIFAR-10: the SADE maintainers' answer to a user; no configuration exists."""
+
+RECIPES = ("quick", "published", "published-xF", "FILE.toml")
+
+
+def get(text: str, dataset: str) -> Recipe:
+    """The recipe that `text` names: quick, published, published-xF (F > 0) or a TOML file. Raises BadInput."""
+    if text == "quick":
+        return QUICK
+    published = replace(PUBLISHED, **DATASET_CHANGES.get(dataset, {}))
+    if text == "published":
+        return published
+    if text.startswith("published-x"):
+        try:
+            factor = float(text.removeprefix("published-x"))
+        except ValueError:
+            factor = 0.0
+        if not 0 < factor < float("inf"):
+            raise BadInput(f"recipe {text!r}: published-xF needs a number F > 0, as in published-x0.1")
+        return published.scaled(factor, f"published-x{factor:g}")
+    if text.endswith(".toml"):
+        return read(Path(text))
+    check_name("recipe", text, RECIPES)
+    raise BadInput(f"recipe {text!r} stands for a form: give a number for F or the path of a TOML file")
+
+
+def read(path: Path) -> Recipe:
+    """A recipe from a TOML file of Recipe fields; its name is the file's stem unless given.
+
+    Raises BadInput for a missing or unreadable file, unknown keys and values of another type.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(f"recipe file {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadInput(f"recipe file {path} is not TOML: {error}") from error
+    hints = get_type_hints(Recipe)
+    for key, value in table.items():
+        check_name(f"key in recipe file {path}", key, [field.name for field in fields(Recipe)])
+        table[key] = _typed(f"{key} in recipe file {path}", value, hints[key])
+    return Recipe(**{"name": path.stem, **table})
+
+
+def _typed(what: str, value: Any, kind: Any) -> Any:
+    if get_origin(kind) is Literal:
+        return check_name(what, str(value), get_args(kind))
+    if get_origin(kind) is tuple:
+        if not isinstance(value, list):
+            raise BadInput(f"{what} must be a list, not {value!r}")
+        return tuple(_typed(what, part, get_args(kind)[0]) for part in value)
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        raise BadInput(f"{what} must be of type {kind.__name__}, not {value!r}")
+    return value

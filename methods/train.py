@@ -1,0 +1,224 @@
+"""The one training loop. It knows stages, not methods: data on the device, no host synchronisation inside an epoch.
+
+Every random choice of an epoch comes from a generator seeded by (seed, stage, epoch), so a run that was killed and
+resumed at an epoch's end reaches the same weights as an undisturbed one (bit for bit on CPU).
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor, nn
+
+from methods.augment import random_geometry, to_float, transform
+from methods.checkpoint import load_tensors, save_tensors
+from methods.expert import Batch, Method, NetworkSpec, Stage
+from methods.recipe import Recipe
+from shifts.errors import WorkFailed
+from shifts.files import digest
+
+TRAIN_VERSION = 1
+"""Raised whenever the same settings would train other weights: part of every checkpoint's key."""
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """The long-tailed training set on the device; mean and std are of pixels scaled to 0..1."""
+
+    images: UInt8[Tensor, "images channels height width"]
+    labels: Int[Tensor, " images"]
+    counts: Float[Tensor, " classes"]
+    mean: Float[Tensor, " 3"]
+    std: Float[Tensor, " 3"]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network (evaluation mode), seconds spent training it (over all sittings), mean loss per epoch."""
+
+    network: nn.Module
+    seconds: float
+    losses: list[float]
+
+
+def derived_seed(*parts: int | str) -> int:
+    """A 63-bit seed that depends on all parts and on nothing else."""
+    return int(digest(list(parts))[:16], 16) >> 1
+
+
+def build_network(method: Method, spec: NetworkSpec, seed: int) -> nn.Module:
+    """The method's network with the initial weights of `seed`; the caller's random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed("initial", seed))
+        return method.network(spec)
+
+
+def train(
+    method: Method,
+    recipe: Recipe,
+    data: TrainingImages,
+    seed: int,
+    *,
+    resume: Path,
+    key: str,
+    progress: Callable[[str, int, int, float], None] = lambda stage, epoch, epochs, loss: None,
+) -> Trained:
+    """Train `method` through its stages; the state after every epoch is kept in the file `resume`.
+
+    key: identifies the run; a resume file of another key is not used. progress is called after each epoch with
+    (stage, epochs done, epochs, mean loss). Raises WorkFailed where a loss is NaN or infinite, naming method, stage,
+    epoch and step; the resume file then still holds the last good epoch.
+    """
+    device = data.images.device
+    height, width = data.images.shape[2:]
+    counts = tuple(int(count) for count in data.counts)
+    network = build_network(method, NetworkSpec(recipe.backbone, counts, (height, width)), seed)
+    network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    state = _State.read(resume, key)
+    if state is not None:
+        network.load_state_dict(state.network)
+    seconds, losses = (0.0, []) if state is None else (state.seconds, state.losses)
+    network.train()
+    for number, stage in enumerate(method.stages(recipe)):
+        if state is not None and number < state.stage:
+            continue
+        for name, parameter in network.named_parameters():
+            parameter.requires_grad_(stage.trainable(name))
+        optimiser = _optimiser(network, stage)
+        first = 0
+        if state is not None and number == state.stage:
+            first = state.epochs
+            _load_momentum(network, optimiser, state.momentum)
+        for epoch in range(first, stage.epochs):
+            start = time.perf_counter()
+            for group in optimiser.param_groups:
+                group["lr"] = stage.optimiser.lr * stage.schedule.factor(epoch)
+            generator = torch.Generator(device).manual_seed(derived_seed("epoch", seed, number, epoch))
+            loss = _epoch(method, stage, network, optimiser, data, epoch, generator, recipe.precision)
+            losses = [*losses, loss]
+            seconds += time.perf_counter() - start
+            _State(number, epoch + 1, network.state_dict(), _momentum(network, optimiser), losses, seconds).write(
+                resume, key
+            )
+            progress(stage.name, epoch + 1, stage.epochs, loss)
+        state = None
+    return Trained(network.eval(), seconds, losses)
+
+
+def _epoch(
+    method: Method,
+    stage: Stage,
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    data: TrainingImages,
+    epoch: int,
+    generator: torch.Generator,
+    precision: str,
+) -> float:
+    """One pass over the training set in random order; returns the mean loss of its steps."""
+    device = data.images.device
+    order = torch.randperm(len(data.labels), generator=generator, device=device)
+    chunks = order.split(stage.batch_size)
+    losses = torch.empty(len(chunks), device=device)
+    for step, chosen in enumerate(chunks):
+        batch = _batch(stage, data, chosen, generator)
+        optimiser.zero_grad(set_to_none=True)
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            terms = stage.step(network, [batch], epoch)
+        terms["loss"].backward()
+        optimiser.step()
+        losses[step] = terms["loss"].detach()
+    values = losses.double().cpu().numpy()
+    if not np.isfinite(values).all():
+        bad = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise WorkFailed(
+            f"{method.name}: loss is {values[bad]} in stage {stage.name!r}, epoch {epoch + 1}, step {bad + 1} of "
+            f"{len(chunks)}; the state after the last good epoch is kept (a lower lr may help)"
+        )
+    return float(values.mean())
+
+
+def _batch(stage: Stage, data: TrainingImages, chosen: Tensor, generator: torch.Generator) -> Batch:
+    """Augment the chosen images and mix them where the stage says so."""
+    geometry = random_geometry(len(chosen), stage.augmentation, generator)
+    pixels = transform(data.images[chosen], geometry, stage.augmentation.padding)
+    images, target = to_float(pixels, data.mean, data.std), data.labels[chosen]
+    if stage.mixup is None:
+        return Batch(images, target, data.counts)
+    # Beta(a, a) as a ratio of two gammas: the share stays on the device
+    shape = torch.full((2,), stage.mixup, device=images.device)
+    gammas = torch._standard_gamma(shape, generator)
+    share = gammas[0] / gammas.sum()
+    partner = torch.randperm(len(chosen), generator=generator, device=images.device)
+    mixed = share * images + (1 - share) * images[partner]
+    return Batch(mixed, target, data.counts, target[partner], share)
+
+
+def _optimiser(network: nn.Module, stage: Stage) -> torch.optim.SGD:
+    settings = stage.optimiser
+    return torch.optim.SGD(
+        [parameter for parameter in network.parameters() if parameter.requires_grad],
+        lr=settings.lr,
+        momentum=settings.momentum,
+        nesterov=settings.nesterov,
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )
+
+
+def _momentum(network: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Momentum buffers by parameter name."""
+    return {
+        name: optimiser.state[parameter]["momentum_buffer"]
+        for name, parameter in network.named_parameters()
+        if "momentum_buffer" in optimiser.state.get(parameter, {})
+    }
+
+
+def _load_momentum(network: nn.Module, optimiser: torch.optim.Optimizer, momentum: dict[str, Tensor]) -> None:
+    for name, parameter in network.named_parameters():
+        if name in momentum:
+            optimiser.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(momentum[name])
+
+
+@dataclass(frozen=True)
+class _State:
+    """Where a run stands: stage, epochs done in it, weights, momentum, losses so far and seconds spent."""
+
+    stage: int
+    epochs: int
+    network: dict[str, Tensor]
+    momentum: dict[str, Tensor]
+    losses: list[float]
+    seconds: float
+
+    def write(self, path: Path, key: str) -> None:
+        tensors = {f"network.{name}": tensor for name, tensor in self.network.items()}
+        tensors |= {f"momentum.{name}": tensor for name, tensor in self.momentum.items()}
+        metadata: dict[str, Any] = {"key": key, "stage": self.stage, "epochs": self.epochs}
+        save_tensors(path, tensors, metadata | {"losses": self.losses, "seconds": self.seconds})
+
+    @classmethod
+    def read(cls, path: Path, key: str) -> "_State | None":
+        if not path.exists():
+            return None
+        tensors, metadata = load_tensors(path)
+        if metadata.get("key") != key:
+            return None
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+        return cls(
+            metadata["stage"],
+            metadata["epochs"],
+            part("network."),
+            part("momentum."),
+            metadata["losses"],
+            metadata["seconds"],
+        )
