@@ -58,7 +58,7 @@ class Evidence:
 
 
 class Fitted(Protocol):
-    """A fitted adapter. `prior` is its estimate of the test label prior [C], `weights` are over experts [E]."""
+    """A fitted adapter. `prior`: its estimate of the test label prior [C]; `weights`: over experts [E]."""
 
     @property
     def prior(self) -> Float[np.ndarray, " classes"] | None: ...
@@ -89,7 +89,7 @@ class WeightedExperts:
 
 @dataclass(frozen=True)
 class _Named(ABC):
-    """What every adapter declares. Subclasses are frozen dataclasses; their fields are options on the name."""
+    """What every adapter declares. Subclasses are frozen dataclasses; fields are options on the name."""
 
     name: ClassVar[str]
     version: ClassVar[int] = 1

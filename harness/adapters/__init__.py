@@ -1,0 +1,24 @@
+"""Adapters: ways to use unlabelled test data, found by name, one file each."""
+
+from harness.adapters.base import Adapter, TruthAdapter
+from methods.options import headline, look_up
+
+ADAPTERS = {
+    "mean": "harness.adapters.mean:Mean",
+    "sade": "harness.adapters.sade:Sade",
+    "em": "harness.adapters.em:Em",
+    "oracle_prior": "harness.adapters.oracle_prior:OraclePrior",
+    "best_expert": "harness.adapters.best_expert:BestExpert",
+}
+"""Every adapter by name; its module is imported when it is asked for."""
+
+
+def get(text: str) -> Adapter | TruthAdapter:
+    """The adapter that `text` names, with options on the name (`sade:objective=inner`). Raises BadInput."""
+    adapter: Adapter | TruthAdapter = look_up("adapter", text, ADAPTERS)
+    return adapter
+
+
+def names() -> list[tuple[str, str]]:
+    """(name, first line of the adapter file's docstring) of every adapter; imports none of them."""
+    return [(name, headline(target.partition(":")[0])) for name, target in ADAPTERS.items()]

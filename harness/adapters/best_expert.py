@@ -1,0 +1,52 @@
+"""The best single expert on this test set, chosen with the test labels: an upper reference for choosing one.
+
+Source: the single-expert rows of SADE's and RIDE's tables.
+Equation: w is one-hot at argmax_e of expert e's top-1 accuracy on the drawn set; ties go to the lower index.
+Failures: not an upper bound for weights between experts, which may do better than any single one.
+
+Access: it needs every image of the set with its label, hence `transductive` and `label_access = test`.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Int
+
+from harness.adapters.base import (
+    Evidence,
+    LabelAccess,
+    PriorAccess,
+    TestAccess,
+    TruthAdapter,
+    WeightedExperts,
+)
+from harness.adapters.check import check_evidence, check_labels
+from methods.priors import ExpertPriors
+
+
+@dataclass(frozen=True)
+class BestExpert(TruthAdapter):
+    """One-hot weights at the expert with the highest test accuracy."""
+
+    name: ClassVar[str] = "best_expert"
+    prior_access: ClassVar[PriorAccess] = "none"
+    label_access: ClassVar[LabelAccess] = "test"
+    test_access: ClassVar[TestAccess] = "transductive"
+
+    def missing(self, evidence: Evidence) -> str | None:
+        """A single expert: nothing to choose."""
+        return "a single expert leaves nothing to choose" if evidence.logits.shape[1] < 2 else None
+
+    def fit_with_truth(
+        self,
+        evidence: Evidence,
+        counts: Int[np.ndarray, " classes"],
+        expert_priors: ExpertPriors,
+        labels: Int[np.ndarray, " images"],
+    ) -> WeightedExperts:
+        """Choose by accuracy on `labels`. Raises ValueError for unusable logits or labels."""
+        images, experts, classes = check_evidence(self, evidence)
+        check_labels(labels, images, classes)
+        correct = (evidence.logits.argmax(axis=2) == np.asarray(labels)[:, None]).sum(axis=0)
+        return WeightedExperts(np.eye(experts)[int(correct.argmax())])

@@ -1,0 +1,52 @@
+"""What every adapter refuses before it computes: wrong shapes, values not finite, priors of others."""
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from harness.adapters.base import Evidence, _Named
+from methods.priors import ExpertPriors
+
+
+def check_evidence(
+    adapter: _Named, evidence: Evidence, expert_priors: ExpertPriors | None = None
+) -> tuple[int, int, int]:
+    """Images, experts and classes of usable evidence.
+
+    Raises ValueError where `adapter.missing` names a reason, where logits are not [N >= 1, E >= 1, C >= 2] or
+    not finite (the first such image is named), and where `expert_priors` (if given) are not [E, C].
+    """
+    if (reason := adapter.missing(evidence)) is not None:
+        raise ValueError(f"{adapter.name} does not apply: {reason}")
+    if evidence.logits.ndim != 3:
+        raise ValueError(f"logits must be [images, experts, classes], not of shape {evidence.logits.shape}")
+    images, experts, classes = evidence.logits.shape
+    if images < 1 or experts < 1 or classes < 2:
+        raise ValueError(
+            f"logits need an image, an expert and two classes; their shape is {evidence.logits.shape}"
+        )
+    check_finite(evidence.logits, "logits", image_axis=0)
+    if expert_priors is not None and expert_priors.values.shape != (experts, classes):
+        raise ValueError(
+            f"expert priors of shape {expert_priors.values.shape} do not belong to logits of {experts} "
+            f"experts and {classes} classes"
+        )
+    return images, experts, classes
+
+
+def check_finite(values: Float[np.ndarray, "..."], what: str, image_axis: int) -> None:
+    """Raise ValueError that names the first image of `values` with NaN or an infinite value."""
+    finite = np.isfinite(values)
+    if finite.all():
+        return
+    others = tuple(axis for axis in range(values.ndim) if axis != image_axis)
+    image = int(np.argmin(finite.all(axis=others)))
+    raise ValueError(f"{what} of image {image} are not finite (NaN or infinite)")
+
+
+def check_labels(labels: Int[np.ndarray, " images"], images: int, classes: int) -> None:
+    """Raise ValueError unless `labels` are `images` integers in 0..classes-1."""
+    labels = np.asarray(labels)
+    if labels.shape != (images,) or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"labels must be {images} integers, not {labels.dtype} of shape {labels.shape}")
+    if labels.min() < 0 or labels.max() >= classes:
+        raise ValueError(f"labels must lie in 0..{classes - 1}")

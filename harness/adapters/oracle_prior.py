@@ -1,0 +1,53 @@
+"""Prior correction with the true test prior: what a perfect prior estimate would give.
+
+Source: Saerens et al. 2002 (the correction); LADE (Hong et al., CVPR 2021) and BalPoE print such oracle rows.
+Equation: z + log q_true - log target_prior, where z is the mean of expert logits, q_true the drawn set's
+realised counts / n, and logarithms are of values clipped at 1e-12.
+Failures: an upper reference only where `target_prior` is exact and the posteriors are calibrated; elsewhere a
+fitted adapter can exceed it. A class that is absent from the draw is all but excluded.
+
+Access: the prior is known beforehand and images are answered one at a time, hence `inductive`; what it knows
+too much is declared as `prior_access = oracle`. No label of any single image is used, only their counts.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Int
+
+from harness.adapters.base import (
+    Evidence,
+    LabelAccess,
+    PriorAccess,
+    TestAccess,
+    TruthAdapter,
+    WeightedExperts,
+)
+from harness.adapters.check import check_evidence, check_labels
+from harness.adapters.em import prior_correction
+from methods.priors import ExpertPriors, normalise, target_prior
+
+
+@dataclass(frozen=True)
+class OraclePrior(TruthAdapter):
+    """Mean logits under the true test prior."""
+
+    name: ClassVar[str] = "oracle_prior"
+    prior_access: ClassVar[PriorAccess] = "oracle"
+    label_access: ClassVar[LabelAccess] = "none"
+    test_access: ClassVar[TestAccess] = "inductive"
+
+    def fit_with_truth(
+        self,
+        evidence: Evidence,
+        counts: Int[np.ndarray, " classes"],
+        expert_priors: ExpertPriors,
+        labels: Int[np.ndarray, " images"],
+    ) -> WeightedExperts:
+        """Read the prior off the counts of `labels`. Raises ValueError for unusable logits or labels."""
+        images, experts, classes = check_evidence(self, evidence, expert_priors)
+        check_labels(labels, images, classes)
+        true_prior = normalise(np.bincount(labels, minlength=classes))
+        bias = prior_correction(true_prior, target_prior(expert_priors))
+        return WeightedExperts(np.full(experts, 1 / experts), bias=bias, prior=true_prior)

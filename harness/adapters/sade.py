@@ -1,0 +1,184 @@
+"""SADE's test-time self-supervised aggregation: expert weights under which two views of an image agree.
+
+Source: Zhang et al., "Self-Supervised Aggregation of Diverse Experts for Test-Agnostic Long-Tailed
+Recognition", NeurIPS 2022, section 4.2, and its released code.
+Equation: w = softmax(v); minimise over v the batch mean of -cos(softmax(sum_e w_e z_e^1), softmax(sum_e w_e
+z_e^2)), where z_e^1 and z_e^2 are expert e's logits of two random views. The paper writes the inner product
+of the two (`objective=inner`), the released code the cosine (`cosine`, default).
+Procedure: v starts equal; SGD with learning rate 0.1, momentum 0.9 (Nesterov), weight decay 5e-4; batches of
+128, shuffled each epoch, the last one smaller; 5 epochs, epoch e on view pair e mod K; stops after an epoch
+in which a weight, rounded to two decimals, is below 0.05. The equal start value cancels in the softmax, so it
+is zero here.
+Failures: nothing ties agreement to accuracy. The weights can drift to an expert that is stable and wrong:
+users report 87 -> 38 % on a 3-class set, and on a briefly trained CIFAR-100 network all weight moved to the
+backward expert (30.9 -> 4.8 % on forward-50). Three weights move along the class-frequency axis only, so
+shifts that ignore it gain nothing. `harness.metrics.view_stability` shows whether the premise holds.
+
+The network is frozen, so a fit is indexing into cached logits and a closed-form gradient with E numbers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+from jaxtyping import Float, Float32, Int
+
+from harness.adapters.base import Adapter, Evidence, LabelAccess, PriorAccess, TestAccess, WeightedExperts
+from harness.adapters.check import check_evidence, check_finite
+from methods.priors import ExpertPriors, target_prior
+
+Objective = Literal["cosine", "inner"]
+
+LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 0.1, 0.9, 5e-4
+BATCH = 128
+LOWEST_WEIGHT = 0.05
+
+
+@dataclass(frozen=True)
+class SadeFitted(WeightedExperts):
+    """Learned weights [E] and the test prior that they imply, target_prior(expert_priors, weights).
+
+    epochs: how many were run; fewer than asked for where the 0.05 stop acted.
+    """
+
+    epochs: int = 0
+
+
+@dataclass(frozen=True)
+class Sade(Adapter):
+    """Expert weights learned from the agreement of views."""
+
+    name: ClassVar[str] = "sade"
+    prior_access: ClassVar[PriorAccess] = "none"
+    label_access: ClassVar[LabelAccess] = "none"
+    test_access: ClassVar[TestAccess] = "transductive"
+
+    objective: Objective = "cosine"
+    epochs: int = 5
+
+    def __post_init__(self) -> None:
+        if self.objective not in ("cosine", "inner"):
+            raise ValueError(f"objective must be cosine or inner, not {self.objective!r}")
+        if self.epochs < 1:
+            raise ValueError(f"epochs must be at least 1, not {self.epochs}")
+
+    def missing(self, evidence: Evidence) -> str | None:
+        """No views, or a single expert: nothing to weight."""
+        if evidence.logits.shape[1] < 2:
+            return "a single expert leaves nothing to weight"
+        if evidence.views is None or evidence.views.shape[0] == 0:
+            return "the evidence has no views"
+        return None
+
+    def fit(
+        self,
+        evidence: Evidence,
+        counts: Int[np.ndarray, " classes"],
+        expert_priors: ExpertPriors,
+        seed: int,
+    ) -> SadeFitted:
+        """Learn the weights on all images of `evidence`; `seed` decides the shuffles.
+
+        Raises ValueError where `missing` names a reason or logits or views are not finite.
+        """
+        return self.fit_draws(evidence, [np.arange(len(evidence.logits))], expert_priors, [seed])[0]
+
+    def fit_draws(
+        self,
+        pool: Evidence,
+        draws: Sequence[Int[np.ndarray, " drawn"]],
+        expert_priors: ExpertPriors,
+        seeds: Sequence[int],
+    ) -> list[SadeFitted]:
+        """Fit each draw (indices into `pool`, in the order that the adapter is to see) with its seed.
+
+        Equal to `fit(pool.take(draw), ...)` for each; the pool is checked once and no draw is copied.
+        Raises ValueError as `fit`, and for an empty draw or another number of seeds than draws.
+        """
+        images, experts, classes = check_evidence(self, pool, expert_priors)
+        assert pool.views is not None  # `missing` refused it
+        if pool.views.ndim != 5 or pool.views.shape[1:] != (2, images, experts, classes):
+            raise ValueError(f"views of shape {pool.views.shape} do not belong to logits {pool.logits.shape}")
+        check_finite(pool.views, "views", image_axis=2)
+        if len(seeds) != len(draws) or any(len(draw) == 0 for draw in draws):
+            raise ValueError("each draw needs one seed and at least one image")
+        rows = np.ascontiguousarray(pool.views, dtype=np.float32).reshape(len(pool.views), -1, classes)
+        fitted = []
+        for draw, seed in zip(draws, seeds, strict=True):
+            weights, epochs = _learn(
+                rows, np.asarray(draw), images, experts, seed, self.objective, self.epochs
+            )
+            implied = target_prior(expert_priors, weights)
+            fitted.append(SadeFitted(weights, prior=implied, epochs=epochs))
+        return fitted
+
+
+def _learn(
+    rows: Float32[np.ndarray, "pairs rows classes"],
+    draw: Int[np.ndarray, " drawn"],
+    images: int,
+    experts: int,
+    seed: int,
+    objective: Objective,
+    epochs: int,
+) -> tuple[Float[np.ndarray, " experts"], int]:
+    """Weights [E] and epochs run; `rows` is [K, 2 * images * experts, C], so that a batch is one gather."""
+    generator = np.random.default_rng(seed)
+    # Row of (expert, view, image 0); experts come first, so that the weighted sum runs over long vectors.
+    first = (np.arange(experts)[:, None] + np.arange(2) * images * experts)[:, :, None]
+    values, velocity = np.zeros(experts), np.zeros(experts)
+    weights = _softmax(values)
+    for epoch in range(epochs):
+        pair = rows[epoch % len(rows)]
+        order = draw[generator.permutation(len(draw))] * experts
+        for start in range(0, len(order), BATCH):
+            logits = pair.take(first + order[start : start + BATCH], axis=0)
+            slope = agreement_slope(logits, weights, objective)
+            gradient = -weights * (slope - weights @ slope) + WEIGHT_DECAY * values
+            velocity = MOMENTUM * velocity + gradient
+            values = values - LEARNING_RATE * (gradient + MOMENTUM * velocity)
+            weights = _softmax(values)
+        if must_stop(weights):
+            return weights, epoch + 1
+    return weights, epochs
+
+
+def must_stop(weights: Float[np.ndarray, " experts"]) -> bool:
+    """Whether a weight, rounded to two decimals, is below 0.05."""
+    return bool((np.round(weights, 2) < LOWEST_WEIGHT).any())
+
+
+def agreement_slope(
+    logits: Float32[np.ndarray, "experts 2 batch classes"],
+    weights: Float[np.ndarray, " experts"],
+    objective: Objective,
+) -> Float[np.ndarray, " experts"]:
+    """Derivative of the batch mean of the two views' agreement by the weights [E]; float32 inside.
+
+    With p = softmax(a), a = sum_e w_e z_e: for the inner product d/da1 = p1 * (p2 - p1.p2); the cosine
+    ignores the scale of p, so there d/da1 = p1 * (p2 / (|p1||p2|) - cos * p1 / |p1|^2), and p need not be
+    normalised.
+    """
+    # einsum, not BLAS: the same bits whatever the number of threads.
+    mixed = np.einsum("e,evbc->vbc", weights.astype(np.float32), logits)
+    mixed -= mixed.max(axis=-1, keepdims=True)
+    answers = np.exp(mixed, out=mixed)
+    if objective == "inner":
+        answers /= np.einsum("vbc->vb", answers)[:, :, None]
+        product = np.einsum("bc,bc->b", answers[0], answers[1])
+        slope = answers[::-1] - product[:, None]
+    else:
+        squares = np.einsum("vbc,vbc->vb", answers, answers)
+        norms = np.sqrt(squares[0] * squares[1])
+        cosine = np.einsum("bc,bc->b", answers[0], answers[1]) / norms
+        slope = answers[::-1] / norms[:, None]
+        slope -= answers * (cosine / squares)[:, :, None]
+    slope *= answers
+    by_image = np.einsum("evbc,vbc->eb", logits, slope)
+    return np.asarray(by_image.mean(axis=1, dtype=np.float64))
+
+
+def _softmax(values: Float[np.ndarray, " experts"]) -> Float[np.ndarray, " experts"]:
+    powers = np.exp(values - values.max())
+    return np.asarray(powers / powers.sum())

@@ -1,0 +1,68 @@
+"""Intervals and tests against scipy and published values."""
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from harness.statistics import mcnemar, mean_sd, wilson
+
+
+@pytest.mark.parametrize(
+    ("correct", "n", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_wilson_gives_the_values_that_newcombe_prints(correct: int, n: int, low: float, high: float) -> None:
+    assert wilson(correct, n) == pytest.approx((low, high), abs=5e-5)  # Newcombe, Stat. Med. 1998, table I
+
+
+@pytest.mark.parametrize("level", [0.5, 0.95, 0.999])
+@pytest.mark.parametrize(("correct", "n"), [(0, 1), (1, 1), (3, 7), (4321, 10_000), (10_000, 10_000)])
+def test_wilson_equals_scipy(correct: int, n: int, level: float) -> None:
+    reference = binomtest(correct, n).proportion_ci(level, method="wilson")
+    assert wilson(correct, n, level) == pytest.approx((reference.low, reference.high), abs=1e-12)
+
+
+@pytest.mark.parametrize(("correct", "n", "level"), [(0, 0, 0.95), (3, 2, 0.95), (-1, 2, 0.95), (1, 2, 1.0)])
+def test_wilson_refuses_what_is_no_proportion(correct: int, n: int, level: float) -> None:
+    with pytest.raises(ValueError, match="no Wilson interval"):
+        wilson(correct, n, level)
+
+
+def paired(both: int, only_a: int, only_b: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
+    sizes = [both, only_a, only_b, neither]
+    return np.repeat([True, True, False, False], sizes), np.repeat([True, False, True, False], sizes)
+
+
+@pytest.mark.parametrize(
+    "table", [(10, 0, 0, 5), (50, 9, 3, 2), (0, 5, 5, 0), (900, 40, 61, 10), (1, 0, 8, 1)]
+)
+def test_mcnemar_equals_scipy(table: tuple[int, int, int, int]) -> None:
+    a, b = paired(*table)
+    _, only_a, only_b, _ = table
+    expected = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
+    assert mcnemar(a, b) == pytest.approx(expected, rel=1e-10)
+    assert mcnemar(a, b) == mcnemar(b, a)
+
+
+def test_mcnemar_refuses_other_images() -> None:
+    with pytest.raises(ValueError, match="same images"):
+        mcnemar([True, False], [True])
+
+
+def test_mean_and_spread() -> None:
+    several = mean_sd([0.651, 0.645, 0.660])
+    assert several.sd == pytest.approx(np.std([0.651, 0.645, 0.660], ddof=1))
+    assert several.text(scale=100) == "65.2 ± 0.8"
+
+
+def test_one_value_has_no_spread() -> None:
+    single = mean_sd([0.651])
+    assert (single.mean, single.sd, single.n) == (0.651, None, 1)
+    assert single.text(scale=100) == "65.1"
+    assert "±" not in single.text()
+
+
+@pytest.mark.parametrize("values", [[], [float("nan")], [1.0, float("inf")]])
+def test_no_mean_of_nothing(values: list[float]) -> None:
+    with pytest.raises(ValueError, match="at least one value"):
+        mean_sd(values)

@@ -1,0 +1,109 @@
+"""What must hold of adapters for any evidence."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness import adapters
+from harness.adapters.base import Evidence, TruthAdapter
+from harness.adapters.em import em_prior
+from harness.adapters.sade import Sade
+from methods.priors import ExpertPriors
+
+light = settings(deadline=None, derandomize=True, max_examples=25)
+seeds = st.integers(0, 2**32 - 1)
+
+
+def evidence_of(
+    seed: int, images: int = 200, experts: int = 3, classes: int = 5
+) -> tuple[Evidence, ExpertPriors]:
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(scale=2, size=(images, experts, classes))
+    spread = rng.uniform(0.2, 2, size=(experts, 1))
+    views = logits + rng.normal(size=(2, 2, images, experts, classes)) * spread
+    priors = ExpertPriors(rng.dirichlet(np.full(classes, 2.0), size=experts), exact=True)
+    return Evidence(logits.astype(np.float32), views.astype(np.float32)), priors
+
+
+def sade_weights(evidence: Evidence, objective: str = "cosine", seed: int = 0) -> np.ndarray:
+    _, experts, classes = evidence.logits.shape
+    priors = ExpertPriors(np.full((experts, classes), 1 / classes), exact=True)
+    adapter = adapters.get(f"sade:objective={objective}")
+    assert isinstance(adapter, Sade)
+    return adapter.fit(evidence, np.ones(classes, int), priors, seed).weights
+
+
+@light
+@given(seeds, st.permutations(range(4)), st.sampled_from(["cosine", "inner"]))
+def test_permuting_experts_permutes_sade_weights(seed: int, order: list[int], objective: str) -> None:
+    evidence, _ = evidence_of(seed, experts=4)
+    assert evidence.views is not None
+    permuted = Evidence(evidence.logits[:, order], evidence.views[:, :, :, order])
+    weights = sade_weights(evidence, objective)
+    np.testing.assert_allclose(sade_weights(permuted, objective), weights[order], atol=1e-5)
+
+
+@light
+@given(seeds, st.integers(2, 5), st.sampled_from(["cosine", "inner"]))
+def test_identical_experts_keep_equal_weights(seed: int, experts: int, objective: str) -> None:
+    evidence, _ = evidence_of(seed, experts=1)
+    assert evidence.views is not None
+    same = Evidence(evidence.logits.repeat(experts, 1), evidence.views.repeat(experts, 3))
+    np.testing.assert_allclose(sade_weights(same, objective), 1 / experts, atol=1e-6)
+
+
+@light
+@given(seeds, st.integers(0, 2), st.sampled_from(["cosine", "inner"]))
+def test_the_more_view_stable_expert_gains(seed: int, stable: int, objective: str) -> None:
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(scale=3, size=(400, 3, 5))
+    spread = np.full((3, 1), 3.0)
+    spread[stable] = 0.3
+    views = logits + rng.normal(size=(2, 2, 400, 3, 5)) * spread
+    weights = sade_weights(Evidence(logits.astype(np.float32), views.astype(np.float32)), objective)
+    assert weights[stable] > 1 / 3
+    assert weights.argmax() == stable
+
+
+@light
+@given(seeds, st.integers(2, 5), st.integers(1, 300), st.sampled_from(["cosine", "inner"]))
+def test_sade_weights_stay_on_the_simplex(seed: int, experts: int, images: int, objective: str) -> None:
+    evidence, _ = evidence_of(seed, images=images, experts=experts)
+    weights = sade_weights(evidence, objective, seed)
+    assert (weights > 0).all()
+    np.testing.assert_allclose(weights.sum(), 1, atol=1e-12)
+
+
+@light
+@given(seeds, st.integers(1, 100), st.integers(2, 8), st.floats(0.1, 30))
+def test_em_never_lowers_the_likelihood(seed: int, images: int, classes: int, scale: float) -> None:
+    rng = np.random.default_rng(seed)
+    powers = rng.normal(scale=scale, size=(images, classes))
+    powers = np.exp(powers - powers.max(1, keepdims=True))
+    result = em_prior(powers / powers.sum(1, keepdims=True), rng.dirichlet(np.ones(classes)))
+    assert np.diff(result.log_likelihoods).min() >= -1e-9
+    assert (result.prior >= 0).all()
+    np.testing.assert_allclose(result.prior.sum(), 1)
+
+
+@light
+@given(seeds, st.sampled_from(list(adapters.ADAPTERS)))
+def test_a_constant_per_image_changes_no_prediction(seed: int, name: str) -> None:
+    evidence, priors = evidence_of(seed)
+    rng = np.random.default_rng(seed + 1)
+    images, _, classes = evidence.logits.shape
+    constant = rng.normal(scale=5, size=(images, 1, 1)).astype(np.float32)
+    assert evidence.views is not None
+    moved = Evidence(evidence.logits + constant, evidence.views + constant)
+    adapter, labels = adapters.get(name), rng.integers(classes, size=images)
+    predictions = []
+    for one in (evidence, moved):
+        if isinstance(adapter, TruthAdapter):
+            fitted = adapter.fit_with_truth(one, np.ones(classes, int), priors, labels)
+        else:
+            fitted = adapter.fit(one, np.ones(classes, int), priors, 0)
+        predictions.append(fitted.predict(one))
+    gap = np.sort(predictions[0], axis=1)
+    clear = gap[:, -1] - gap[:, -2] > 1e-3  # nearer than this, float32 decides
+    assert clear.mean() > 0.9
+    np.testing.assert_array_equal(predictions[0].argmax(1)[clear], predictions[1].argmax(1)[clear])
