@@ -1,0 +1,20 @@
+"""Scalarisation of the losses of several experts."""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from methods.losses.arguments import full_precision
+
+
+def smooth_tchebycheff(losses: Float[Tensor, " experts"], mu: float = 0.1) -> Float[Tensor, ""]:
+    """mu * log sum_e exp(L_e / mu) of losses [E]: a smooth maximum over experts.
+
+    max_e L_e <= result <= max_e L_e + mu log E; it tends to the maximum as mu -> 0. Its gradient weights are
+    softmax(L / mu) and sum to one. Source: Lin et al., ICML 2024; mu is the scalarisation weight lambda of
+    Zhao et al., NeurIPS 2024, who add it to sum_e L_e. Nothing is detached.
+    """
+    if losses.ndim != 1 or losses.numel() == 0:
+        raise ValueError(f"losses must be a vector, one an expert, not of shape {tuple(losses.shape)}")
+    if not mu > 0:
+        raise ValueError(f"mu must be positive, not {mu}")
+    return mu * (full_precision(losses) / mu).logsumexp(0)
