@@ -1,6 +1,6 @@
 """balanced_softmax (Ren et al., NeurIPS 2020): cross entropy on logits plus the log train prior.
 
-Loss (eq. 3): CE(z + log pi, y); the softmax answers for the uniform prior. Full-width ResNet-32, linear head.
+Loss (Theorem 1): CE(z + log pi, y); the softmax answers for the uniform prior. Full-width ResNet-32, linear head.
 Expected on CIFAR100-LT IF100, uniform test: 46.1 (SADE's table); forward-50 57.8 and backward-50 33.7 (unverified).
 """
 

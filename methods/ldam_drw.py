@@ -1,6 +1,6 @@
 """ldam_drw (Cao et al., NeurIPS 2019): label-distribution-aware margins with deferred re-weighting.
 
-Loss (eqs. 10-13): CE on cosine logits (s = 30) whose target logit is lowered by s * m_y, m_c proportional to
+Loss: CE on cosine logits (s = 30) whose target logit is lowered by s * m_y, m_c proportional to
 n_c^(-1/4), 0.5 for the rarest class; from the first milestone on (epoch 160 of 200) weighted by the effective number
 of samples (beta = 0.9999). The softmax answers for about pi * w (margins ignored).
 Own recipe: weight decay 2e-4, no Nesterov, x0.01 from the first and x1e-4 from the second milestone, no rotation.

@@ -96,9 +96,17 @@ class _Named(ABC):
     prior_access: ClassVar[PriorAccess]
     label_access: ClassVar[LabelAccess]
     test_access: ClassVar[TestAccess]
+    reads: ClassVar[tuple[str, ...]] = ()
+    """Optional parts of the evidence that it needs."""
+    least_experts: ClassVar[int] = 1
 
     def missing(self, evidence: Evidence) -> str | None:
         """Why this adapter does not apply to such evidence (one clause), or None if it does."""
+        if evidence.logits.shape[1] < self.least_experts:
+            return "a single expert leaves nothing to weight or choose"
+        for part in self.reads:
+            if getattr(evidence, part) is None or 0 in getattr(getattr(evidence, part), "shape", ()):
+                return f"the evidence has no {part}"
         return None
 
 

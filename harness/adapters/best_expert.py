@@ -33,10 +33,7 @@ class BestExpert(TruthAdapter):
     prior_access: ClassVar[PriorAccess] = "none"
     label_access: ClassVar[LabelAccess] = "test"
     test_access: ClassVar[TestAccess] = "transductive"
-
-    def missing(self, evidence: Evidence) -> str | None:
-        """A single expert: nothing to choose."""
-        return "a single expert leaves nothing to choose" if evidence.logits.shape[1] < 2 else None
+    least_experts: ClassVar[int] = 2
 
     def fit_with_truth(
         self,

@@ -53,6 +53,8 @@ class Sade(Adapter):
     prior_access: ClassVar[PriorAccess] = "none"
     label_access: ClassVar[LabelAccess] = "none"
     test_access: ClassVar[TestAccess] = "transductive"
+    reads: ClassVar[tuple[str, ...]] = ("views",)
+    least_experts: ClassVar[int] = 2
 
     objective: Objective = "cosine"
     epochs: int = 5
@@ -62,14 +64,6 @@ class Sade(Adapter):
             raise ValueError(f"objective must be cosine or inner, not {self.objective!r}")
         if self.epochs < 1:
             raise ValueError(f"epochs must be at least 1, not {self.epochs}")
-
-    def missing(self, evidence: Evidence) -> str | None:
-        """No views, or a single expert: nothing to weight."""
-        if evidence.logits.shape[1] < 2:
-            return "a single expert leaves nothing to weight"
-        if evidence.views is None or evidence.views.shape[0] == 0:
-            return "the evidence has no views"
-        return None
 
     def fit(
         self,

@@ -1,0 +1,162 @@
+"""A training job: everything that determines a checkpoint, its key, and making it once among concurrent runs."""
+
+import platform
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from jaxtyping import Int, UInt8
+from torch import Tensor, nn
+
+from methods import checkpoint
+from methods.expert import Method, NetworkSpec
+from methods.networks.macs import count_macs, count_parameters
+from methods.options import canonical_name
+from methods.recipe import Recipe
+from methods.train import TRAIN_VERSION, TrainingImages, build_network, train
+from shifts.catalog import Dataset
+from shifts.files import digest
+from shifts.sets import TrainingSet
+
+Progress = Callable[[str, int, int, float], None]
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """One checkpoint to be: a method under a recipe and a seed on one long-tailed draw of one dataset."""
+
+    dataset: Dataset
+    training: TrainingSet
+    method: Method
+    recipe: Recipe
+    seed: int
+
+    @property
+    def method_name(self) -> str:
+        """Canonical text of the method with its options."""
+        return canonical_name(self.method)
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 of everything that determines the weights (on one device)."""
+        return digest(
+            {
+                "train_version": TRAIN_VERSION,
+                "fingerprint": self.dataset.train.fingerprint,
+                "indices": self.training.indices_sha256,
+                "method": self.method_name,
+                "method_version": self.method.version,
+                "recipe": self.recipe.settings(),
+                "seed": self.seed,
+            }
+        )
+
+    @property
+    def stem(self) -> str:
+        """File name without suffix: readable, unique by the key's head."""
+        text = f"{self.dataset.name}-{self.method_name}-{self.recipe.name}-s{self.seed}-{self.key[:12]}"
+        return re.sub(r"[^\w.-]+", "_", text)
+
+    def path(self, results: Path) -> Path:
+        """Where the checkpoint is or will be."""
+        return results / "checkpoints" / f"{self.stem}.safetensors"
+
+    def lock(self, results: Path) -> FileLock:
+        """Held while the checkpoint is made or used first; a dead process cannot hold it."""
+        folder = results / "checkpoints"
+        folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(folder / f".{self.stem}.lock")
+
+    @property
+    def spec(self) -> NetworkSpec:
+        """What the network is built from."""
+        height, width, _ = self.dataset.train.image_shape()
+        return NetworkSpec(self.recipe.backbone, tuple(int(count) for count in self.training.counts), (height, width))
+
+    def cost(self) -> int:
+        """Estimated floating-point operations of training: 6 a MAC (forward 2, backward 4), over all stages."""
+        macs = count_macs(build_network(self.method, self.spec, self.seed), self.spec.image_size)
+        return 6 * macs * int(self.training.n) * sum(stage.epochs for stage in self.method.stages(self.recipe))
+
+    def make(self, results: Path, device: torch.device, progress: Progress) -> dict[str, Any]:
+        """The checkpoint's description, after training it if it is missing. The caller holds `lock`.
+
+        Raises WorkFailed as `methods.train.train` and `methods.checkpoint` do.
+        """
+        path = self.path(results)
+        done = checkpoint.describe(path)
+        if done is not None:
+            return done
+        resume = path.with_suffix(".partial.safetensors")
+        data = on_device(self.dataset, self.training, device)
+        trained = train(self.method, self.recipe, data, self.seed, resume=resume, key=self.key, progress=progress)
+        description = {
+            "key": self.key,
+            "method": self.method_name,
+            "method_version": self.method.version,
+            "dataset": self.dataset.name,
+            "train_fingerprint": self.dataset.train.fingerprint,
+            "classes": self.spec.classes,
+            "class_names": list(self.dataset.train.class_names),
+            "train_counts": list(self.spec.counts),
+            "train_indices_sha256": self.training.indices_sha256,
+            "recipe": self.recipe.name,
+            "recipe_settings": self.recipe.settings(),
+            "seed": self.seed,
+            "parameters": count_parameters(trained.network),
+            "macs": count_macs(trained.network, self.spec.image_size),
+            "losses": trained.losses,
+            "train_seconds": trained.seconds,
+            "device": device_name(device),
+            "versions": {name: version(name) for name in ("torch", "numpy", "datasets")},
+        }
+        full = checkpoint.save(path, trained.network, description)
+        resume.unlink(missing_ok=True)
+        return full
+
+    def network(self, results: Path, device: torch.device) -> nn.Module:
+        """The trained network in evaluation mode on `device`, channels last. Raises WorkFailed as checkpoint.load."""
+        network = build_network(self.method, self.spec, self.seed)
+        checkpoint.load(self.path(results), network, method=self.method_name, classes=self.spec.classes)
+        return network.eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def device_name(device: torch.device) -> str:
+    """`cpu (x86_64)` or the GPU's name."""
+    if device.type == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(device)})"
+    return f"cpu ({platform.machine()})"
+
+
+def pixels(images: UInt8[np.ndarray, "images height width channels"], device: torch.device) -> Tensor:
+    """Decoded images as uint8 [N, channels, H, W] on the device."""
+    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).to(device)
+
+
+def on_device(dataset: Dataset, training: TrainingSet, device: torch.device) -> TrainingImages:
+    """The drawn training set on the device, with the dataset's normalisation."""
+    mean, std = normalisation(dataset, device)
+    indices: Int[np.ndarray, " images"] = training.indices
+    return TrainingImages(
+        images=pixels(dataset.train.images(indices), device),
+        labels=torch.from_numpy(dataset.train.labels[indices]).to(device),
+        counts=torch.as_tensor(training.counts, dtype=torch.float32, device=device),
+        mean=mean,
+        std=std,
+    )
+
+
+def normalisation(dataset: Dataset, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation [3] of pixels scaled to 0..1, as float32 on the device."""
+    mean, std = dataset.normalisation
+    return (
+        torch.tensor(mean, dtype=torch.float32, device=device),
+        torch.tensor(std, dtype=torch.float32, device=device),
+    )
