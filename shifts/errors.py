@@ -4,11 +4,11 @@ import difflib
 from collections.abc import Iterable
 
 
-class BadInput(ValueError):
+class BadInput(ValueError):  # noqa: N818
     """What the user gave cannot be used; found before work starts: one line on stderr, exit status 2."""
 
 
-class WorkFailed(RuntimeError):
+class WorkFailed(RuntimeError):  # noqa: N818
     """Work that had started cannot go on: one line on stderr, exit status 1; finished results stay."""
 
 

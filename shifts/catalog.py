@@ -1,0 +1,253 @@
+"""Named datasets: one declarative entry each, and `load`, which turns a name into a train and a test `ImageSet`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from shifts.columns import image_set_pair
+from shifts.errors import BadInput, check_name
+from shifts.export import Drawn, read_drawn
+from shifts.hub import is_hub_id, open_folder, open_hub
+from shifts.imageset import ImageSet
+from shifts.listfiles import load_lists
+
+Channels = tuple[float, float, float]
+
+CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One dataset, declared. `mean` and `std` are per channel in [0, 1]; None = computed from the training pool.
+
+    `imbalance` is the default training imbalance (None: natural); `lists` are the train and test list files of
+    list-file data; `published` says that the eleven published shifts are drawn from this very pool.
+    """
+
+    name: str
+    about: str
+    licence: str
+    hub_id: str | None = None
+    image_column: str | None = None
+    label_column: str | None = None
+    lists: tuple[str, str] | None = None
+    rank_by_index: bool = False
+    imbalance: float | None = None
+    mean: Channels | None = None
+    std: Channels | None = None
+    published: bool = False
+
+
+_CIFAR: dict[str, Any] = {
+    "licence": "no licence stated; research use, cite Krizhevsky 2009",
+    "image_column": "img",
+    "rank_by_index": True,
+    "imbalance": 100.0,
+    "mean": CIFAR_MEAN,
+    "std": CIFAR_STD,
+    "published": True,
+}
+_FASHION: dict[str, Any] = {
+    "licence": "MIT, Zalando SE 2017; cite Xiao, Rasul, Vollgraf 2017",
+    "image_column": "image",
+    "label_column": "label",
+    "rank_by_index": True,
+    "imbalance": 100.0,
+}
+
+ENTRIES: tuple[Entry, ...] = (
+    Entry(
+        "embedded",
+        "500 + 500 images of each of Fashion-MNIST's 10 classes, shipped with the package (default)",
+        mean=(0.2873,) * 3,
+        std=(0.3544,) * 3,
+        **_FASHION,
+    ),
+    Entry(
+        "fashion_mnist",
+        "Fashion-MNIST, 60,000 + 10,000 grey images, 10 classes",
+        hub_id="zalando-datasets/fashion_mnist",
+        mean=(0.2860,) * 3,
+        std=(0.3530,) * 3,
+        **_FASHION,
+    ),
+    Entry(
+        "cifar10",
+        "CIFAR-10, 50,000 + 10,000 images, 10 classes",
+        hub_id="uoft-cs/cifar10",
+        label_column="label",
+        **_CIFAR,
+    ),
+    Entry(
+        "cifar100",
+        "CIFAR-100, 50,000 + 10,000 images, 100 classes",
+        hub_id="uoft-cs/cifar100",
+        label_column="fine_label",
+        **_CIFAR,
+    ),
+    Entry(
+        "imagenet_lt",
+        "ImageNet-LT, 115,846 + 50,000 images, 1000 classes (list files under --data-dir)",
+        "ImageNet terms, non-commercial research; lists: cite Liu et al. 2019",
+        lists=("ImageNet_LT_train.txt", "ImageNet_LT_test.txt"),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+    ),
+    Entry(
+        "places_lt",
+        "Places-LT, 62,500 + 36,500 images, 365 classes (list files under --data-dir)",
+        "Places terms, non-commercial research; lists: cite Liu et al. 2019",
+        lists=("Places_LT_train.txt", "Places_LT_test.txt"),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+    ),
+    Entry(
+        "inaturalist2018",
+        "iNaturalist 2018, 437,513 + 24,426 images, 8142 classes (list files under --data-dir)",
+        "iNaturalist 2018 terms, non-commercial research; cite Van Horn et al. 2018",
+        lists=("iNaturalist18_train.txt", "iNaturalist18_val.txt"),
+        mean=(0.466, 0.471, 0.380),
+        std=(0.195, 0.194, 0.192),
+    ),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A training pool and a test pool with the same classes.
+
+    `drawn` is set where the training pool is an exported long-tailed training set rather than the full one.
+    """
+
+    entry: Entry
+    train: ImageSet
+    test: ImageSet
+    rank_by_index: bool
+    mean: Channels | None
+    std: Channels | None
+    drawn: Drawn | None = None
+
+    @property
+    def name(self) -> str:
+        return self.entry.name
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.train.class_names
+
+    @property
+    def classes(self) -> int:
+        return len(self.train.class_names)
+
+    @cached_property
+    def normalisation(self) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
+        """Mean and standard deviation per RGB channel in [0, 1], float64: the entry's, or the training pool's.
+
+        Raises WorkFailed where the training pool has to be decoded and cannot be.
+        """
+        if self.mean is not None and self.std is not None:
+            return np.asarray(self.mean), np.asarray(self.std)
+        return channel_statistics(self.train)
+
+
+def names() -> list[tuple[str, str]]:
+    """(name, one line about it) of every named dataset, then the two open forms."""
+    return [(entry.name, entry.about) for entry in ENTRIES] + [
+        ("OWNER/NAME", "any image dataset of the Hugging Face Hub with a train and a test split"),
+        ("FOLDER", "a local folder: image folder, parquet, arrow or save_to_disk"),
+    ]
+
+
+def load(
+    name: str,
+    data_dir: str | Path | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
+) -> Dataset:
+    """The dataset of a catalog name, a Hub id or a local folder; `data_dir` = read this local copy instead.
+
+    Raises BadInput: unknown name, missing or unreadable data, columns, splits or labels that do not fit.
+    """
+    entry = _entry(name)
+    if entry.lists is not None:
+        if data_dir is None:
+            raise BadInput(
+                f"{name} needs --data-dir: the folder with {' and '.join(entry.lists)} and the images"
+            )
+        return _dataset(entry, *load_lists(entry.name, Path(data_dir), *entry.lists))
+    folder, open_splits = _source(entry, name, None if data_dir is None else Path(data_dir))
+    columns = (image_column or entry.image_column, label_column or entry.label_column)
+    train, test = image_set_pair(entry.name, open_splits(), *columns)
+    return _dataset(entry, train, test, None if folder is None else read_drawn(folder, train.class_counts()))
+
+
+def channel_statistics(images: ImageSet) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
+    """Mean and standard deviation per RGB channel over all pixels of a split, float64, pixels in [0, 1]."""
+    total, squares, pixels = np.zeros(3), np.zeros(3), 0
+    for start in range(0, len(images), 1000):
+        batch = images.images(np.arange(start, min(start + 1000, len(images))))
+        values = batch.reshape(-1, batch.shape[-1]).astype(np.float64) / 255
+        total += values.sum(axis=0)
+        squares += (values**2).sum(axis=0)
+        pixels += len(values)
+    mean = total / pixels
+    return mean, np.sqrt(np.maximum(squares / pixels - mean**2, 0))
+
+
+def _entry(name: str) -> Entry:
+    for entry in ENTRIES:
+        if entry.name == name:
+            return entry
+    licence = "its own; see where it comes from"
+    if Path(name).is_dir():
+        return Entry(Path(name).resolve().name, "a local folder", licence)
+    if is_hub_id(name):
+        return Entry(name, "a dataset of the Hugging Face Hub", licence, hub_id=name)
+    if "/" in name:
+        raise BadInput(f"no such data folder: {name}")
+    check_name(
+        "dataset", name, [entry.name for entry in ENTRIES] + ["OWNER/NAME on the Hub", "a local FOLDER"]
+    )
+    raise AssertionError(name)
+
+
+def _source(
+    entry: Entry, name: str, data_dir: Path | None
+) -> tuple[Path | None, Callable[[], Mapping[str, Any]]]:
+    """The local folder (None: the Hub) and the function that opens its splits."""
+    folder = data_dir
+    if folder is None and entry.name == "embedded":
+        folder = EMBEDDED_FOLDER
+    if folder is None and entry.hub_id is None:
+        folder = Path(name)
+    if folder is not None:
+        found = folder
+        return found, lambda: open_folder(found)
+    return None, lambda: open_hub(str(entry.hub_id))
+
+
+def _dataset(entry: Entry, train: ImageSet, test: ImageSet, drawn: Drawn | None = None) -> Dataset:
+    by_index, mean, std = entry.rank_by_index, entry.mean, entry.std
+    if drawn is not None:
+        by_index = drawn.rank_by_index
+        mean, std = mean or drawn.mean, std or drawn.std
+    _check_classes(train.class_counts(), train)
+    _check_classes(test.class_counts(), test)
+    return Dataset(entry, train, test, by_index, mean, std, drawn)
+
+
+def _check_classes(counts: Int[np.ndarray, " classes"], images: ImageSet) -> None:
+    if len(counts) < 2:
+        raise BadInput(f"{images.name} has one class; at least two are needed")
+    absent = np.flatnonzero(counts == 0)
+    if len(absent):
+        label = f"class {absent[0]} ({images.class_names[absent[0]]})"
+        more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
+        raise BadInput(f"{images.name}: {label}{more} has no image in the {images.split} split")

@@ -1,0 +1,176 @@
+"""What every command shares: data and shift arguments, and how a command ends."""
+
+import argparse
+import functools
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Literal, NoReturn
+
+from shifts.catalog import Dataset, load
+from shifts.errors import BadInput, WorkFailed
+from shifts.profiles import PROFILES, RULES
+from shifts.sets import TrainingSet, training_set
+from shifts.shift import MAX_SEED, Shift, check_ratio, expand_shifts
+
+Main = Callable[[Sequence[str] | None], int | None]
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are BadInput (one line), whose help ends with examples, with `--debug`."""
+
+    def __init__(self, prog: str, description: str, examples: str) -> None:
+        super().__init__(
+            prog=prog,
+            description=description,
+            epilog="examples:\n" + examples,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        self.add_argument("--debug", action="store_true", help="on failure show the whole traceback")
+
+    def error(self, message: str) -> NoReturn:
+        raise BadInput(f"{message} (--help shows what there is)")
+
+
+def command(main: Main) -> Main:
+    """Decorate a command's `main(arguments)`: it returns an exit status and never raises what a user can cause.
+
+    BadInput -> 2, WorkFailed or an operating system error (full disk, no permission) -> 1, Ctrl-C -> 130, each
+    with one line on stderr; `--debug` adds the traceback. Any other exception is a bug and passes through.
+    """
+
+    @functools.wraps(main)
+    def run(arguments: Sequence[str] | None = None) -> int:
+        try:
+            status = main(arguments) or 0
+            # Written out here, so that a reader that went away is met inside this function.
+            sys.stdout.flush()
+            return status
+        except BadInput as error:
+            return _fail(str(error), 2, arguments)
+        except WorkFailed as error:
+            return _fail(str(error), 1, arguments)
+        except KeyboardInterrupt:
+            return _fail("interrupted; finished results are kept", 130, arguments)
+        except BrokenPipeError:
+            # The reader of stdout went away (`| head`): nothing to say, and nothing to flush at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 141
+        except OSError as error:
+            return _fail(str(error), 1, arguments)
+
+    return run
+
+
+def run_command(main: Main) -> NoReturn:
+    """Run a command on the process's arguments and exit with its status."""
+    sys.exit(command(main)(None))
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """Dataset and training set: `--dataset ... --train-subset-seed` (read back by the two functions below)."""
+    group = parser.add_argument_group("data")
+    group.add_argument(
+        "--dataset", default="embedded", help="name, Hub id or local folder (default: embedded)"
+    )
+    group.add_argument("--data-dir", metavar="DIR", help="read the dataset from this local copy")
+    group.add_argument("--image-column", metavar="NAME", help="the images' column, where it is not found")
+    group.add_argument("--label-column", metavar="NAME", help="the labels' column, where it is not found")
+    group.add_argument(
+        "--train-imbalance",
+        type=_train_imbalance,
+        metavar="IF",
+        help="largest / smallest class of the training set, or natural (default: 100; natural for long-tailed data)",
+    )
+    group.add_argument("--profile", choices=PROFILES, default="exp", help="class profile (default: exp)")
+    group.add_argument(
+        "--draw-rule", choices=RULES, default=RULES[0], help=f"which training images (default: {RULES[0]})"
+    )
+    group.add_argument(
+        "--train-subset-seed",
+        type=seed,
+        default=0,
+        metavar="SEED",
+        help="seed of the training draw (default: 0)",
+    )
+
+
+def add_shift_arguments(parser: argparse.ArgumentParser) -> None:
+    """Test distributions: `--shift --imbalance --shift-list` (read back by `requested_shifts`)."""
+    group = parser.add_argument_group("test distribution")
+    group.add_argument(
+        "--shift",
+        nargs="+",
+        metavar="SHIFT",
+        help="all, forward_lt, uniform, backward_lt, shuffled_lt, or a full form: backward_lt-50, "
+        "shuffled_lt-50-s3, dirichlet-0.1-s7, custom-FILE.json, list-FILE; -first_n at the end changes the draw "
+        "rule (default: backward_lt)",
+    )
+    group.add_argument(
+        "--imbalance",
+        nargs="+",
+        type=_ratio,
+        metavar="RATIO",
+        help="test ratios, largest / smallest class, for kinds without their own (default: 50)",
+    )
+    group.add_argument(
+        "--shift-list",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a published or own list of test images: lines `path label` or `index label`",
+    )
+
+
+def chosen_dataset(arguments: argparse.Namespace) -> Dataset:
+    """The dataset that the data arguments name. Raises BadInput."""
+    return load(arguments.dataset, arguments.data_dir, arguments.image_column, arguments.label_column)
+
+
+def chosen_training_set(arguments: argparse.Namespace, dataset: Dataset) -> TrainingSet:
+    """The training set that the data arguments ask for. Raises BadInput."""
+    return training_set(
+        dataset,
+        arguments.train_imbalance,
+        arguments.profile,
+        arguments.draw_rule,
+        arguments.train_subset_seed,
+    )
+
+
+def requested_shifts(arguments: argparse.Namespace) -> tuple[list[Shift], list[str]]:
+    """The shifts that the shift arguments ask for, without duplicates, and notes for the user. Raises BadInput."""
+    kinds = arguments.shift or ([] if arguments.shift_list else ["backward_lt"])
+    shifts, notes = expand_shifts(kinds, arguments.imbalance)
+    shifts += [Shift("list", path=path) for path in arguments.shift_list]
+    return list(dict.fromkeys(shifts)), notes
+
+
+def seed(text: str) -> int:
+    """A seed for NumPy's legacy generator from the command line."""
+    if not text.isdecimal() or int(text) > MAX_SEED:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number in 0..{MAX_SEED}")
+    return int(text)
+
+
+def _ratio(text: str) -> float:
+    try:
+        return check_ratio("it", float(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number >= 1") from None
+
+
+def _train_imbalance(text: str) -> float | Literal["natural"]:
+    try:
+        return "natural" if text == "natural" else _ratio(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, nor natural") from None
+
+
+def _fail(message: str, status: int, arguments: Sequence[str] | None) -> int:
+    if "--debug" in (sys.argv[1:] if arguments is None else arguments):
+        traceback.print_exc()
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    return status

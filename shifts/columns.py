@@ -1,0 +1,116 @@
+"""From the splits of a `datasets` dataset to two `ImageSet`s: which columns, which labels, which classes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from shifts.errors import BadInput
+from shifts.imageset import ImageSet, TableStore
+
+TEST_SPLITS = ("test", "validation", "valid")
+
+
+def image_set_pair(
+    name: str, splits: Mapping[str, Any], image_column: str | None, label_column: str | None
+) -> tuple[ImageSet, ImageSet]:
+    """Train and test `ImageSet` of a dataset's splits (test: `test`, else `validation`, `valid`).
+
+    A column that is not named is found by its type or usual name. Labels may be `ClassLabel`, whole numbers from
+    0, or strings (classes = their sorted names in train). Raises BadInput for what does not fit.
+    """
+    if "train" not in splits:
+        raise BadInput(f"{name} has no train split; it has: {', '.join(splits) or 'none'}")
+    test_split = next((split for split in TEST_SPLITS if split in splits), None)
+    if test_split is None:
+        raise BadInput(f"{name} has no test split (test, validation or valid); it has: {', '.join(splits)}")
+    train, test = splits["train"], splits[test_split]
+    for split, table in (("train", train), (test_split, test)):
+        if len(table) == 0:
+            raise BadInput(f"{name}: the {split} split is empty")
+    image = _column(name, train, "image", image_column)
+    label = _column(name, train, "label", label_column)
+    for column, option in ((image, "image"), (label, "label")):
+        _column(f"{name} ({test_split} split)", test, option, column)
+    class_names, labels = _labels(name, label, {"train": train, test_split: test})
+    made = [
+        ImageSet(name, split, labels[split], class_names, TableStore(_undecoded(name, table, image), image))
+        for split, table in (("train", train), (test_split, test))
+    ]
+    return made[0], made[1]
+
+
+def _column(name: str, table: Any, role: str, asked: str | None) -> str:
+    """The column of a role; `asked` must exist, otherwise the only one of the right type or usual name."""
+    features = table.features
+    if asked is not None:
+        if asked not in features:
+            raise BadInput(f"{name} has no column {asked!r} (--{role}-column); it has: {', '.join(features)}")
+        return asked
+    wanted = "Image" if role == "image" else "ClassLabel"
+    typed = [column for column, feature in features.items() if type(feature).__name__ == wanted]
+    usual = ("image", "img") if role == "image" else ("label", "labels", "fine_label")
+    found = typed if len(typed) == 1 else [column for column in usual if column in features]
+    if not found:
+        raise BadInput(f"{name}: name its {role} column with --{role}-column; it has: {', '.join(features)}")
+    return found[0]
+
+
+def _undecoded(name: str, table: Any, column: str) -> Any:
+    import datasets
+    import pyarrow
+
+    try:
+        return table.cast_column(column, datasets.Image(decode=False))
+    except (TypeError, ValueError, NotImplementedError, pyarrow.ArrowException) as error:
+        raise BadInput(f"{name}: column {column!r} (--image-column) holds no images") from error
+
+
+def _labels(
+    name: str, column: str, tables: Mapping[str, Any]
+) -> tuple[tuple[str, ...], dict[str, Int[np.ndarray, " images"]]]:
+    """Class names, and int64 labels by split."""
+    import pyarrow
+
+    raw = {}
+    for split, table in tables.items():
+        values = table.select_columns([column]).with_format("arrow")[:].column(column)
+        if values.null_count:
+            raise BadInput(
+                f"{name}: {values.null_count} images of the {split} split have no label in {column!r}"
+            )
+        raw[split] = values
+    kind = raw["train"].type
+    if pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind):
+        class_names = tuple(sorted(set(raw["train"].to_pylist())))
+        return class_names, {s: _from_strings(name, s, v.to_pylist(), class_names) for s, v in raw.items()}
+    if not pyarrow.types.is_integer(kind):
+        raise BadInput(
+            f"{name}: column {column!r} (--label-column) holds {kind}, neither whole numbers nor names"
+        )
+    labels = {split: values.to_numpy().astype(np.int64) for split, values in raw.items()}
+    feature = tables["train"].features[column]
+    given = getattr(feature, "names", None)
+    class_names = tuple(given) if given else tuple(str(c) for c in range(int(labels["train"].max()) + 1))
+    for split, values in labels.items():
+        wrong = np.flatnonzero((values < 0) | (values >= len(class_names)))
+        if len(wrong):
+            index = int(wrong[0])
+            allowed = f"0..{len(class_names) - 1}"
+            raise BadInput(
+                f"{name}: label {values[index]} of {split} image {index} is out of range {allowed}"
+            )
+    return class_names, labels
+
+
+def _from_strings(
+    name: str, split: str, values: list[str], class_names: tuple[str, ...]
+) -> Int[np.ndarray, " images"]:
+    number = {class_name: c for c, class_name in enumerate(class_names)}
+    for index, value in enumerate(values):
+        if value not in number:
+            raise BadInput(
+                f"{name}: label {value!r} of {split} image {index} does not occur in the train split"
+            )
+    return np.asarray([number[value] for value in values], dtype=np.int64)

@@ -1,0 +1,113 @@
+"""`python -m shifts.describe`: class counts, sizes, distances and index hashes of a dataset's shifts."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+
+from shifts.catalog import Dataset
+from shifts.cli import (
+    Parser,
+    add_data_arguments,
+    add_shift_arguments,
+    chosen_dataset,
+    chosen_training_set,
+    command,
+    requested_shifts,
+    seed,
+)
+from shifts.distance import total_variation
+from shifts.draw import indices_sha256
+from shifts.export import export
+from shifts.sets import TrainingSet, resolve
+from shifts.shift import Shift
+
+EXAMPLES = """\
+  python -m shifts.describe --shift all
+  python -m shifts.describe --dataset cifar100 --shift forward_lt backward_lt --imbalance 2 5 10 25 50
+  python -m shifts.describe --dataset cifar100 --data-dir FOLDER --shift shuffled_lt-50-s3 dirichlet-0.1-s7 --json
+  python -m shifts.describe --dataset cifar100 --train-imbalance 100 --export cifar100-lt100
+"""
+
+
+@command
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table or JSON of the shifts asked for; write the export where one is asked for."""
+    options = _parser().parse_args(arguments)
+    shifts, notes = requested_shifts(options)
+    dataset = chosen_dataset(options)
+    training = chosen_training_set(options, dataset)
+    drawn = [(shift, *resolve(dataset, shift, training.counts, options.seed)) for shift in shifts]
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    if options.export:
+        written = export(dataset, training, Path(options.export))
+        text = f"{training.n:,} training and {len(dataset.test):,} test images, {written / 1e6:.1f} MB"
+        print(f"exported to {options.export}: {text}", file=sys.stderr)
+    if options.json:
+        print(json.dumps([summary(dataset, training, shift, indices) for shift, indices, _ in drawn]))
+    else:
+        _print_table(dataset, training, drawn)
+
+
+def summary(
+    dataset: Dataset, training: TrainingSet, shift: Shift, indices: Int[np.ndarray, " drawn"]
+) -> dict[str, object]:
+    """One shift as plain values: canonical text, n, counts, TV(train, test), hash of the drawn indices."""
+    counts = np.bincount(dataset.test.labels[indices], minlength=dataset.classes)
+    return {
+        "shift": str(shift),
+        "n": len(indices),
+        "counts": counts.tolist(),
+        "tv_train_test": total_variation(training.counts, counts),
+        "indices_sha256": indices_sha256(indices),
+    }
+
+
+def _parser() -> Parser:
+    parser = Parser("python -m shifts.describe", str(__doc__).partition(": ")[2].capitalize(), EXAMPLES)
+    add_data_arguments(parser)
+    add_shift_arguments(parser)
+    parser.add_argument(
+        "--seed", type=seed, default=0, help="seed of the test draws (default: 0, as published)"
+    )
+    parser.add_argument("--json", action="store_true", help="print a list of objects instead of a table")
+    parser.add_argument(
+        "--export",
+        metavar="DIR",
+        help="write the training set and the test pool there as a small local dataset",
+    )
+    return parser
+
+
+def _print_table(
+    dataset: Dataset, training: TrainingSet, drawn: Sequence[tuple[Shift, Int[np.ndarray, " drawn"], str]]
+) -> None:
+    groups = [
+        int((training.counts > 100).sum()),
+        int(((training.counts >= 20) & (training.counts <= 100)).sum()),
+        int((training.counts < 20).sum()),
+    ]
+    print(f"{dataset.name}: {dataset.classes} classes, test pool {len(dataset.test):,}")
+    print(f"licence: {dataset.entry.licence}")
+    print(f"training set: {training.describe()}, n = {training.n:,}")
+    print(f"many/medium/few classes: {'/'.join(map(str, groups))}; indices {training.indices_sha256[:12]}\n")
+    print(f"{'shift':<32}{'n':>8}{'largest':>9}{'smallest':>10}{'TV train-test':>15}  {'indices':<12}  draw")
+    for shift, indices, origin in drawn:
+        row = summary(dataset, training, shift, indices)
+        counts = np.bincount(dataset.test.labels[indices], minlength=dataset.classes)
+        sizes = f"{len(indices):>8,}{counts.max():>9,}{counts.min():>10,}{row['tv_train_test']:>15.3f}"
+        print(f"{_shorten(str(shift), 31):<32}{sizes}  {str(row['indices_sha256'])[:12]}  {origin}")
+
+
+def _shorten(text: str, width: int) -> str:
+    """The text, its middle left out where it is longer than `width`."""
+    keep = width - 3
+    return text if len(text) <= width else text[: keep // 2] + "..." + text[-(keep - keep // 2) :]
+
+
+if __name__ == "__main__":
+    sys.exit(main(None))

@@ -1,0 +1,64 @@
+"""Distances between label distributions; every argument may be a prior or counts, it is normalised first."""
+
+import numpy as np
+from jaxtyping import Float
+
+
+def normalise(weights: Float[np.ndarray, "*rest classes"]) -> Float[np.ndarray, "*rest classes"]:
+    """Rows that sum to one (float64). Raises ValueError on NaN, infinite, negative or all-zero rows."""
+    values = np.asarray(weights, dtype=np.float64)
+    if values.ndim == 0 or values.shape[-1] == 0:
+        raise ValueError("a label distribution needs at least one class")
+    if not np.isfinite(values).all():
+        raise ValueError("a label distribution holds NaN or infinite values")
+    if (values < 0).any():
+        raise ValueError("a label distribution holds negative values")
+    # Divided by the largest value first: tiny or huge weights neither underflow nor overflow their sum.
+    largest = values.max(axis=-1, keepdims=True)
+    if (largest == 0).any():
+        raise ValueError("a label distribution is zero everywhere")
+    values = values / largest
+    return values / values.sum(axis=-1, keepdims=True)
+
+
+def total_variation(p: Float[np.ndarray, " classes"], q: Float[np.ndarray, " classes"]) -> float:
+    """TV(p, q) = 1/2 sum_c |p_c - q_c|, in [0, 1]; ValueError on unequal lengths or what is no distribution."""
+    first, second = normalise(p), normalise(q)
+    if first.shape != second.shape or first.ndim != 1:
+        raise ValueError(f"two priors of one length are needed; given: {first.shape} and {second.shape}")
+    return float(min(0.5 * np.abs(first - second).sum(), 1.0))
+
+
+def etvd(priors: Float[np.ndarray, "experts classes"]) -> float:
+    """Environment total variation distance: the largest TV between two experts' environments, in [0, 1].
+
+    0 for a single expert. Raises ValueError on rows that are no distributions.
+    """
+    rows = normalise(_table(priors))
+    pairs = 0.5 * np.abs(rows[:, None, :] - rows[None, :, :]).sum(axis=-1)
+    return float(min(pairs.max(), 1.0))
+
+
+def tv_experts_test_mean(
+    priors: Float[np.ndarray, "experts classes"], test_prior: Float[np.ndarray, " classes"]
+) -> float:
+    """(1/N) sum_m TV(E_m, E_test), the first distance term of the ensemble's risk bound, in [0, 1].
+
+    The bound: R_test(f) <= (1/N) sum_m R_m(f_m) + 2M ((1/N) sum_m TV(E_m, E_test) + (N-1)/N * ETVD).
+    """
+    return float(np.mean([total_variation(row, test_prior) for row in _table(priors)]))
+
+
+def risk_bound_distance(
+    priors: Float[np.ndarray, "experts classes"], test_prior: Float[np.ndarray, " classes"]
+) -> float:
+    """Both distance terms of the bound together: (1/N) sum_m TV(E_m, E_test) + (N-1)/N * ETVD."""
+    experts = len(_table(priors))
+    return tv_experts_test_mean(priors, test_prior) + (experts - 1) / experts * etvd(priors)
+
+
+def _table(priors: Float[np.ndarray, "experts classes"]) -> Float[np.ndarray, "experts classes"]:
+    table = np.asarray(priors, dtype=np.float64)
+    if table.ndim != 2 or len(table) == 0:
+        raise ValueError(f"priors of experts have shape [experts, classes]; given {table.shape}")
+    return table

@@ -1,0 +1,184 @@
+"""`ImageSet`: labels and lazily decoded images of one split, whatever they are stored in."""
+
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from shifts.errors import WorkFailed
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PILImage
+
+BATCH = 1000
+
+
+class Store(Protocol):
+    """Where encoded images lie."""
+
+    def read(self, indices: Sequence[int]) -> list[bytes]:
+        """The encoded files of some images, in the order of `indices`. Raises OSError, WorkFailed."""
+        ...
+
+    def where(self, index: int) -> str:
+        """The file name of one image, or ''."""
+        ...
+
+
+@dataclass(frozen=True)
+class TableStore:
+    """Images in a column of a `datasets.Dataset` (undecoded: bytes, or a path where the bytes are not inside)."""
+
+    table: Any
+    column: str
+
+    @cached_property
+    def _arrow(self) -> Any:
+        return self.table.select_columns([self.column]).with_format("arrow")
+
+    def read(self, indices: Sequence[int]) -> list[bytes]:
+        encoded = []
+        for index, (content, path) in zip(indices, self._rows(indices), strict=True):
+            if content is None and not path:
+                raise FileNotFoundError(f"image {index} is missing")
+            encoded.append(content if content is not None else Path(str(path)).read_bytes())
+        return encoded
+
+    def where(self, index: int) -> str:
+        return self._rows([index])[0][1] or ""
+
+    def _rows(self, indices: Sequence[int]) -> list[tuple[bytes | None, str | None]]:
+        column = self._arrow[list(map(int, indices))].column(self.column).combine_chunks()
+        contents, paths = column.field("bytes").to_pylist(), column.field("path").to_pylist()
+        return list(zip(contents, paths, strict=True))
+
+
+@dataclass(frozen=True)
+class FileStore:
+    """Images as files under a root folder."""
+
+    root: Path
+    paths: tuple[str, ...]
+
+    def read(self, indices: Sequence[int]) -> list[bytes]:
+        return [(self.root / self.paths[index]).read_bytes() for index in indices]
+
+    def where(self, index: int) -> str:
+        return self.paths[index]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """One split of a dataset: labels, class names, and images decoded only when asked for.
+
+    `labels` are int64 [N] in 0..C-1; `paths` are the lines' paths of a list-file dataset, else None.
+    """
+
+    name: str
+    split: str
+    labels: Int[np.ndarray, " images"]
+    class_names: tuple[str, ...]
+    store: Store
+    paths: tuple[str, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def class_counts(self) -> Int[np.ndarray, " classes"]:
+        """Images of each class, int64 [C]."""
+        return np.bincount(self.labels, minlength=len(self.class_names))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the encoded images and labels in order; of the list's lines for list-file data.
+
+        Independent of machine, file layout and decoder. Raises WorkFailed for an unreadable image file.
+        """
+        state = hashlib.sha256()
+        if self.paths is not None:
+            for path, label in zip(self.paths, self.labels.tolist(), strict=True):
+                state.update(f"{path} {label}\n".encode())
+            return state.hexdigest()
+        for start in range(0, len(self), BATCH):
+            for content in self.encoded(range(start, min(start + BATCH, len(self)))):
+                state.update(len(content).to_bytes(8, "little"))
+                state.update(content)
+        state.update(self.labels.astype("<i8").tobytes())
+        return state.hexdigest()
+
+    def encoded(self, indices: Sequence[int]) -> list[bytes]:
+        """The encoded files of some images, unchanged. Raises WorkFailed for one that cannot be read."""
+        try:
+            return self.store.read(indices)
+        except OSError as error:
+            raise WorkFailed(f"{self._title}: cannot read an image: {error}") from error
+
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of the first image, from its header. Raises WorkFailed if it has none."""
+        image = self._open(self.encoded([0])[0], 0)
+        return image.height, image.width, _channels(image.mode)
+
+    def images(self, indices: Int[np.ndarray, " asked"]) -> UInt8[np.ndarray, "asked height width channels"]:
+        """Decoded images, uint8; one channel where all asked for are grey, else RGB (grey repeated).
+
+        Raises WorkFailed naming file and index for an image that cannot be decoded or has another size than the
+        split's first one.
+        """
+        height, width, channels = self.image_shape()
+        decoded = []
+        for start in range(0, len(indices), BATCH):
+            batch = np.asarray(indices[start : start + BATCH]).tolist()
+            for index, content in zip(batch, self.encoded(batch), strict=True):
+                image = self._decode(content, index)
+                if image.shape[:2] != (height, width):
+                    sizes = f"{width} x {height} and {image.shape[1]} x {image.shape[0]} (image {index})"
+                    raise WorkFailed(
+                        f"{self._title}: different image sizes, {sizes}; the recipe does not resize"
+                    )
+                decoded.append(image)
+        if not decoded:
+            return np.empty((0, height, width, channels), dtype=np.uint8)
+        if any(image.ndim == 3 for image in decoded):
+            return np.stack([image if image.ndim == 3 else np.stack([image] * 3, -1) for image in decoded])
+        return np.stack(decoded)[..., None]
+
+    @property
+    def _title(self) -> str:
+        return f"{self.name} {self.split}"
+
+    def _open(self, content: bytes, index: int) -> "PILImage":
+        from PIL import Image
+
+        try:
+            return Image.open(io.BytesIO(content))
+        except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+            raise self._undecodable(index, error) from error
+
+    def _decode(self, content: bytes, index: int) -> UInt8[np.ndarray, "..."]:
+        from PIL import Image
+
+        image = self._open(content, index)
+        if image.mode in ("F", "I") or image.mode.startswith("I;16"):
+            raise WorkFailed(f"{self._title}: image {index} has more than 8 bits a channel ({image.mode})")
+        try:
+            return np.asarray(image.convert("L" if _channels(image.mode) == 1 else "RGB"))
+        except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+            raise self._undecodable(index, error) from error
+
+    def _undecodable(self, index: int, error: Exception) -> WorkFailed:
+        file = self.store.where(index)
+        name = f" ({file})" if file else ""
+        # Pillow's own text holds the address of a buffer, which helps nobody.
+        reason = "no known image format" if type(error).__name__ == "UnidentifiedImageError" else str(error)
+        return WorkFailed(f"{self._title}: cannot decode image {index}{name}: {reason}")
+
+
+def _channels(mode: str) -> int:
+    """1 for grey modes, 3 for everything that becomes RGB."""
+    return 1 if mode in ("1", "L", "LA", "La", "I", "F") or mode.startswith("I;16") else 3

@@ -1,0 +1,128 @@
+"""From a dataset to the two things everyone works on: a `TrainingSet`, and a shift's indices into the test pool."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Int
+
+from shifts.catalog import Dataset
+from shifts.draw import draw, indices_sha256
+from shifts.errors import BadInput, check_name
+from shifts.listfiles import list_indices
+from shifts.profiles import (
+    PROFILES,
+    PUBLISHED_RATIOS,
+    RULES,
+    Rule,
+    Shift,
+    class_counts,
+    class_rank,
+    train_counts,
+)
+from shifts.shift import MAX_SEED, number_text
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSet:
+    """A training set drawn from a dataset's training pool.
+
+    `indices` are int64 [n] in dataset order, `counts` int64 [C]. `imbalance` is None for the natural profile.
+    `indices_sha256` refers to the full pool, also where the images come from an exported folder.
+    """
+
+    indices: Int[np.ndarray, " n"]
+    counts: Int[np.ndarray, " classes"]
+    imbalance: float | None
+    profile: str
+    rule: Rule
+    seed: int
+    indices_sha256: str
+
+    @property
+    def n(self) -> int:
+        return len(self.indices)
+
+    def describe(self) -> str:
+        """In words: `imbalance 100 (exp, seeded-shuffle, subset seed 0)` or `natural`."""
+        return _words(self.imbalance, self.profile, self.rule, self.seed)
+
+
+def training_set(
+    dataset: Dataset,
+    imbalance: float | Literal["natural"] | None = None,
+    profile: str = "exp",
+    rule: Rule = "seeded-shuffle",
+    seed: int = 0,
+) -> TrainingSet:
+    """Draw a training set. `imbalance` None = the dataset's default; `natural` (or profile natural) = all images.
+
+    From an exported folder all its images are taken, if the settings are those it was drawn with (or defaults).
+    Raises BadInput for settings that the pool cannot give.
+    """
+    check_name("profile", profile, PROFILES)
+    check_name("draw rule", rule, RULES)
+    if not 0 <= seed <= MAX_SEED:
+        raise BadInput(f"the subset seed is {seed}; it must lie in 0..{MAX_SEED}")
+    default = dataset.entry.imbalance if dataset.drawn is None else dataset.drawn.imbalance
+    wanted = default if imbalance is None else imbalance
+    if wanted is None or wanted == "natural" or profile == "natural":
+        # Everything is taken: rule and seed change nothing, and must not tell equal sets apart.
+        wanted, profile, rule, seed = None, "natural", RULES[0], 0
+    if dataset.drawn is not None:
+        return _as_exported(dataset, wanted, profile, rule, seed)
+    pool = dataset.train.class_counts()
+    rank = class_rank(pool, dataset.rank_by_index)
+    counts = train_counts(profile, pool, wanted, rank, dataset.class_names)
+    indices = np.sort(draw(dataset.train.labels, counts, rule, seed))
+    imbalance_used = None if wanted is None else float(wanted)
+    return TrainingSet(indices, counts, imbalance_used, profile, rule, seed, indices_sha256(indices))
+
+
+def resolve(
+    dataset: Dataset, shift: Shift, train_counts: Int[np.ndarray, " classes"], seed: int = 0
+) -> tuple[Int[np.ndarray, " drawn"], Literal["published", "generated"]]:
+    """Indices of a shift into the dataset's test pool (int64), and whether they are the published set.
+
+    `train_counts` give the class order of sets that are not ranked by class index; `seed` is the draw's (0 = the
+    fixed published draw, others are redraws). `published`: a list file, or one of the eleven sets on the pool that
+    they were published on. Raises BadInput where the pool cannot give the shift.
+    """
+    if not 0 <= seed <= MAX_SEED:
+        raise BadInput(f"the draw seed is {seed}; it must lie in 0..{MAX_SEED}")
+    pool = dataset.test
+    if shift.kind == "list":
+        return list_indices(Path(str(shift.path)), pool), "published"
+    rank = class_rank(train_counts, dataset.rank_by_index)
+    counts = class_counts(shift, pool.class_counts(), rank, dataset.class_names)
+    indices = draw(pool.labels, counts, str(shift.rule), seed)
+    return indices, "published" if _is_published(dataset, shift, len(indices), seed) else "generated"
+
+
+def _is_published(dataset: Dataset, shift: Shift, n: int, seed: int) -> bool:
+    if shift.kind == "uniform" and n == len(dataset.test):
+        return dataset.entry.published or dataset.entry.lists is not None
+    listed = shift.kind in ("forward_lt", "backward_lt") and shift.ratio in PUBLISHED_RATIOS
+    return dataset.entry.published and listed and shift.rule == RULES[0] and seed == 0
+
+
+def _as_exported(
+    dataset: Dataset, imbalance: float | None, profile: str, rule: Rule, seed: int
+) -> TrainingSet:
+    drawn = dataset.drawn
+    assert drawn is not None
+    if (imbalance, profile, rule, seed) != (drawn.imbalance, drawn.profile, drawn.rule, drawn.seed):
+        raise BadInput(
+            f"the data folder holds the training set {_words(drawn.imbalance, drawn.profile, drawn.rule, drawn.seed)} "
+            f"of {drawn.dataset} and nothing else; {_words(imbalance, profile, rule, seed)} needs the full dataset"
+        )
+    indices = np.arange(len(dataset.train))
+    counts = np.asarray(drawn.counts, dtype=np.int64)
+    return TrainingSet(indices, counts, drawn.imbalance, profile, rule, seed, drawn.indices_sha256)
+
+
+def _words(imbalance: float | None, profile: str, rule: str, seed: int) -> str:
+    if imbalance is None:
+        return "natural"
+    return f"imbalance {number_text(imbalance)} ({profile}, {rule}, subset seed {seed})"
