@@ -203,16 +203,11 @@ def view_stability(
     """
     labels = np.asarray(labels)
     by_image = np.zeros(views.shape[2:4])
-    for (
-        pair
-    ) in views:  # one at a time: the answers of all pairs at once would double the memory of the evidence
+    for pair in views:  # one at a time: the answers of all pairs at once would double the memory of the evidence
         answers = np.exp(pair - pair.max(axis=-1, keepdims=True))
         squares = np.einsum("vnec,vnec->vne", answers, answers)
         by_image += np.einsum("nec,nec->ne", answers[0], answers[1]) / np.sqrt(squares[0] * squares[1])
     by_image /= len(views)
     masks = {"all": np.ones(len(labels), dtype=bool)}
     masks |= {name: np.isin(labels, members) for name, members in groups.items()}
-    return {
-        name: tuple(by_image[mask].mean(axis=0).tolist()) if mask.any() else None
-        for name, mask in masks.items()
-    }
+    return {name: tuple(by_image[mask].mean(axis=0).tolist()) if mask.any() else None for name, mask in masks.items()}

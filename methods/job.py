@@ -49,8 +49,7 @@ class TrainingJob:
         return digest(
             {
                 "train_version": TRAIN_VERSION,
-                "fingerprint": self.dataset.train.fingerprint,
-                "indices": self.training.indices_sha256,
+                "training_set": self.training.fingerprint,
                 "method": self.method_name,
                 "method_version": self.method.version,
                 "recipe": self.recipe.settings(),
@@ -102,7 +101,7 @@ class TrainingJob:
             "method": self.method_name,
             "method_version": self.method.version,
             "dataset": self.dataset.name,
-            "train_fingerprint": self.dataset.train.fingerprint,
+            "train_fingerprint": self.training.fingerprint,
             "classes": self.spec.classes,
             "class_names": list(self.dataset.train.class_names),
             "train_counts": list(self.spec.counts),

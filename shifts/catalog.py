@@ -178,9 +178,7 @@ def load(
     entry = _entry(name)
     if entry.lists is not None:
         if data_dir is None:
-            raise BadInput(
-                f"{name} needs --data-dir: the folder with {' and '.join(entry.lists)} and the images"
-            )
+            raise BadInput(f"{name} needs --data-dir: the folder with {' and '.join(entry.lists)} and the images")
         return _dataset(entry, *load_lists(entry.name, Path(data_dir), *entry.lists))
     folder, open_splits = _source(entry, name, None if data_dir is None else Path(data_dir))
     columns = (image_column or entry.image_column, label_column or entry.label_column)
@@ -212,15 +210,11 @@ def _entry(name: str) -> Entry:
         return Entry(name, "a dataset of the Hugging Face Hub", licence, hub_id=name)
     if "/" in name:
         raise BadInput(f"no such data folder: {name}")
-    check_name(
-        "dataset", name, [entry.name for entry in ENTRIES] + ["OWNER/NAME on the Hub", "a local FOLDER"]
-    )
+    check_name("dataset", name, [entry.name for entry in ENTRIES] + ["OWNER/NAME on the Hub", "a local FOLDER"])
     raise AssertionError(name)
 
 
-def _source(
-    entry: Entry, name: str, data_dir: Path | None
-) -> tuple[Path | None, Callable[[], Mapping[str, Any]]]:
+def _source(entry: Entry, name: str, data_dir: Path | None) -> tuple[Path | None, Callable[[], Mapping[str, Any]]]:
     """The local folder (None: the Hub) and the function that opens its splits."""
     folder = data_dir
     if folder is None and entry.name == "embedded":

@@ -72,9 +72,7 @@ def run_command(main: Main) -> NoReturn:
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     """Dataset and training set: `--dataset ... --train-subset-seed` (read back by the two functions below)."""
     group = parser.add_argument_group("data")
-    group.add_argument(
-        "--dataset", default="embedded", help="name, Hub id or local folder (default: embedded)"
-    )
+    group.add_argument("--dataset", default="embedded", help="name, Hub id or local folder (default: embedded)")
     group.add_argument("--data-dir", metavar="DIR", help="read the dataset from this local copy")
     group.add_argument("--image-column", metavar="NAME", help="the images' column, where it is not found")
     group.add_argument("--label-column", metavar="NAME", help="the labels' column, where it is not found")

@@ -77,18 +77,14 @@ def _labels(
     for split, table in tables.items():
         values = table.select_columns([column]).with_format("arrow")[:].column(column)
         if values.null_count:
-            raise BadInput(
-                f"{name}: {values.null_count} images of the {split} split have no label in {column!r}"
-            )
+            raise BadInput(f"{name}: {values.null_count} images of the {split} split have no label in {column!r}")
         raw[split] = values
     kind = raw["train"].type
     if pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind):
         class_names = tuple(sorted(set(raw["train"].to_pylist())))
         return class_names, {s: _from_strings(name, s, v.to_pylist(), class_names) for s, v in raw.items()}
     if not pyarrow.types.is_integer(kind):
-        raise BadInput(
-            f"{name}: column {column!r} (--label-column) holds {kind}, neither whole numbers nor names"
-        )
+        raise BadInput(f"{name}: column {column!r} (--label-column) holds {kind}, neither whole numbers nor names")
     labels = {split: values.to_numpy().astype(np.int64) for split, values in raw.items()}
     feature = tables["train"].features[column]
     given = getattr(feature, "names", None)
@@ -98,19 +94,13 @@ def _labels(
         if len(wrong):
             index = int(wrong[0])
             allowed = f"0..{len(class_names) - 1}"
-            raise BadInput(
-                f"{name}: label {values[index]} of {split} image {index} is out of range {allowed}"
-            )
+            raise BadInput(f"{name}: label {values[index]} of {split} image {index} is out of range {allowed}")
     return class_names, labels
 
 
-def _from_strings(
-    name: str, split: str, values: list[str], class_names: tuple[str, ...]
-) -> Int[np.ndarray, " images"]:
+def _from_strings(name: str, split: str, values: list[str], class_names: tuple[str, ...]) -> Int[np.ndarray, " images"]:
     number = {class_name: c for c, class_name in enumerate(class_names)}
     for index, value in enumerate(values):
         if value not in number:
-            raise BadInput(
-                f"{name}: label {value!r} of {split} image {index} does not occur in the train split"
-            )
+            raise BadInput(f"{name}: label {value!r} of {split} image {index} does not occur in the train split")
     return np.asarray([number[value] for value in values], dtype=np.int64)

@@ -38,9 +38,7 @@ def read_custom(
     return what, values
 
 
-def _numbers(
-    path: str, content: Any, classes: int, class_names: Sequence[str] | None
-) -> Float[np.ndarray, " classes"]:
+def _numbers(path: str, content: Any, classes: int, class_names: Sequence[str] | None) -> Float[np.ndarray, " classes"]:
     if isinstance(content, dict) and class_names is not None:
         for name in content:
             check_name(f"class in {path}", name, class_names)

@@ -71,9 +71,7 @@ def _parser() -> Parser:
     parser = Parser("python -m shifts.describe", str(__doc__).partition(": ")[2].capitalize(), EXAMPLES)
     add_data_arguments(parser)
     add_shift_arguments(parser)
-    parser.add_argument(
-        "--seed", type=seed, default=0, help="seed of the test draws (default: 0, as published)"
-    )
+    parser.add_argument("--seed", type=seed, default=0, help="seed of the test draws (default: 0, as published)")
     parser.add_argument("--json", action="store_true", help="print a list of objects instead of a table")
     parser.add_argument(
         "--export",

@@ -70,9 +70,7 @@ def indices_sha256(indices: Int[np.ndarray, " drawn"]) -> str:
     return hashlib.sha256(np.sort(np.asarray(indices)).astype("<i8").tobytes()).hexdigest()
 
 
-def _by_class(
-    labels: Int[np.ndarray, " pool"], classes: int
-) -> Iterator[tuple[int, Int[np.ndarray, " members"]]]:
+def _by_class(labels: Int[np.ndarray, " pool"], classes: int) -> Iterator[tuple[int, Int[np.ndarray, " members"]]]:
     """Each class and its indices in dataset order (a fresh int64 array)."""
     order = np.argsort(labels, kind="stable").astype(np.int64)
     ends = np.cumsum(np.bincount(labels, minlength=classes))

@@ -72,12 +72,8 @@ def export(dataset: "Dataset", training: "TrainingSet", folder: Path) -> int:
     """
     stores = [images.store for images in (dataset.train, dataset.test)]
     if not all(isinstance(store, TableStore) for store in stores):
-        raise BadInput(
-            f"{dataset.name} is a list of files: copy those that its lists name instead of exporting"
-        )
-    if folder.exists() and (
-        not folder.is_dir() or (any(folder.iterdir()) and not (folder / SIDECAR).is_file())
-    ):
+        raise BadInput(f"{dataset.name} is a list of files: copy those that its lists name instead of exporting")
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / SIDECAR).is_file())):
         raise BadInput(f"{folder} is not empty; give a new folder for the export")
     mean, std = dataset.normalisation
     drawn = Drawn(

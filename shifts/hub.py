@@ -63,13 +63,9 @@ def _opened(what: str, load: Any) -> Mapping[str, Any]:
             f"https://huggingface.co/datasets/{what} elsewhere and give its folder with --data-dir"
         ) from error
     except datasets.exceptions.DatasetNotFoundError as error:
-        raise BadInput(
-            f"{what}: no such dataset on the Hugging Face Hub, or access is not granted"
-        ) from error
+        raise BadInput(f"{what}: no such dataset on the Hugging Face Hub, or access is not granted") from error
     except FileNotFoundError as error:
-        raise BadInput(
-            f"{what} holds no data that can be read (parquet, arrow or an image folder)"
-        ) from error
+        raise BadInput(f"{what} holds no data that can be read (parquet, arrow or an image folder)") from error
     except (datasets.exceptions.DatasetsError, pyarrow.ArrowException, ValueError) as error:
         cause = error.__cause__ or error
         reason = str(cause).strip().partition("\n")[0]

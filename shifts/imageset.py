@@ -96,20 +96,26 @@ class ImageSet:
 
     @cached_property
     def fingerprint(self) -> str:
+        """`digest` of the whole split."""
+        return self.digest(range(len(self)))
+
+    def digest(self, indices: Sequence[int]) -> str:
         """SHA-256 (hex) of the encoded images and labels in order; of the list's lines for list-file data.
 
-        Independent of machine, file layout and decoder. Raises WorkFailed for an unreadable image file.
+        Independent of machine, file layout and decoder, and of images that are not asked for. Raises WorkFailed for an
+        unreadable image file.
         """
         state = hashlib.sha256()
+        chosen = list(map(int, indices))
         if self.paths is not None:
-            for path, label in zip(self.paths, self.labels.tolist(), strict=True):
-                state.update(f"{path} {label}\n".encode())
+            for index in chosen:
+                state.update(f"{self.paths[index]} {self.labels[index]}\n".encode())
             return state.hexdigest()
-        for start in range(0, len(self), BATCH):
-            for content in self.encoded(range(start, min(start + BATCH, len(self)))):
+        for start in range(0, len(chosen), BATCH):
+            for content in self.encoded(chosen[start : start + BATCH]):
                 state.update(len(content).to_bytes(8, "little"))
                 state.update(content)
-        state.update(self.labels.astype("<i8").tobytes())
+        state.update(self.labels[chosen].astype("<i8").tobytes())
         return state.hexdigest()
 
     def encoded(self, indices: Sequence[int]) -> list[bytes]:
@@ -138,9 +144,7 @@ class ImageSet:
                 image = self._decode(content, index)
                 if image.shape[:2] != (height, width):
                     sizes = f"{width} x {height} and {image.shape[1]} x {image.shape[0]} (image {index})"
-                    raise WorkFailed(
-                        f"{self._title}: different image sizes, {sizes}; the recipe does not resize"
-                    )
+                    raise WorkFailed(f"{self._title}: different image sizes, {sizes}; the recipe does not resize")
                 decoded.append(image)
         if not decoded:
             return np.empty((0, height, width, channels), dtype=np.uint8)

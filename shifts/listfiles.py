@@ -36,9 +36,7 @@ def load_lists(name: str, root: Path, train_list: str, test_list: str) -> tuple[
         raise BadInput(f"no such data folder: {root}")
     for file in (train_list, test_list):
         if not (root / file).is_file():
-            raise BadInput(
-                f"{name}: {root} holds no {file}; give the folder of the list files with --data-dir"
-            )
+            raise BadInput(f"{name}: {root} holds no {file}; give the folder of the list files with --data-dir")
     train, test = read_list(root / train_list), read_list(root / test_list)
     classes = max(label for _, label in train) + 1
     class_names = tuple(str(c) for c in range(classes))
@@ -46,9 +44,7 @@ def load_lists(name: str, root: Path, train_list: str, test_list: str) -> tuple[
     for split, file, entries in (("train", train_list, train), ("test", test_list, test)):
         for number, (path, label) in enumerate(entries, start=1):
             if label >= classes:
-                raise BadInput(
-                    f"{name}: label {label} of {file}, entry {number} is out of range 0..{classes - 1}"
-                )
+                raise BadInput(f"{name}: label {label} of {file}, entry {number} is out of range 0..{classes - 1}")
             if number == 1 and not (root / path).is_file():
                 raise BadInput(f"{name}: {file} names {path}, which is not under {root}")
         paths = tuple(path for path, _ in entries)

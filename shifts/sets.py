@@ -29,7 +29,8 @@ class TrainingSet:
     """A training set drawn from a dataset's training pool.
 
     `indices` are int64 [n] in dataset order, `counts` int64 [C]. `imbalance` is None for the natural profile.
-    `indices_sha256` refers to the full pool, also where the images come from an exported folder.
+    `indices_sha256` refers to the full pool, also where the images come from an exported folder; `fingerprint` is the
+    drawn images' own digest, the same from the full pool and from an export.
     """
 
     indices: Int[np.ndarray, " n"]
@@ -39,6 +40,7 @@ class TrainingSet:
     rule: Rule
     seed: int
     indices_sha256: str
+    fingerprint: str
 
     @property
     def n(self) -> int:
@@ -77,7 +79,16 @@ def training_set(
     counts = train_counts(profile, pool, wanted, rank, dataset.class_names)
     indices = np.sort(draw(dataset.train.labels, counts, rule, seed))
     imbalance_used = None if wanted is None else float(wanted)
-    return TrainingSet(indices, counts, imbalance_used, profile, rule, seed, indices_sha256(indices))
+    return TrainingSet(
+        indices,
+        counts,
+        imbalance_used,
+        profile,
+        rule,
+        seed,
+        indices_sha256(indices),
+        dataset.train.digest(indices.tolist()),
+    )
 
 
 def resolve(
@@ -107,9 +118,7 @@ def _is_published(dataset: Dataset, shift: Shift, n: int, seed: int) -> bool:
     return dataset.entry.published and listed and shift.rule == RULES[0] and seed == 0
 
 
-def _as_exported(
-    dataset: Dataset, imbalance: float | None, profile: str, rule: Rule, seed: int
-) -> TrainingSet:
+def _as_exported(dataset: Dataset, imbalance: float | None, profile: str, rule: Rule, seed: int) -> TrainingSet:
     drawn = dataset.drawn
     assert drawn is not None
     if (imbalance, profile, rule, seed) != (drawn.imbalance, drawn.profile, drawn.rule, drawn.seed):
@@ -119,7 +128,9 @@ def _as_exported(
         )
     indices = np.arange(len(dataset.train))
     counts = np.asarray(drawn.counts, dtype=np.int64)
-    return TrainingSet(indices, counts, drawn.imbalance, profile, rule, seed, drawn.indices_sha256)
+    return TrainingSet(
+        indices, counts, drawn.imbalance, profile, rule, seed, drawn.indices_sha256, dataset.train.fingerprint
+    )
 
 
 def _words(imbalance: float | None, profile: str, rule: str, seed: int) -> str:

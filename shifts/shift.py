@@ -121,9 +121,7 @@ def expand_shifts(kinds: Sequence[str], ratios: Sequence[float] | None) -> tuple
         if text == "all":
             shifts += published_shifts()
             if ratios is not None:
-                notes.append(
-                    "all is the eleven published sets with their ratios; --imbalance is not used for it"
-                )
+                notes.append("all is the eleven published sets with their ratios; --imbalance is not used for it")
             continue
         shift, own_ratio = _parse(text)
         if shift.ratio is not None and not own_ratio:

@@ -19,6 +19,7 @@ from methods.losses.prior import (
     sade,
     sade_experts,
 )
+from methods.losses.routing import gate_targets, gating
 from methods.losses.scalarisation import smooth_tchebycheff
 from methods.losses.transfer import knowledge_transfer, mutual_kl, shike
 
@@ -32,6 +33,8 @@ __all__ = [
     "diversity_kl",
     "drw_weights",
     "expert_cross_entropy",
+    "gate_targets",
+    "gating",
     "inverse_softmax",
     "knowledge_transfer",
     "ldam",

@@ -21,9 +21,7 @@ def check_logits(logits: Float[Tensor, "batch classes"], target: Int[Tensor, " b
     _check_target(logits, target)
 
 
-def check_expert_logits(
-    expert_logits: Float[Tensor, "batch experts classes"], target: Int[Tensor, " batch"]
-) -> None:
+def check_expert_logits(expert_logits: Float[Tensor, "batch experts classes"], target: Int[Tensor, " batch"]) -> None:
     """Raise ValueError unless `expert_logits` is [B, E, C] and `target` [B] holds labels of its classes."""
     check_experts(expert_logits)
     _check_target(expert_logits, target)

@@ -110,9 +110,7 @@ def mutual_kl(
     own = full_precision(expert_logits).log_softmax(-1)
     others = own.detach() if detach_teacher else own
     experts = own.shape[1]
-    terms = [
-        _reduced_kl(others.roll(shift, dims=1), own, own.shape[-1], reduction) for shift in range(1, experts)
-    ]
+    terms = [_reduced_kl(others.roll(shift, dims=1), own, own.shape[-1], reduction) for shift in range(1, experts)]
     return torch.stack(terms).sum(0) if terms else own.new_zeros(experts)
 
 

@@ -61,13 +61,9 @@ def png(image: np.ndarray) -> bytes:
     to_left, to_above, to_corner = abs(guess - left), abs(guess - above), abs(guess - corner)
     nearest = np.where(to_above <= to_corner, above, corner)
     nearest = np.where((to_left <= to_above) & (to_left <= to_corner), left, nearest)
-    rows = (
-        np.concatenate([np.full((height, 1), 4), (here - nearest) % 256], axis=1).astype(np.uint8).tobytes()
-    )
+    rows = np.concatenate([np.full((height, 1), 4), (here - nearest) % 256], axis=1).astype(np.uint8).tobytes()
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", _stored(rows)) + _chunk(b"IEND", b"")
-    )
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", _stored(rows)) + _chunk(b"IEND", b"")
 
 
 def _stored(data: bytes) -> bytes:
@@ -96,9 +92,7 @@ def table(images: np.ndarray, labels: np.ndarray) -> Any:
         metadata={"huggingface": json.dumps({"info": {"features": features}})},
     )
     encoded = [{"bytes": png(image), "path": None} for image in images]
-    return pyarrow.table(
-        [pyarrow.array(encoded, image_type), pyarrow.array(labels.astype(np.int64))], schema=schema
-    )
+    return pyarrow.table([pyarrow.array(encoded, image_type), pyarrow.array(labels.astype(np.int64))], schema=schema)
 
 
 def main() -> None:

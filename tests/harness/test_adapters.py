@@ -26,14 +26,10 @@ def uniform_priors(experts: int, classes: int) -> ExpertPriors:
     return ExpertPriors(np.full((experts, classes), 1 / classes), exact=True)
 
 
-def random_evidence(
-    seed: int = 0, images: int = 300, experts: int = 3, classes: int = 6, pairs: int = 2
-) -> Evidence:
+def random_evidence(seed: int = 0, images: int = 300, experts: int = 3, classes: int = 6, pairs: int = 2) -> Evidence:
     rng = np.random.default_rng(seed)
     logits = rng.normal(scale=2, size=(images, experts, classes))
-    views = (
-        logits + rng.normal(size=(pairs, 2, images, experts, classes)) * np.linspace(0.3, 2, experts)[:, None]
-    )
+    views = logits + rng.normal(size=(pairs, 2, images, experts, classes)) * np.linspace(0.3, 2, experts)[:, None]
     return Evidence(logits.astype(np.float32), views.astype(np.float32))
 
 
@@ -209,9 +205,7 @@ def test_em_recovers_a_known_prior_on_calibrated_posteriors() -> None:
     assert result.converged
     assert total_variation(result.prior, true) < 0.02
     assert all(after >= before - 1e-12 for before, after in pairwise(result.log_likelihoods))
-    other_start = em_prior(
-        powers / powers.sum(1, keepdims=True), reference, start=rng.dirichlet(np.ones(classes))
-    )
+    other_start = em_prior(powers / powers.sum(1, keepdims=True), reference, start=rng.dirichlet(np.ones(classes)))
     assert total_variation(result.prior, other_start.prior) < 1e-3
 
 
@@ -219,9 +213,7 @@ def test_em_prediction_is_the_corrected_mean() -> None:
     evidence, rng = random_evidence(), np.random.default_rng(6)
     priors = ExpertPriors(rng.dirichlet(np.ones(6), size=3), exact=True)
     fitted = Em().fit(evidence, np.ones(6, int), priors, 0)
-    expected = (
-        evidence.logits.mean(1) + np.log(np.maximum(fitted.prior, 1e-12)) - np.log(target_prior(priors))
-    )
+    expected = evidence.logits.mean(1) + np.log(np.maximum(fitted.prior, 1e-12)) - np.log(target_prior(priors))
     np.testing.assert_allclose(fitted.predict(evidence), expected, atol=1e-4)
 
 
@@ -291,8 +283,6 @@ def test_access_is_declared() -> None:
 
 
 def test_listing_adapters_imports_neither_torch_nor_scipy() -> None:
-    code = (
-        "import sys; from harness import adapters as a; a.names(); print({'torch', 'scipy'} & {*sys.modules})"
-    )
+    code = "import sys; from harness import adapters as a; a.names(); print({'torch', 'scipy'} & {*sys.modules})"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"

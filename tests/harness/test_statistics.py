@@ -33,9 +33,7 @@ def paired(both: int, only_a: int, only_b: int, neither: int) -> tuple[np.ndarra
     return np.repeat([True, True, False, False], sizes), np.repeat([True, False, True, False], sizes)
 
 
-@pytest.mark.parametrize(
-    "table", [(10, 0, 0, 5), (50, 9, 3, 2), (0, 5, 5, 0), (900, 40, 61, 10), (1, 0, 8, 1)]
-)
+@pytest.mark.parametrize("table", [(10, 0, 0, 5), (50, 9, 3, 2), (0, 5, 5, 0), (900, 40, 61, 10), (1, 0, 8, 1)])
 def test_mcnemar_equals_scipy(table: tuple[int, int, int, int]) -> None:
     a, b = paired(*table)
     _, only_a, only_b, _ = table

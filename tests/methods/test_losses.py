@@ -12,9 +12,9 @@ from methods.priors import reverse_by_rank
 COUNTS = torch.tensor([100, 40, 10, 5])
 TARGET = torch.tensor([0, 2])
 # Two experts, expert by expert, from the golden case of RIDE; three from that of SHIKE.
-RIDE = torch.tensor(
-    [[[6, 1, -2, 0.5], [3, 2, 4, -1]], [[5, 2, -1, 1], [1, 2.5, 6, 0]]], dtype=torch.float64
-).transpose(0, 1)
+RIDE = torch.tensor([[[6, 1, -2, 0.5], [3, 2, 4, -1]], [[5, 2, -1, 1], [1, 2.5, 6, 0]]], dtype=torch.float64).transpose(
+    0, 1
+)
 TEACHER = torch.tensor([[5.5, 1.2, -1.5, 0.8], [1.5, 2.2, 5.5, -0.5]], dtype=torch.float64)
 SHIKE = torch.tensor(
     [[[4, 1, -2, 3], [0, 2, 5, -1]], [[3, 2, -1, 1], [1, 3, 4, 0]], [[5, 0, 1, 2], [-1, 1, 6, 2]]],

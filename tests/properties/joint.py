@@ -116,9 +116,7 @@ def fit_table(
     return table.detach()
 
 
-def priors_of(
-    joint: Joint, table: Float[Tensor, "points experts classes"]
-) -> Float[Tensor, "experts classes"]:
+def priors_of(joint: Joint, table: Float[Tensor, "points experts classes"]) -> Float[Tensor, "experts classes"]:
     """The label prior that each expert of a fitted table answers for, [E, C].
 
     p_e(y) is proportional to exp(mean_x (log softmax(Z_e(x))_y - log p(x | y))); every cell must be positive.

@@ -14,9 +14,7 @@ light = settings(deadline=None, derandomize=True, max_examples=25)
 seeds = st.integers(0, 2**32 - 1)
 
 
-def evidence_of(
-    seed: int, images: int = 200, experts: int = 3, classes: int = 5
-) -> tuple[Evidence, ExpertPriors]:
+def evidence_of(seed: int, images: int = 200, experts: int = 3, classes: int = 5) -> tuple[Evidence, ExpertPriors]:
     rng = np.random.default_rng(seed)
     logits = rng.normal(scale=2, size=(images, experts, classes))
     spread = rng.uniform(0.2, 2, size=(experts, 1))

@@ -41,9 +41,7 @@ RIDE: dict[str, Loss] = {
     "ride_collaborative": lambda z, y, n: losses.ride(z, y, n, reweighted=True, individual=False),
 }
 EVERY = PRIOR | MARGIN | TRANSFER | RIDE
-SHIFT_FREE = (
-    PRIOR | MARGIN | {name: TRANSFER[name] for name in ("shike_masked", "mutual")} | {"ride": RIDE["ride"]}
-)
+SHIFT_FREE = PRIOR | MARGIN | {name: TRANSFER[name] for name in ("shike_masked", "mutual")} | {"ride": RIDE["ride"]}
 
 
 def sample(seed: int, classes: int = 5, scale: float = 3.0) -> tuple[Tensor, Tensor, Tensor]:
@@ -123,9 +121,7 @@ def test_ride_gradient_is_that_of_a_frozen_consensus(name: str, seed: int) -> No
     consensus = (logits.mean(1, keepdim=True) / temperature).softmax(-1)
 
     def frozen(free: Tensor) -> Tensor:
-        answers = losses.ride(
-            free, target, counts, diversity=0.0, reweighted=reweighted, individual=individual
-        )
+        answers = losses.ride(free, target, counts, diversity=0.0, reweighted=reweighted, individual=individual)
         per_class = consensus * (consensus.log() - (free / temperature).log_softmax(-1))
         return answers - 0.45 * temperature.mean() ** 2 * per_class.sum(-1).mean(0).sum()
 
@@ -216,9 +212,7 @@ def test_diversity_gradient_reaches_its_own_expert_only(seed: int, expert: int) 
 
 @stable
 @given(seed=seeds, temperature=st.floats(0.3, 5))
-def test_distillation_vanishes_at_equality_and_leaves_the_teacher_alone(
-    seed: int, temperature: float
-) -> None:
+def test_distillation_vanishes_at_equality_and_leaves_the_teacher_alone(seed: int, temperature: float) -> None:
     logits = sample(seed)[0]
     student, teacher = logits[:, 0].requires_grad_(), logits[:, 1].requires_grad_()
     assert losses.distillation(student, student, temperature).abs() < 1e-12
@@ -300,17 +294,13 @@ def test_known_joint_each_expert_recovers_the_prior_of_its_loss(name: str, seed:
 
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize(("name", "experts", "steps"), [("ldam_drw", 1, 0), ("ride_reweighted", 3, 300)])
-def test_known_joint_margins_agree_with_the_stated_argmax(
-    name: str, experts: int, steps: int, seed: int
-) -> None:
+def test_known_joint_margins_agree_with_the_stated_argmax(name: str, experts: int, steps: int, seed: int) -> None:
     joint = random_joint(points=8, classes=4, seed=seed, peak=20)
     counts = joint.class_counts
     stated = joint.posterior(normalise(joint.prior * losses.drw_weights(counts.double())))
     clear = clear_points(stated, majority=True)
     assert clear.sum() >= 6
-    table = fit_table(
-        joint, lambda z, y: EVERY[name](z, y, counts), experts, descent_steps=steps, learning_rate=0.3
-    )
+    table = fit_table(joint, lambda z, y: EVERY[name](z, y, counts), experts, descent_steps=steps, learning_rate=0.3)
     assert (table.argmax(-1)[clear] == stated.argmax(-1)[clear][:, None]).all()
 
 

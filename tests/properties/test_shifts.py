@@ -85,9 +85,7 @@ texts = st.one_of(
         rule=st.sampled_from(["seeded-shuffle", "first-n"]),
     ),
     st.builds(Shift, st.just("dirichlet"), alpha=st.floats(1e-9, 1e9), seed=st.integers(0, 2**32 - 1)),
-    st.builds(
-        Shift, st.just("custom"), path=st.text(min_size=1).filter(lambda t: not t.endswith("-first_n"))
-    ),
+    st.builds(Shift, st.just("custom"), path=st.text(min_size=1).filter(lambda t: not t.endswith("-first_n"))),
 )
 
 

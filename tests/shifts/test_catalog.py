@@ -75,9 +75,7 @@ def test_string_labels_save_to_disk_and_options(table_folder: Folder, tmp_path: 
     assert dataset.class_names == ("k0", "k1", "k2")
     assert dataset.test.split == "validation"
     assert dataset.test.images(np.array([1, 0])).shape == (2, 6, 4, 1)
-    with pytest.raises(
-        BadInput, match="name its label column with --label-column; it has: photo, kind, other"
-    ):
+    with pytest.raises(BadInput, match="name its label column with --label-column; it has: photo, kind, other"):
         load(str(tmp_path / "saved"))
     renamed["train"].save_to_disk(tmp_path / "single")
     with pytest.raises(BadInput, match="holds one split"):
@@ -117,9 +115,7 @@ def test_modes_and_sizes(table_folder: Folder) -> None:
     assert mixed.dtype == np.uint8
     assert (mixed[1] == 7).all()
     assert images.images(np.array([], dtype=np.int64)).shape == (0, 6, 4, 1)
-    with pytest.raises(
-        WorkFailed, match=r"different image sizes, 4 x 6 and 5 x 5 \(image 11\); the recipe does"
-    ):
+    with pytest.raises(WorkFailed, match=r"different image sizes, 4 x 6 and 5 x 5 \(image 11\); the recipe does"):
         images.images(np.array([0, 11]))
 
 
@@ -255,17 +251,13 @@ def test_an_unreachable_hub_fails_soon_and_says_what_to_do(monkeypatch: pytest.M
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(hub, "PROBE_SECONDS", 1)
     start = time.perf_counter()
-    with pytest.raises(
-        BadInput, match=r"cannot reach the Hugging Face Hub for uoft-cs/cifar10 .* --data-dir"
-    ):
+    with pytest.raises(BadInput, match=r"cannot reach the Hugging Face Hub for uoft-cs/cifar10 .* --data-dir"):
         load("cifar10")
     assert time.perf_counter() - start < 10
     assert datasets.config.HF_HUB_OFFLINE is False
 
 
-@pytest.mark.skipif(
-    "CIFAR100_DIR" not in os.environ, reason="CIFAR100_DIR (CIFAR-100 in Hub layout) is not set"
-)
+@pytest.mark.skipif("CIFAR100_DIR" not in os.environ, reason="CIFAR100_DIR (CIFAR-100 in Hub layout) is not set")
 def test_real_cifar100() -> None:
     dataset = load("cifar100", os.environ["CIFAR100_DIR"])
     training = training_set(dataset)

@@ -11,10 +11,7 @@ LABELS = np.arange(1000) * 7 % 10  # 100 images a class, interleaved
 
 def test_pinned_draw() -> None:
     counts = np.array([100, 60, 35, 21, 12, 7, 4, 2, 1, 0])
-    assert (
-        indices_sha256(draw(LABELS, counts))
-        == "5a2ee500f2c102d8ffbf76f57dc7c92cc9ba324a56171d5df32256bfede0af65"
-    )
+    assert indices_sha256(draw(LABELS, counts)) == "5a2ee500f2c102d8ffbf76f57dc7c92cc9ba324a56171d5df32256bfede0af65"
     assert (
         indices_sha256(draw(LABELS, counts, seed=1))
         == "b0b0e962ddba7b921e0b20590e853e3c459f717c5f6aca564c16cf22da2eb2d3"

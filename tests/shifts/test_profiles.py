@@ -63,9 +63,7 @@ def test_imbalance_below_one_or_not_finite(imbalance: float) -> None:
 
 @pytest.mark.parametrize("profile", ["exp", "step", "pareto"])
 def test_an_imbalance_that_empties_a_class_names_it_and_the_highest(profile: str) -> None:
-    with pytest.raises(
-        BadInput, match=r"leaves class \d+ \(c\d+\) without images; the highest possible is 64$"
-    ):
+    with pytest.raises(BadInput, match=r"leaves class \d+ \(c\d+\) without images; the highest possible is 64$"):
         train_counts(profile, np.full(10, 64), 65, np.arange(10), [f"c{i}" for i in range(10)])
     assert train_counts(profile, np.full(10, 64), 64, np.arange(10)).min() == 1
 

@@ -1,0 +1,275 @@
+"""The leaderboard: one summary entry per setting over train seeds and draws, derived from stored rows alone.
+
+It is the same byte for byte for the same rows: sorted, without clock reading or host. `python -m harness.leaderboard`
+rebuilds it; `--pack DIR` also writes the rows as one Parquet file a dataset, the form of `results/reference/`.
+"""
+
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+from filelock import FileLock
+
+from harness import rows
+from harness.rows import Row
+from harness.statistics import mean_sd
+from shifts.errors import BadInput, WorkFailed
+from shifts.files import write_text
+from shifts.shift import published_shifts
+
+LEADERBOARD_SCHEMA = 1
+
+SETTING = [
+    "task",
+    "dataset",
+    "train_fingerprint",
+    "test_fingerprint",
+    "test_split",
+    "train_profile",
+    "train_imbalance",
+    "train_rule",
+    "train_subset_seed",
+    "train_n",
+    "train_counts_sha256",
+    "method",
+    "backbone",
+    "parameters",
+    "macs",
+    "recipe",
+    "recipe_sha256",
+    "epochs",
+    "adapter",
+    "views",
+    "prior_access",
+    "label_access",
+    "test_access",
+    "target_prior_kind",
+    "source_n",
+    "source_seen",
+    "selection",
+]
+"""Row fields that make one leaderboard line, whatever the shift."""
+SHIFT = [
+    "shift",
+    "shift_kind",
+    "shift_ratio",
+    "shift_alpha",
+    "shift_seed",
+    "shift_rule",
+    "shift_origin",
+    "n",
+    "indices_sha256",
+]
+VERSIONS = ("train_version", "method_version", "adapter_version", "evidence_version", "metrics_version")
+AVERAGED = [
+    "top1",
+    "many",
+    "medium",
+    "few",
+    "macro",
+    "nll",
+    "ece",
+    "entropy",
+    "delta_to_mean",
+    "expected_top1",
+    "tv_experts_test_mean",
+    "tv_estimate_test",
+    "tv_predicted_test",
+    "mean_experts",
+]
+
+Entry = dict[str, Any]
+
+
+def build(found: Iterable[Row]) -> dict[str, Any]:
+    """The leaderboard of rows: `entries` per (setting, shift) and `means` per setting over the eleven published sets.
+
+    Of rows of several versions of a program part only the newest count; how many were left out is `superseded`.
+    """
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in found:
+        groups[json.dumps([_pick(row, SETTING), row.shift, row.indices_sha256], sort_keys=True)].append(row)
+    entries, superseded = [], 0
+    for group in groups.values():
+        newest = max(_versions(row) for row in group)
+        kept = [row for row in group if _versions(row) == newest]
+        superseded += len(group) - len(kept)
+        entries.append(_entry(kept))
+    entries.sort(key=_entry_order)
+    return {
+        "schema_version": LEADERBOARD_SCHEMA,
+        "superseded": superseded,
+        "entries": entries,
+        "means": _means(entries),
+    }
+
+
+def write(results: Path) -> Path:
+    """Rebuild `leaderboard.json` of a results folder from its rows, under a lock. Returns its path.
+
+    Raises BadInput if the file there is of a newer schema, WorkFailed for a row that cannot be read.
+    """
+    where = results / "leaderboard.json"
+    results.mkdir(parents=True, exist_ok=True)
+    with FileLock(results / ".leaderboard.lock"):
+        check_schema(where)
+        board = build(rows.load_all(results))
+        validate(board)
+        write_text(where, json.dumps(board, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    return where
+
+
+def read(results: Path) -> dict[str, Any]:
+    """The leaderboard of a results folder."""
+    board: dict[str, Any] = json.loads((results / "leaderboard.json").read_text(encoding="utf-8"))
+    return board
+
+
+def check_schema(where: Path) -> None:
+    """Raise BadInput if the leaderboard at `where` was written by a newer version or is none."""
+    if not where.exists():
+        return
+    try:
+        version = json.loads(where.read_text(encoding="utf-8"))["schema_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadInput(f"{where} is no leaderboard; move it away (it is rebuilt from the rows)") from error
+    if version > LEADERBOARD_SCHEMA:
+        raise BadInput(
+            f"{where} has schema {version}, this version writes {LEADERBOARD_SCHEMA}; update, or use another --results"
+        )
+
+
+def validate(board: dict[str, Any]) -> None:
+    """Check a leaderboard against the JSON Schema in the package. Raises WorkFailed with the first violation."""
+    schema = json.loads((files("harness") / "leaderboard.schema.json").read_text(encoding="utf-8"))
+    error = jsonschema.Draft202012Validator(schema).iter_errors(board)
+    first = next(iter(error), None)
+    if first is not None:
+        raise WorkFailed(f"the leaderboard breaks its schema at {first.json_path}: {first.message}")
+
+
+def _entry(group: Sequence[Row]) -> Entry:
+    """Summary of one setting on one shift over train seeds; accuracies are fractions."""
+    group = sorted(group, key=lambda row: (row.train_seed is not None, row.train_seed or 0))
+    first = group[0]
+    redraws = [draw["top1"] for row in group for draw in row.redraws]
+    spread = [mean_sd([draw["top1"] for draw in row.redraws]).sd for row in group if len(row.redraws) > 1]
+    known = [sd for sd in spread if sd is not None]
+    return (
+        _pick(first, SETTING)
+        | _pick(first, SHIFT)
+        | {
+            "train_seeds": [row.train_seed for row in group],
+            "top1_interval": [first.top1_low, first.top1_high] if len(group) == 1 else None,
+            "tv_train_test": first.tv_train_test,
+            "etvd": first.etvd,
+            "weights": _mean_weights(group),
+            "redraws": len(redraws),
+            "redraw_top1": sum(redraws) / len(redraws) if redraws else None,
+            "subset_sd": sum(known) / len(known) if known else None,
+            "mcnemar_p_to_mean": [row.mcnemar_p_to_mean for row in group],
+            "adaptation_hurts": bool(all(_hurts(row) for row in group)),
+            "reported": None
+            if first.reported_value is None
+            else {
+                "value": first.reported_value,
+                "source": first.reported_source,
+                "primary": first.reported_primary,
+            },
+            "row_ids": [row.row_id for row in group],
+            **{name: _average([getattr(row, name) for row in group]) for name in AVERAGED},
+        }
+    )
+
+
+def _hurts(row: Row) -> bool:
+    """Adaptation lowers accuracy by more than the interval: no adaptation lies above the adapted row's interval."""
+    return row.top1 - row.delta_to_mean > row.top1_high
+
+
+def _average(values: Sequence[float | None]) -> dict[str, Any] | None:
+    """Mean and standard deviation (None for one seed) over train seeds; None where no seed has a value."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    summary = mean_sd(known)
+    return {"mean": summary.mean, "sd": summary.sd, "n": summary.n}
+
+
+def _mean_weights(group: Sequence[Row]) -> list[float] | None:
+    learned = [row.weights for row in group if row.weights is not None]
+    if not learned:
+        return None
+    return [sum(column) / len(learned) for column in zip(*learned, strict=True)]
+
+
+def _means(entries: Sequence[Entry]) -> list[Entry]:
+    """Mean top-1 over the eleven published shifts, for settings that have them all with the same seeds."""
+    wanted = [str(shift) for shift in published_shifts()]
+    groups: dict[str, dict[str, Entry]] = defaultdict(dict)
+    for entry in entries:
+        if entry["shift"] in wanted:
+            key = json.dumps({name: entry[name] for name in SETTING}, sort_keys=True)
+            groups[key][entry["shift"]] = entry
+    means = []
+    for key, by_shift in sorted(groups.items()):
+        seeds = {tuple(entry["train_seeds"]) for entry in by_shift.values()}
+        if len(by_shift) == len(wanted) and len(seeds) == 1:
+            columns = [by_shift[shift] for shift in wanted]
+            means.append(
+                json.loads(key)
+                | {
+                    "train_seeds": list(next(iter(seeds))),
+                    "top1": sum(entry["top1"]["mean"] for entry in columns) / len(columns),
+                    "worst_top1": min(entry["top1"]["mean"] for entry in columns),
+                    "delta_to_mean": sum(entry["delta_to_mean"]["mean"] for entry in columns) / len(columns),
+                }
+            )
+    return means
+
+
+def _pick(row: Row, names: Sequence[str]) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in names}
+
+
+def _versions(row: Row) -> tuple[int, ...]:
+    return tuple(getattr(row, name) or 0 for name in VERSIONS)
+
+
+def _entry_order(entry: Entry) -> str:
+    return json.dumps([entry[name] for name in ("dataset", "method", "recipe", "adapter", "shift")]) + json.dumps(
+        entry, sort_keys=True
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Rebuild the leaderboard, and pack the rows where asked."""
+    from shifts.cli import Parser
+
+    parser = Parser("python -m harness.leaderboard", "Rebuild leaderboard.json from stored rows.", EXAMPLES)
+    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="the results folder")
+    parser.add_argument("--pack", type=Path, metavar="DIR", help="write rows as Parquet and the leaderboard there")
+    options = parser.parse_args(arguments)
+    if not options.results.is_dir():
+        raise BadInput(f"there is no results folder {options.results}")
+    print(write(options.results))
+    if options.pack:
+        found = rows.load_all(options.results)
+        for file in [*rows.pack(found, options.pack), write(options.pack)]:
+            print(file)
+
+
+EXAMPLES = """\
+  python -m harness.leaderboard
+  python -m harness.leaderboard --results results --pack results/reference
+"""
+
+if __name__ == "__main__":
+    from shifts.cli import command
+
+    sys.exit(command(main)(None))

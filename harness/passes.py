@@ -1,0 +1,140 @@
+"""The forward passes behind the evidence: clean pool, view pairs and source images, once per checkpoint."""
+
+import time
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+import torch
+from filelock import FileLock
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from harness import evidence
+from harness.adapters.base import Evidence, Source
+from harness.evidence import EVIDENCE_VERSION, PoolEvidence
+from methods.augment import to_float
+from methods.job import TrainingJob, normalisation, pixels
+from methods.train import derived_seed
+from methods.views import VIEWS_VERSION, ViewDraw
+from shifts.draw import indices_sha256, left_out
+from shifts.errors import WorkFailed
+from shifts.files import digest
+
+BATCH = {"cpu": 128, "cuda": 2048}
+"""Images a forward pass; larger batches are slower on a CPU."""
+
+
+def key(job: TrainingJob, checkpoint_sha256: str, views: int) -> str:
+    """SHA-256 of everything that determines the evidence of a checkpoint."""
+    return digest(
+        {
+            "evidence_version": EVIDENCE_VERSION,
+            "views_version": VIEWS_VERSION,
+            "checkpoint": checkpoint_sha256,
+            "test": job.dataset.test.fingerprint,
+            "source": job.dataset.train.digest(_source(job)[0].tolist()),
+            "views": views,
+        }
+    )
+
+
+def path(job: TrainingJob, results: Path, views: int) -> Path:
+    """Where the evidence of a job's checkpoint is kept."""
+    return results / "evidence" / f"{job.stem}-v{views}.safetensors"
+
+
+def gather(job: TrainingJob, checkpoint_sha256: str, results: Path, device: torch.device, views: int) -> PoolEvidence:
+    """The evidence of a checkpoint: read if it is there and fits checkpoint and data, else computed and stored.
+
+    Raises WorkFailed where logits are not finite or the checkpoint cannot be loaded.
+    """
+    where, wanted = path(job, results, views), key(job, checkpoint_sha256, views)
+    where.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(where.parent / f".{where.stem}.lock"):
+        found = evidence.metadata(where)
+        if found is not None and found.get("key") == wanted:
+            return evidence.load(where)
+        pool = _compute(job, results, device, views, wanted)
+        evidence.save(where, pool)
+        return pool
+
+
+def _compute(job: TrainingJob, results: Path, device: torch.device, views: int, wanted: str) -> PoolEvidence:
+    start = time.perf_counter()
+    network = job.network(results, device)
+    test, train = job.dataset.test, job.dataset.train
+    mean, std = normalisation(job.dataset, device)
+    pool = pixels(test.images(np.arange(len(test.labels))), device)
+    chosen, seen = _source(job)
+    source = pixels(train.images(chosen), device)
+    with tqdm(
+        total=(1 + 2 * views) * len(pool) + len(source),
+        desc=f"evidence {job.method_name} s{job.seed}",
+        unit="img",
+        delay=2,
+        leave=False,
+        disable=None,
+    ) as bar:
+        clean = _logits(network, pool, mean, std, bar)
+        source_logits = _logits(network, source, mean, std, bar)
+        pairs = [
+            np.stack([_logits(network, pool, mean, std, bar, pair, view) for view in range(2)]) for pair in range(views)
+        ]
+    _check_finite(job, clean, source_logits, *pairs)
+    return PoolEvidence(
+        evidence=Evidence(
+            logits=clean,
+            views=np.stack(pairs) if views else None,
+            source=Source(source_logits, train.labels[chosen], seen),
+        ),
+        labels=test.labels,
+        train_counts=job.training.counts,
+        expert_priors=job.method.expert_priors(job.training.counts),
+        class_names=tuple(test.class_names),
+        metadata={
+            "key": wanted,
+            "source_sha256": indices_sha256(chosen),
+            "seconds": f"{time.perf_counter() - start:.3f}",
+        },
+    )
+
+
+def _source(job: TrainingJob) -> tuple[Int[np.ndarray, " source"], int]:
+    """Training-pool indices of the labelled source images, and how many of them were trained on."""
+    return left_out(job.dataset.train.labels, job.training.indices, job.spec.classes)
+
+
+@torch.inference_mode()
+def _logits(
+    network: nn.Module,
+    images: Tensor,
+    mean: Tensor,
+    std: Tensor,
+    bar: "tqdm[NoReturn]",
+    pair: int | None = None,
+    view: int = 0,
+) -> Float[np.ndarray, "images experts classes"]:
+    """Expert logits of all images, clean or under one random view; the view's draw does not depend on the batch."""
+    device = images.device
+    draw = None
+    if pair is not None:
+        seed = derived_seed("view", VIEWS_VERSION, pair, view)
+        draw = ViewDraw(len(images), torch.Generator(device).manual_seed(seed))
+    parts = []
+    for start in range(0, len(images), BATCH[device.type]):
+        rows = slice(start, start + BATCH[device.type])
+        if draw is None:
+            batch = to_float(images[rows], mean, std)
+        else:
+            batch = (draw.apply(images[rows], rows) - mean[:, None, None]) / std[:, None, None]
+            batch = batch.contiguous(memory_format=torch.channels_last)
+        parts.append(network(batch).logits.float())
+        bar.update(len(batch))
+    return torch.cat(parts).cpu().numpy()
+
+
+def _check_finite(job: TrainingJob, *arrays: Float[np.ndarray, "..."]) -> None:
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise WorkFailed(f"{job.method_name} seed {job.seed}: the trained network gives NaN or infinite logits")

@@ -1,0 +1,197 @@
+"""The protocol: from a pool's evidence and a shift to rows. Draw, adapt, predict, measure; labels only measure.
+
+An adapter gets a draw in a permutation seeded by the draw seed, because draws come class by class and nothing that
+reads batches in order may see that. Predictions are put back in place before they meet a label.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from harness.adapters.base import Adapter, Evidence, Fitted, TruthAdapter
+from harness.evidence import PoolEvidence
+from harness.metrics import (
+    METRICS_VERSION,
+    Metrics,
+    evaluate,
+    expected_top1,
+    shot_groups,
+    tv_estimate_test,
+    tv_predicted_test,
+    unpack_bits,
+    view_stability,
+)
+from harness.statistics import mcnemar, wilson
+from methods.options import canonical_name
+from methods.priors import ExpertPriors
+from shifts.distance import etvd, total_variation, tv_experts_test_mean
+from shifts.draw import indices_sha256
+
+AnyAdapter = Adapter | TruthAdapter
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Images of the test pool under one draw seed (0 is the published draw)."""
+
+    seed: int
+    indices: Int[np.ndarray, " drawn"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One adapter on one draw."""
+
+    metrics: Metrics
+    fitted: Fitted
+    correct: Bool[np.ndarray, " drawn"]
+    seconds: float
+    mean_experts: float
+
+
+def probe(experts: int, classes: int, views: int, source: bool = True, gates: bool = False) -> Evidence:
+    """Evidence of one blank image with these parts: what `Adapter.missing` needs to say whether it applies."""
+    from harness.adapters.base import Source
+
+    blank = np.zeros((1, experts, classes), np.float32)
+    return Evidence(
+        logits=blank,
+        views=np.zeros((views, 2, *blank.shape), np.float32) if views else None,
+        gate_logits=np.zeros((1, experts - 1), np.float32) if gates else None,
+        source=Source(blank, np.zeros(1, np.int64), 0) if source else None,
+    )
+
+
+def adapt(adapter: AnyAdapter, pool: PoolEvidence, draw: Draw) -> Outcome:
+    """Fit an adapter to one draw's unlabelled images (a TruthAdapter: with labels), predict them, measure."""
+    order = np.random.default_rng(draw.seed).permutation(len(draw.indices))
+    shown = draw.indices[order]
+    evidence = pool.evidence.take(shown)
+    start = time.perf_counter()
+    if isinstance(adapter, TruthAdapter):
+        fitted = adapter.fit_with_truth(evidence, pool.train_counts, pool.expert_priors, pool.labels[shown])
+    else:
+        fitted = adapter.fit(evidence, pool.train_counts, pool.expert_priors, draw.seed)
+    logits = np.empty(evidence.logits.shape[::2], dtype=np.float32)
+    logits[order] = fitted.predict(evidence)
+    seconds = time.perf_counter() - start
+    metrics = evaluate(logits, pool.labels[draw.indices], pool.train_counts, draw.indices)
+    run = getattr(fitted, "mean_experts", None)
+    experts = float(evidence.logits.shape[1]) if run is None else float(run(evidence))
+    return Outcome(metrics, fitted, unpack_bits(metrics.correct_bits, metrics.n), seconds, experts)
+
+
+def measure(
+    pool: PoolEvidence, adapters: Sequence[AnyAdapter], draws: Sequence[Draw]
+) -> Iterator[tuple[AnyAdapter, dict[str, Any]]]:
+    """Row fields of each adapter on the first draw, its redraws as scalars; deltas are to `mean` on the same draw."""
+    from harness.adapters.mean import Mean
+
+    references = [adapt(Mean(), pool, draw) for draw in draws]
+    accuracies = _pool_accuracies(pool)
+    for adapter in adapters:
+        outcomes = [
+            references[number] if isinstance(adapter, Mean) else adapt(adapter, pool, draw)
+            for number, draw in enumerate(draws)
+        ]
+        first, reference = outcomes[0], references[0]
+        low, high = wilson(int(first.correct.sum()), first.metrics.n)
+        fields = asdict(first.metrics)
+        fields |= _distances(pool, first)
+        fields |= {
+            "metrics_version": METRICS_VERSION,
+            "top1_low": low,
+            "top1_high": high,
+            "delta_to_mean": first.metrics.top1 - reference.metrics.top1,
+            "mcnemar_p_to_mean": mcnemar(first.correct, reference.correct),
+            "expected_top1": expected_top1(accuracies, first.metrics.per_class_total)
+            if isinstance(adapter, Mean)
+            else None,
+            "weights": _floats(first.fitted.weights if "views" in adapter.reads else None),
+            "prior_estimate": _floats(first.fitted.prior),
+            "view_stability": _stability(pool, draws[0]) if "views" in adapter.reads else None,
+            "mean_experts": first.mean_experts,
+            "adapt_seconds": first.seconds,
+            "draw_seed": draws[0].seed,
+            "indices_sha256": indices_sha256(draws[0].indices),
+            "redraws": [
+                _scalars(draw, outcome, base)
+                for draw, outcome, base in zip(draws[1:], outcomes[1:], references[1:], strict=True)
+            ],
+        }
+        yield adapter, fields
+
+
+def settings_of(adapter: AnyAdapter, evidence: Evidence) -> dict[str, Any]:
+    """Row fields that determine an adapter's result besides the evidence: name with options, version, view pairs."""
+    return {
+        "adapter": canonical_name(adapter),
+        "adapter_version": adapter.version,
+        "views": len(evidence.views) if "views" in adapter.reads and evidence.views is not None else None,
+    }
+
+
+def declared(adapter: AnyAdapter, evidence: Evidence, priors: ExpertPriors) -> dict[str, Any]:
+    """Row fields that say what an adapter is and what it knew."""
+    source = evidence.source if "source" in adapter.reads else None
+    return {
+        **settings_of(adapter, evidence),
+        "prior_access": adapter.prior_access,
+        "label_access": adapter.label_access,
+        "test_access": adapter.test_access,
+        "target_prior_kind": priors.kind,
+        "source_n": 0 if source is None else len(source.labels),
+        "source_seen": 0 if source is None else source.seen,
+        "selection": "last",
+    }
+
+
+def _distances(pool: PoolEvidence, outcome: Outcome) -> dict[str, float | None]:
+    totals = np.array(outcome.metrics.per_class_total)
+    estimate = outcome.fitted.prior
+    return {
+        "tv_train_test": total_variation(pool.train_counts, totals),
+        "tv_experts_test_mean": tv_experts_test_mean(pool.expert_priors.values, totals),
+        "etvd": etvd(pool.expert_priors.values),
+        "tv_estimate_test": None if estimate is None else tv_estimate_test(estimate, totals),
+        "tv_predicted_test": tv_predicted_test(outcome.metrics),
+    }
+
+
+def _scalars(draw: Draw, outcome: Outcome, reference: Outcome) -> dict[str, Any]:
+    """What a redraw keeps."""
+    metrics, estimate = outcome.metrics, outcome.fitted.prior
+    return {
+        "draw_seed": draw.seed,
+        "n": metrics.n,
+        "top1": metrics.top1,
+        "many": metrics.many,
+        "medium": metrics.medium,
+        "few": metrics.few,
+        "delta_to_mean": metrics.top1 - reference.metrics.top1,
+        "tv_predicted_test": tv_predicted_test(metrics),
+        "tv_estimate_test": None if estimate is None else tv_estimate_test(estimate, metrics.per_class_total),
+    }
+
+
+def _pool_accuracies(pool: PoolEvidence) -> Float[np.ndarray, " classes"]:
+    """Per-class accuracy of the mean of logits over the whole pool, float64."""
+    predicted = pool.evidence.logits.mean(1).argmax(1)
+    total = np.bincount(pool.labels, minlength=len(pool.train_counts))
+    right = np.bincount(pool.labels[predicted == pool.labels], minlength=len(pool.train_counts))
+    return right / total
+
+
+def _stability(pool: PoolEvidence, draw: Draw) -> dict[str, list[float] | None]:
+    views = pool.evidence.views
+    assert views is not None  # only asked for where the adapter read views
+    found = view_stability(views[:, :, draw.indices], pool.labels[draw.indices], shot_groups(pool.train_counts))
+    return {group: None if values is None else list(values) for group, values in found.items()}
+
+
+def _floats(values: Float[np.ndarray, "..."] | None) -> list[float] | None:
+    return None if values is None else [float(value) for value in values]

@@ -1,0 +1,80 @@
+"""`python -m harness.run`: train what is missing, gather evidence once, adapt, measure, print a leaderboard."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from methods.cli import add_training_arguments
+from shifts.cli import Parser, add_data_arguments, add_shift_arguments, command
+from shifts.errors import BadInput
+
+EXAMPLES = """\
+  python -m harness.run --shift backward_lt --imbalance 50
+  python -m harness.run --shift all --seeds 0 1 2
+  python -m harness.run --shift forward_lt backward_lt --imbalance 2 5 10 25 50 --methods sade ride:experts=4
+  python -m harness.run --dataset cifar100 --recipe published --shift all --device cuda
+  python -m harness.run --dataset cifar100 --data-dir FOLDER --recipe published-x0.1 --adapters mean sade em
+  python -m harness.run --evidence my-model.safetensors --shift all shuffled_lt-50-s3 dirichlet-0.1-s7
+  python -m harness.run --shift all --seeds 0 1 2 --dry-run --jobs | xargs -P 2 -I{} sh -c '{}'
+  python -m harness.run --list
+"""
+
+
+@command
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the main job; returns the exit status."""
+    options = parser().parse_args(arguments)
+    if options.list:
+        from harness.listing import listing
+
+        print(listing())
+        return 0
+    if options.jobs and not options.dry_run:
+        raise BadInput("--jobs prints training commands and goes with --dry-run")
+    from harness.session import Session
+
+    session = Session(options)
+    if options.dry_run:
+        print(session.commands() if options.jobs else session.forecast())
+        return 0
+    session.work()
+    print(session.report())
+    return 0
+
+
+def parser() -> Parser:
+    """The command's arguments."""
+    made = Parser(
+        "python -m harness.run", "Long-tailed recognition under test-time label shift: the main job.", EXAMPLES
+    )
+    add_data_arguments(made)
+    add_shift_arguments(made)
+    add_training_arguments(made)
+    group = made.add_argument_group("adapting and measuring")
+    group.add_argument("--adapters", nargs="+", metavar="NAME", help="ways to use unlabelled test data (default: all)")
+    group.add_argument(
+        "--evidence", type=Path, metavar="FILE", help="evaluate somebody else's model: expert logits of a test pool"
+    )
+    group.add_argument("--views", type=_whole(0), default=3, metavar="K", help="view pairs a test image (default: 3)")
+    group.add_argument("--redraws", type=_whole(0), default=10, metavar="N", help="further draws (default: 10)")
+    group = made.add_argument_group("what to do")
+    group.add_argument("--dry-run", action="store_true", help="show what would be done, and what is done already")
+    group.add_argument("--jobs", action="store_true", help="with --dry-run: one training command per line")
+    group.add_argument("--list", action="store_true", help="datasets, methods, adapters, shifts, recipes")
+    return made
+
+
+def _whole(least: int) -> Callable[[str], int]:
+    """A parser of whole numbers from `least` on."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number >= {least}")
+        return int(text)
+
+    return parse
+
+
+if __name__ == "__main__":
+    sys.exit(main(None))

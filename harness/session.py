@@ -1,0 +1,240 @@
+"""One run of the main command: its subjects and rows, what is missing of them, doing it, and reporting it."""
+
+import argparse
+import shlex
+import subprocess
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from filelock import Timeout
+from tqdm import tqdm
+
+from harness import adapters, evidence, leaderboard, passes, rows, subject, table
+from harness.evidence import PoolEvidence
+from harness.plan import Task, tasks_of
+from harness.protocol import AnyAdapter, declared, measure
+from harness.subject import Subject
+from methods import checkpoint
+from methods.cli import check_writable, chosen_device, chosen_jobs, epochs_shown
+from methods.job import TrainingJob, device_name
+from shifts.cli import requested_shifts
+from shifts.errors import WorkFailed
+from shifts.shift import Shift
+
+CPU_RATE = 1.2e11
+"""Floating-point operations a second that `--dry-run` assumes: fp32 training of these networks on 2 cores."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """A subject with its rows. `job` is None for a stranger's evidence, whose `pool` is then at hand."""
+
+    subject: Subject
+    tasks: list[Task]
+    job: TrainingJob | None = None
+    pool: PoolEvidence | None = None
+
+    def missing(self, results: Path) -> list[Task]:
+        """Tasks without a complete row for the checkpoint that there is."""
+        sha256 = self.subject.fields.get("checkpoint_sha256")
+        if self.job is not None:
+            described = checkpoint.describe(self.job.path(results))
+            sha256 = None if described is None else described["sha256"]
+        return [task for task in self.tasks if not task.complete(sha256)]
+
+
+class Session:
+    """Everything one command line asks for. Building it reads data and raises BadInput; nothing is written."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.results: Path = options.results
+        leaderboard.check_schema(self.results / "leaderboard.json")
+        self.adapters = [adapters.get(name) for name in dict.fromkeys(options.adapters or adapters.ADAPTERS)]
+        self.shifts, self.notes = requested_shifts(options)
+        self.device = chosen_device(options.device)
+        self.works = list(self._stranger() if options.evidence else self._jobs())
+
+    def _jobs(self) -> Iterator[Work]:
+        for job in chosen_jobs(self.options):
+            yield self._work(subject.of_job(job, self.options.views), job=job)
+
+    def _stranger(self) -> Iterator[Work]:
+        pool = evidence.load(self.options.evidence)
+        yield self._work(subject.of_file(self.options.evidence, pool), pool=pool)
+
+    def _work(self, about: Subject, job: TrainingJob | None = None, pool: PoolEvidence | None = None) -> Work:
+        tasks, notes = tasks_of(about, self.shifts, self.adapters, self.options.redraws, self.results)
+        # By default every adapter that applies is run; only one that was asked for by name deserves a note.
+        if self.options.adapters:
+            self.notes += [note for note in notes if note not in self.notes]
+        return Work(about, tasks, job, pool)
+
+    def forecast(self) -> str:
+        """The plan as text: what would be trained and measured, what is done, estimated cost."""
+        lines, total = [*(f"note: {note}" for note in self.notes)], 0
+        for work in self.works:
+            missing = work.missing(self.results)
+            text = f"{work.subject.stem}: {len(work.tasks) - len(missing)} of {len(work.tasks)} rows done"
+            if work.job is not None and missing and checkpoint.describe(work.job.path(self.results)) is None:
+                cost = work.job.cost()
+                total += cost
+                text += f"; to train, {work.subject.fields['epochs']} epochs, {cost / 1e12:.1f} TFLOP"
+            lines.append(text)
+        lines.append(
+            f"shifts: {', '.join(map(str, self.shifts))}\nadapters: {', '.join(a.name for a in self.adapters)}\n"
+            f"training left: {total / 1e12:.1f} TFLOP, about {total / CPU_RATE / 60:.1f} min at "
+            f"{CPU_RATE / 1e9:.0f} GFLOP/s (two CPU cores)"
+        )
+        return "\n".join(lines)
+
+    def commands(self) -> str:
+        """One training command a line for every checkpoint that is missing, for any scheduler."""
+        return "\n".join(
+            shlex.join(["python", "-m", "methods.train", *_arguments(self.options, work.job)])
+            for work in self.works
+            if work.job is not None and checkpoint.describe(work.job.path(self.results)) is None
+        )
+
+    def work(self) -> None:
+        """Do what is missing. A subject that another process works on is left for last; failures are collected.
+
+        Raises WorkFailed at the end, naming every subject that failed; rows of the others are stored.
+        """
+        check_writable(self.results)
+        todo = deque(work for work in self.works if work.missing(self.results))
+        failures, patience = [], 0
+        with tqdm(total=len(todo), unit="model", delay=2, leave=False, disable=None) as bar:
+            while todo:
+                work = todo.popleft()
+                bar.set_description_str(f"{work.subject.fields['method']} s{work.subject.fields['train_seed']}")
+                try:
+                    self._finish(work, wait=patience >= len(todo))
+                except Timeout:
+                    todo.append(work)
+                    patience += 1
+                    continue
+                except WorkFailed as error:
+                    failures.append(str(error))
+                patience = 0
+                bar.update()
+        leaderboard.write(self.results)
+        if failures:
+            raise WorkFailed("; ".join(failures) + f" (finished rows are kept under {rows.folder(self.results)})")
+
+    def _finish(self, work: Work, wait: bool) -> None:
+        """Train, gather evidence and measure one subject. Raises Timeout if another process has it and not `wait`."""
+        if work.job is None:
+            assert work.pool is not None
+            self._measure(work, work.pool, {})
+            return
+        lock = work.job.lock(self.results)
+        with lock.acquire(timeout=-1 if wait else 0):
+            if not work.missing(self.results):
+                return
+            with epochs_shown(f"  {work.job.method_name} s{work.job.seed}") as progress:
+                described = work.job.make(self.results, self.device, progress)
+            pool = passes.gather(work.job, described["sha256"], self.results, self.device, self.options.views)
+            known = {key: described[key] for key in ("parameters", "macs", "train_seconds")}
+            known |= {
+                "checkpoint_sha256": described["sha256"],
+                "evidence_seconds": float(pool.metadata["seconds"]),
+            }
+            self._measure(work, pool, known)
+
+    def _measure(self, work: Work, pool: PoolEvidence, known: dict[str, Any]) -> None:
+        """Compute and store the missing rows of a subject."""
+        missing = work.missing(self.results)
+        for shift, group in groupby(missing, key=lambda task: task.shift):
+            tasks = {id(task.adapter): task for task in group}
+            first = next(iter(tasks.values()))
+            for adapter, fields in measure(pool, [task.adapter for task in tasks.values()], first.draws):
+                task = tasks[id(adapter)]
+                rows.store(task.path, self._row(work.subject, task, pool, shift, adapter, known | fields))
+
+    def _row(
+        self,
+        about: Subject,
+        task: Task,
+        pool: PoolEvidence,
+        shift: Shift,
+        adapter: AnyAdapter,
+        fields: dict[str, Any],
+    ) -> rows.Row:
+        said = declared(adapter, pool.evidence, pool.expert_priors)
+        published = about.reported(said["adapter"], str(shift))
+        values = {
+            **about.fields,
+            **said,
+            "schema_version": rows.ROW_SCHEMA,
+            "row_id": task.row_id,
+            "task": "single_label",
+            "evidence_version": evidence.EVIDENCE_VERSION,
+            "shift": str(shift),
+            "shift_kind": shift.kind,
+            "shift_ratio": shift.ratio,
+            "shift_alpha": shift.alpha,
+            "shift_seed": shift.seed,
+            "shift_rule": shift.rule,
+            "shift_origin": task.origin,
+            "device": device_name(self.device),
+            "determinism": "bit for bit" if self.device.type == "cpu" else "as far as the CUDA libraries allow",
+            "versions": {name: version(name) for name in ("torch", "numpy", "scipy", "datasets", "tailshift")},
+            "revision": revision(),
+            "reported_value": None if published is None else published.value,
+            "reported_source": None if published is None else published.source,
+            "reported_primary": None if published is None else published.primary,
+        }
+        return rows.Row(**(values | fields))
+
+    def report(self) -> str:
+        """The table of this command's rows, and where everything was written."""
+        wanted = {task.row_id for work in self.works for task in work.tasks}
+        board = leaderboard.read(self.results)
+        entries = [entry for entry in board["entries"] if wanted & set(entry["row_ids"])]
+        lines = [f"note: {note}" for note in self.notes]
+        lines += [table.render(entries, [str(shift) for shift in self.shifts])]
+        lines += ["", f"leaderboard: {self.results / 'leaderboard.json'}    rows: {rows.folder(self.results)}"]
+        return "\n".join(lines)
+
+
+def _arguments(options: argparse.Namespace, job: TrainingJob) -> Sequence[str]:
+    """The command-line arguments of `methods.train` for one job."""
+    given = {
+        "--dataset": options.dataset,
+        "--data-dir": options.data_dir,
+        "--image-column": options.image_column,
+        "--label-column": options.label_column,
+        "--train-imbalance": options.train_imbalance,
+        "--profile": options.profile,
+        "--draw-rule": options.draw_rule,
+        "--train-subset-seed": options.train_subset_seed,
+        "--recipe": options.recipe,
+        "--device": options.device,
+        "--results": options.results,
+        "--methods": job.method_name,
+        "--seeds": job.seed,
+    }
+    return [text for key, value in given.items() if value is not None for text in (key, str(value))]
+
+
+@cache
+def revision() -> str:
+    """The program's git revision where it runs from a clone, else its version. Never part of a row's identity."""
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except OSError:
+        return version("tailshift")
+    return found.stdout.strip() or version("tailshift")

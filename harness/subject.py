@@ -1,0 +1,153 @@
+"""What rows are about: a model on a test pool, ours from a training job or a stranger's from an evidence file."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from harness.adapters.base import Evidence
+from harness.evidence import EVIDENCE_VERSION, PoolEvidence
+from harness.metrics import METRICS_VERSION
+from harness.protocol import probe
+from methods.job import TrainingJob
+from methods.reported import Reported, reported
+from methods.train import TRAIN_VERSION
+from shifts.catalog import Dataset, Entry
+from shifts.errors import WorkFailed
+from shifts.files import digest, file_sha256
+from shifts.imageset import ImageSet
+from shifts.sets import TrainingSet
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model on a test pool. `identity` is what determines its evidence; `fields` are the row fields known early."""
+
+    stem: str
+    identity: dict[str, Any]
+    fields: dict[str, Any]
+    dataset: Dataset
+    train_counts: Int[np.ndarray, " classes"]
+    blank: Evidence = field(repr=False)
+    """One blank image's evidence with the parts that the real one will have."""
+
+    def row_id(self, adapter: dict[str, Any], shift: str, indices_sha256: str) -> str:
+        """SHA-256 of everything that determines a row's value: never a clock, a host or a revision of the program."""
+        return digest(
+            {
+                "subject": self.identity,
+                "evidence_version": EVIDENCE_VERSION,
+                "metrics_version": METRICS_VERSION,
+                "adapter": adapter,
+                "shift": shift,
+                "indices": indices_sha256,
+            }
+        )
+
+    def reported(self, adapter: str, shift: str) -> Reported | None:
+        """The published figure for this method, where the recipe is the published one or a shortening of it."""
+        if not str(self.fields["recipe"]).startswith("published"):
+            return None
+        key = self.fields["method"], adapter, self.fields["dataset"], self.fields["train_imbalance"], shift
+        return reported(*key)
+
+
+def of_job(job: TrainingJob, views: int) -> Subject:
+    """The subject of a training job, known before anything is trained."""
+    training = job.training
+    priors = job.method.expert_priors(training.counts)
+    experts, classes = priors.values.shape
+    return Subject(
+        stem=job.stem,
+        identity={"training": job.key, "test": job.dataset.test.fingerprint},
+        fields=data_fields(job.dataset, training)
+        | {
+            "method": job.method_name,
+            "method_version": job.method.version,
+            "backbone": job.recipe.backbone,
+            "recipe": job.recipe.name,
+            "recipe_sha256": digest(job.recipe.settings()),
+            "epochs": sum(stage.epochs for stage in job.method.stages(job.recipe)),
+            "train_seed": job.seed,
+            "train_version": TRAIN_VERSION,
+        },
+        dataset=job.dataset,
+        train_counts=training.counts,
+        blank=probe(experts, classes, views, gates=job.method.has_gates),
+    )
+
+
+def of_file(path: Path, pool: PoolEvidence) -> Subject:
+    """The subject of a stranger's evidence file: its name is the method's, its hash the checkpoint's."""
+    sha256 = file_sha256(path)
+    counts, evidence = pool.train_counts, pool.evidence
+    images = ImageSet(f"evidence:{path.name}", "test", pool.labels, pool.class_names, _NoImages(path.name))
+    dataset = Dataset(Entry(images.name, f"the test pool of {path.name}", "unknown"), images, images, False, None, None)
+    _, experts, classes = evidence.logits.shape
+    views = 0 if evidence.views is None else len(evidence.views)
+    return Subject(
+        stem=f"evidence-{path.stem}-{sha256[:12]}",
+        identity={"evidence": sha256},
+        fields={
+            "dataset": images.name,
+            "train_fingerprint": None,
+            "test_fingerprint": digest(pool.labels.tolist()),
+            "test_split": "test",
+            "train_profile": None,
+            "train_imbalance": None,
+            "train_rule": None,
+            "train_subset_seed": None,
+            "train_n": int(counts.sum()),
+            "train_counts": counts.tolist(),
+            "train_counts_sha256": digest(counts.tolist()),
+            "method": path.stem,
+            "method_version": 0,
+            "backbone": None,
+            "parameters": None,
+            "macs": None,
+            "recipe": None,
+            "recipe_sha256": None,
+            "epochs": None,
+            "train_seed": None,
+            "train_version": None,
+            "checkpoint_sha256": sha256,
+            "train_seconds": None,
+            "evidence_seconds": None,
+        },
+        dataset=dataset,
+        train_counts=counts,
+        blank=probe(experts, classes, views, evidence.source is not None, evidence.gate_logits is not None),
+    )
+
+
+def data_fields(dataset: Dataset, training: TrainingSet) -> dict[str, Any]:
+    """Row fields that say which data."""
+    counts = [int(count) for count in training.counts]
+    return {
+        "dataset": dataset.name,
+        "train_fingerprint": training.fingerprint,
+        "test_fingerprint": dataset.test.fingerprint,
+        "test_split": dataset.test.split,
+        "train_profile": training.profile,
+        "train_imbalance": training.imbalance,
+        "train_rule": training.rule,
+        "train_subset_seed": training.seed,
+        "train_n": training.n,
+        "train_counts": counts,
+        "train_counts_sha256": digest(counts),
+    }
+
+
+@dataclass(frozen=True)
+class _NoImages:
+    """The store of a pool of which only evidence is at hand."""
+
+    name: str
+
+    def read(self, indices: Any) -> list[bytes]:
+        raise WorkFailed(f"{self.name} holds evidence, no images")
+
+    def where(self, index: int) -> str:
+        return self.name

@@ -1,0 +1,108 @@
+"""Training arguments that commands share, and the command `python -m methods.train`."""
+
+import argparse
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shifts.cli import Parser, add_data_arguments, chosen_dataset, chosen_training_set, command, seed
+from shifts.errors import BadInput, WorkFailed
+
+if TYPE_CHECKING:
+    import torch
+
+    from methods.job import Progress, TrainingJob
+
+EXAMPLES = """\
+  python -m methods.train --methods sade --seeds 0
+  python -m methods.train --dataset cifar100 --recipe published --methods balpoe:tau=0/0.5/1/1.5/2 --device cuda
+"""
+
+
+def add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    """What is trained, how, and where results go."""
+    group = parser.add_argument_group("training")
+    group.add_argument("--methods", nargs="+", metavar="NAME", help="methods, options on the name (default: all)")
+    group.add_argument(
+        "--recipe", default="quick", help="quick, published, published-xF or a TOML file (default: quick)"
+    )
+    group.add_argument("--seeds", nargs="+", type=seed, default=[0], metavar="SEED", help="train seeds (default: 0)")
+    group.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
+    group.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="default: results")
+
+
+def chosen_device(name: str) -> "torch.device":
+    """`auto` = a CUDA device if there is one. Raises BadInput for `cuda` without one."""
+    import torch
+
+    if name == "cuda" and not torch.cuda.is_available():
+        raise BadInput("--device cuda: no CUDA device is available here; allowed: auto, cpu")
+    return torch.device("cpu" if name == "cpu" or not torch.cuda.is_available() else "cuda")
+
+
+def chosen_jobs(options: argparse.Namespace) -> "list[TrainingJob]":
+    """One training job for each method and seed, methods outermost. Raises BadInput."""
+    import methods
+    from methods import recipe
+    from methods.job import TrainingJob
+
+    # Names are checked before any data is read.
+    chosen = [methods.get(name) for name in dict.fromkeys(options.methods or methods.METHODS)]
+    setting = recipe.get(options.recipe, options.dataset)
+    dataset = chosen_dataset(options)
+    training = chosen_training_set(options, dataset)
+    return [
+        TrainingJob(dataset, training, method, setting, train_seed)
+        for method in chosen
+        for train_seed in dict.fromkeys(options.seeds)
+    ]
+
+
+def check_writable(results: Path) -> None:
+    """Raise BadInput if the results folder cannot be written to (it is made if missing)."""
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"--results {results}: {error.strerror}") from error
+    if not os.access(results, os.W_OK | os.X_OK):
+        raise BadInput(f"--results {results} is not writable")
+
+
+@contextmanager
+def epochs_shown(title: str) -> "Iterator[Progress]":
+    """A progress bar over a job's epochs on a terminal; nothing otherwise."""
+    from tqdm import tqdm
+
+    with tqdm(desc=title, unit="epoch", leave=False, disable=None) as bar:
+
+        def progress(stage: str, epoch: int, epochs: int, loss: float) -> None:
+            bar.total = epochs
+            bar.set_postfix_str(f"{stage}, loss {loss:.3f}", refresh=False)
+            bar.n = epoch
+            bar.refresh()
+
+        yield progress
+
+
+@command
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train what has no checkpoint yet and print each checkpoint's path."""
+    parser = Parser("python -m methods.train", "Train methods; finished checkpoints are kept as they are.", EXAMPLES)
+    add_data_arguments(parser)
+    add_training_arguments(parser)
+    options = parser.parse_args(arguments)
+    jobs, device = chosen_jobs(options), chosen_device(options.device)
+    check_writable(options.results)
+    failed = []
+    for job in jobs:
+        with job.lock(options.results), epochs_shown(f"{job.method_name} s{job.seed}") as progress:
+            try:
+                job.make(options.results, device, progress)
+            except WorkFailed as error:
+                failed.append(error)
+                continue
+        print(job.path(options.results))
+    if failed:
+        raise WorkFailed("; ".join(map(str, failed)))
