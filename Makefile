@@ -1,0 +1,30 @@
+# `make run` and `make test` work on a fresh machine: Python >= 3.11, make and a package index are all they need.
+# An active virtual (or conda) environment is used as it is; otherwise .venv is made.
+PYTHON ?= python3
+ACTIVE := $(or $(VIRTUAL_ENV),$(CONDA_PREFIX))
+VENV := $(or $(ACTIVE),$(CURDIR)/.venv)
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.tailshift-installed
+
+.PHONY: run test lint clean
+
+run: $(STAMP)
+	$(BIN)/python -m harness.run --shift backward_lt --imbalance 50
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(STAMP): pyproject.toml
+	@"$(or $(if $(ACTIVE),$(BIN)/python),$(PYTHON))" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'Python >= 3.11 is needed: make PYTHON=python3.12 ...' >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv build *.egg-info
