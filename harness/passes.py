@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, cast
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from harness.adapters.base import Evidence, Source
 from harness.evidence import EVIDENCE_VERSION, PoolEvidence
 from methods.augment import to_float
 from methods.job import TrainingJob, normalisation, pixels
+from methods.networks.routing import GatedExperts
 from methods.train import derived_seed
 from methods.views import VIEWS_VERSION, ViewDraw
 from shifts.draw import indices_sha256, left_out
@@ -77,16 +78,19 @@ def _compute(job: TrainingJob, results: Path, device: torch.device, views: int, 
         leave=False,
         disable=None,
     ) as bar:
-        clean = _logits(network, pool, mean, std, bar)
+        gates: list[Tensor] = []
+        clean = _logits(network, pool, mean, std, bar, gates=gates if job.method.has_gates else None)
         source_logits = _logits(network, source, mean, std, bar)
         pairs = [
             np.stack([_logits(network, pool, mean, std, bar, pair, view) for view in range(2)]) for pair in range(views)
         ]
-    _check_finite(job, clean, source_logits, *pairs)
+    gate_logits = torch.cat(gates).cpu().numpy() if gates else None
+    _check_finite(job, clean, source_logits, *pairs, *([] if gate_logits is None else [gate_logits]))
     return PoolEvidence(
         evidence=Evidence(
             logits=clean,
             views=np.stack(pairs) if views else None,
+            gate_logits=gate_logits,
             source=Source(source_logits, train.labels[chosen], seen),
         ),
         labels=test.labels,
@@ -115,8 +119,12 @@ def _logits(
     bar: "tqdm[NoReturn]",
     pair: int | None = None,
     view: int = 0,
+    gates: list[Tensor] | None = None,
 ) -> Float[np.ndarray, "images experts classes"]:
-    """Expert logits of all images, clean or under one random view; the view's draw does not depend on the batch."""
+    """Expert logits of all images, clean or under one random view; the view's draw does not depend on the batch.
+
+    Gate logits [batch, experts - 1] are appended to `gates`, where given (methods with `has_gates`).
+    """
     device = images.device
     draw = None
     if pair is not None:
@@ -130,7 +138,10 @@ def _logits(
         else:
             batch = (draw.apply(images[rows], rows) - mean[:, None, None]) / std[:, None, None]
             batch = batch.contiguous(memory_format=torch.channels_last)
-        parts.append(network(batch).logits.float())
+        output = network(batch)
+        parts.append(output.logits.float())
+        if gates is not None:
+            gates.append(cast(GatedExperts, network).gate_logits(output).float())
         bar.update(len(batch))
     return torch.cat(parts).cpu().numpy()
 

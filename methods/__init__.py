@@ -13,6 +13,7 @@ METHODS = {
     "logit_adjusted": "methods.logit_adjusted:LogitAdjusted",
     "ldam_drw": "methods.ldam_drw:LdamDrw",
     "ride": "methods.ride:Ride",
+    "ride_distilled": "methods.ride_distilled:RideDistilled",
     "sade": "methods.sade:Sade",
     "balpoe": "methods.balpoe:Balpoe",
 }

@@ -1,15 +1,18 @@
 """Contracts of the middle floor: what a network returns, what a training stage is, what a method must say."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from methods.priors import ExpertPriors
+from methods.samplers import Sampler, instance
 
 if TYPE_CHECKING:
     from methods.recipe import Recipe
@@ -41,7 +44,9 @@ class Batch:
     """One augmented batch on the device, with the class counts [C] of the set that it was drawn from.
 
     With mixup, `images` are already mixed: `share` (0-dim tensor) of the image labelled `target`, the rest of
-    the image labelled `partner`. Without it `partner` is None.
+    the image labelled `partner`. Without it `partner` is None. In a stage with `cached`, `output` is what the frozen
+    network made of the augmented images, and `images` is empty. A step that draws random numbers draws them from
+    `generator` (seeded by seed, stage and epoch, on the device), so that a resumed run draws the same.
     """
 
     images: Float[Tensor, "batch channels height width"]
@@ -49,6 +54,8 @@ class Batch:
     counts: Float[Tensor, " classes"]
     partner: Int[Tensor, " batch"] | None = None
     share: Float[Tensor, ""] | None = None
+    output: ExpertOutput | None = None
+    generator: torch.Generator | None = None
 
     def expect(self, loss: Callable[[Tensor], Tensor]) -> Tensor:
         """share * loss(target) + (1 - share) * loss(partner): a loss under mixup (Zhang et al., ICLR 2018)."""
@@ -71,6 +78,14 @@ class Sgd:
     weight_decay: float
 
 
+class LearningRate(Protocol):
+    """Any learning-rate schedule, constant within an epoch."""
+
+    def factor(self, epoch: int) -> float:
+        """What the learning rate is multiplied with in `epoch` (from 0)."""
+        ...
+
+
 @dataclass(frozen=True)
 class Schedule:
     """Linear warm-up, lr * (e + 1) / warmup for e < warmup, then lr * factors[k] from epoch milestones[k] on."""
@@ -88,12 +103,39 @@ class Schedule:
 
 
 @dataclass(frozen=True)
+class CosineSchedule:
+    """Linear warm-up and cosine over `span` epochs, sampled at `epochs` equally spaced ones t, first and last included.
+
+    The factor of the peak is base + (1 - base) / (warmup - 1) * (t - 1) for t < warmup, then
+    (1 + cos(pi * (t - warmup) / (span - warmup))) / 2. base: learning rate at t = 1, as a share of the peak.
+    Source: the released code of SHIKE (Jin et al., CVPR 2023), at epochs = span.
+    """
+
+    epochs: int
+    span: int
+    base: float
+    warmup: int = 5
+
+    def factor(self, epoch: int) -> float:
+        """What the learning rate is multiplied with in `epoch` (from 0)."""
+        at = epoch * (self.span - 1) / max(self.epochs - 1, 1)
+        if at < self.warmup:
+            return self.base + (1 - self.base) / (self.warmup - 1) * (at - 1)
+        return (1 + math.cos(math.pi * (at - self.warmup) / (self.span - self.warmup))) / 2
+
+
+@dataclass(frozen=True)
 class Augmentation:
-    """Random crop after zero padding (pixels), horizontal flip, rotation by +-`rotation` degrees."""
+    """Random crop after zero padding (pixels), horizontal flip, rotation by +-`rotation` degrees, in this order.
+
+    Then AutoAugment's policy for CIFAR-10, and a black square of side `cutout` (pixels, 0 = none), where asked for.
+    """
 
     padding: int = 4
     flip: bool = True
     rotation: float = 15.0
+    autoaugment: bool = False
+    cutout: int = 0
 
 
 def every_parameter(name: str) -> bool:
@@ -106,6 +148,11 @@ class Stage:
     """One phase of training: data plus one function. The loop knows stages, not methods.
 
     trainable: which parameters (by name) are trained. mixup: Beta(a, a) on the inputs, or None.
+    samplers: the step gets one batch of each; all orders are as long as the training set.
+    freeze: modules whose parameters are all untrained are in evaluation mode, so BatchNorm statistics stay too.
+    cached: what the network makes of every training image, augmented once, is computed without gradient when an
+    epoch starts, and batches index that; repeated images of one epoch share their augmentation. It needs `freeze`
+    (what is cached must not change within the epoch) and no mixup.
     """
 
     name: str
@@ -113,10 +160,17 @@ class Stage:
     batch_size: int
     step: Step
     optimiser: Sgd
-    schedule: Schedule
+    schedule: LearningRate
     augmentation: Augmentation = field(default_factory=Augmentation)
     mixup: float | None = None
     trainable: Callable[[str], bool] = every_parameter
+    samplers: tuple[Sampler, ...] = (instance,)
+    freeze: bool = False
+    cached: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.samplers or (self.cached and (self.mixup is not None or not self.freeze)):
+            raise ValueError(f"stage {self.name}: needs a sampler; `cached` needs `freeze` and no mixup")
 
 
 @dataclass(frozen=True)
@@ -125,6 +179,8 @@ class Method(ABC):
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
+    has_gates: ClassVar[bool] = False
+    """Whether its network has routing gates between experts (`gate_logits`)."""
 
     @abstractmethod
     def expert_priors(
@@ -135,6 +191,14 @@ class Method(ABC):
     @abstractmethod
     def network(self, spec: NetworkSpec) -> nn.Module:
         """A freshly initialised network that maps images to an ExpertOutput."""
+
+    def training_network(self, spec: NetworkSpec) -> nn.Module:
+        """What the stages train: `network`, or a module that holds it beside what only training needs (a teacher)."""
+        return self.network(spec)
+
+    def trained_network(self, training_network: nn.Module) -> nn.Module:
+        """The part of `training_network` that is kept, counted and evaluated; of the same form as `network`."""
+        return training_network
 
     @abstractmethod
     def stages(self, recipe: "Recipe") -> list[Stage]:

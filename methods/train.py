@@ -4,6 +4,7 @@ Every random choice of an epoch comes from a generator seeded by (seed, stage, e
 resumed at an epoch's end reaches the same weights as an undisturbed one (bit for bit on CPU).
 """
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from methods.augment import random_geometry, to_float, transform
 from methods.checkpoint import load_tensors, save_tensors
-from methods.expert import Batch, Method, NetworkSpec, Stage
+from methods.expert import Batch, ExpertOutput, Method, NetworkSpec, Stage
 from methods.recipe import Recipe
 from shifts.errors import WorkFailed
 from shifts.files import digest
@@ -51,11 +52,14 @@ def derived_seed(*parts: int | str) -> int:
     return int(digest(list(parts))[:16], 16) >> 1
 
 
-def build_network(method: Method, spec: NetworkSpec, seed: int) -> nn.Module:
-    """The method's network with the initial weights of `seed`; the caller's random state is left as it was."""
+def build_network(method: Method, spec: NetworkSpec, seed: int, *, training: bool = False) -> nn.Module:
+    """The method's network (or training network) with the initial weights of `seed`.
+
+    The caller's random state is left as it was.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed("initial", seed))
-        return method.network(spec)
+        return method.training_network(spec) if training else method.network(spec)
 
 
 def train(
@@ -77,18 +81,18 @@ def train(
     device = data.images.device
     height, width = data.images.shape[2:]
     counts = tuple(int(count) for count in data.counts)
-    network = build_network(method, NetworkSpec(recipe.backbone, counts, (height, width)), seed)
+    network = build_network(method, NetworkSpec(recipe.backbone, counts, (height, width)), seed, training=True)
     network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     state = _State.read(resume, key)
     if state is not None:
         network.load_state_dict(state.network)
     seconds, losses = (0.0, []) if state is None else (state.seconds, state.losses)
-    network.train()
     for number, stage in enumerate(method.stages(recipe)):
         if state is not None and number < state.stage:
             continue
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(stage.trainable(name))
+        _set_modes(network, stage)
         optimiser = _optimiser(network, stage)
         first = 0
         if state is not None and number == state.stage:
@@ -107,7 +111,7 @@ def train(
             )
             progress(stage.name, epoch + 1, stage.epochs, loss)
         state = None
-    return Trained(network.eval(), seconds, losses)
+    return Trained(method.trained_network(network).eval(), seconds, losses)
 
 
 def _epoch(
@@ -120,16 +124,20 @@ def _epoch(
     generator: torch.Generator,
     precision: str,
 ) -> float:
-    """One pass over the training set in random order; returns the mean loss of its steps."""
+    """One epoch in the orders of the stage's samplers; returns the mean loss of its steps."""
     device = data.images.device
-    order = torch.randperm(len(data.labels), generator=generator, device=device)
-    chunks = order.split(stage.batch_size)
+    orders = [sampler(data.labels, data.counts, generator) for sampler in stage.samplers]
+    chunks = list(zip(*(order.split(stage.batch_size) for order in orders), strict=True))
+    cache = _cache(stage, network, data, generator, precision) if stage.cached else None
     losses = torch.empty(len(chunks), device=device)
     for step, chosen in enumerate(chunks):
-        batch = _batch(stage, data, chosen, generator)
+        batches = [
+            _batch(stage, data, rows, generator) if cache is None else _cached_batch(data, cache, rows, generator)
+            for rows in chosen
+        ]
         optimiser.zero_grad(set_to_none=True)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            terms = stage.step(network, [batch], epoch)
+            terms = stage.step(network, batches, epoch)
         terms["loss"].backward()
         optimiser.step()
         losses[step] = terms["loss"].detach()
@@ -149,14 +157,43 @@ def _batch(stage: Stage, data: TrainingImages, chosen: Tensor, generator: torch.
     pixels = transform(data.images[chosen], geometry, stage.augmentation.padding)
     images, target = to_float(pixels, data.mean, data.std), data.labels[chosen]
     if stage.mixup is None:
-        return Batch(images, target, data.counts)
+        return Batch(images, target, data.counts, generator=generator)
     # Beta(a, a) as a ratio of two gammas: the share stays on the device
     shape = torch.full((2,), stage.mixup, device=images.device)
     gammas = torch._standard_gamma(shape, generator)
     share = gammas[0] / gammas.sum()
     partner = torch.randperm(len(chosen), generator=generator, device=images.device)
     mixed = share * images + (1 - share) * images[partner]
-    return Batch(mixed, target, data.counts, target[partner], share)
+    return Batch(mixed, target, data.counts, target[partner], share, generator=generator)
+
+
+def _set_modes(network: nn.Module, stage: Stage) -> None:
+    """Training mode, but for what the stage freezes."""
+    network.train()
+    for module in network.modules():
+        parameters = list(module.parameters())
+        if stage.freeze and parameters and not any(parameter.requires_grad for parameter in parameters):
+            module.eval()
+
+
+@torch.no_grad()
+def _cache(
+    stage: Stage, network: nn.Module, data: TrainingImages, generator: torch.Generator, precision: str
+) -> ExpertOutput:
+    """What the network makes of every training image under one random augmentation, float32 on the device."""
+    device = data.images.device
+    parts = []
+    for rows in torch.arange(len(data.labels), device=device).split(stage.batch_size):
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            output: ExpertOutput = network(_batch(stage, data, rows, generator).images)
+        parts.append((output.logits.float(), output.features.float()))
+    logits, features = zip(*parts, strict=True)
+    return ExpertOutput(torch.cat(logits), torch.cat(features))
+
+
+def _cached_batch(data: TrainingImages, cache: ExpertOutput, chosen: Tensor, generator: torch.Generator) -> Batch:
+    output = ExpertOutput(cache.logits[chosen], cache.features[chosen])
+    return Batch(data.images[:0].float(), data.labels[chosen], data.counts, output=output, generator=generator)
 
 
 def _optimiser(network: nn.Module, stage: Stage) -> torch.optim.SGD:
@@ -222,3 +259,9 @@ class _State:
             metadata["losses"],
             metadata["seconds"],
         )
+
+
+if __name__ == "__main__":
+    from methods.cli import main
+
+    sys.exit(main(None))

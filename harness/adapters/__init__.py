@@ -8,6 +8,7 @@ ADAPTERS = {
     "sade": "harness.adapters.sade:Sade",
     "em": "harness.adapters.em:Em",
     "oracle_prior": "harness.adapters.oracle_prior:OraclePrior",
+    "routed": "harness.adapters.routed:Routed",
     "best_expert": "harness.adapters.best_expert:BestExpert",
 }
 """Every adapter by name; its module is imported when it is asked for."""

@@ -64,7 +64,8 @@ class ExpertResNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight)
-        self.heads = nn.ModuleList(head(widths[-1], classes) for _ in range(experts))
+        self.dim = widths[-1]
+        self.heads = nn.ModuleList(head(self.dim, classes) for _ in range(experts))
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> ExpertOutput:
         shared = self.shared(self.stem(images))

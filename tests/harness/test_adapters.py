@@ -254,7 +254,7 @@ def test_labels_that_do_not_fit_are_refused(labels: np.ndarray) -> None:
 
 
 def test_adapters_are_found_by_name_with_options() -> None:
-    assert [name for name, _ in adapters.names()] == ALL
+    assert {name for name, _ in adapters.names()} >= set(ALL)
     assert all(line.endswith(".") for _, line in adapters.names())
     assert adapters.get("sade:objective=inner,epochs=2") == Sade(objective="inner", epochs=2)
     for text, hint in [
