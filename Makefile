@@ -4,7 +4,7 @@ PYTHON ?= python3
 ACTIVE := $(or $(VIRTUAL_ENV),$(CONDA_PREFIX))
 VENV := $(or $(ACTIVE),$(CURDIR)/.venv)
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.tailshift-installed
+STAMP := .installed$(subst /,-,$(VENV))
 
 .PHONY: run test lint clean
 
@@ -19,12 +19,12 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml $(wildcard $(VENV)/pyvenv.cfg)
 	@"$(or $(if $(ACTIVE),$(BIN)/python),$(PYTHON))" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo 'Python >= 3.11 is needed: make PYTHON=python3.12 ...' >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
-	touch $@
+	@touch '$@'
 
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv .installed-* build *.egg-info
