@@ -1,6 +1,6 @@
-"""Rows: one for each (dataset, training set, method, recipe, train seed, adapter, shift), flat and typed, one file each.
+"""Rows: one for each (dataset, training set, method, recipe, train seed, adapter, shift), flat and typed.
 
-A row holds the published draw in full and its redraws as scalars. It is complete or absent; a stored one is never
+A row is a file: the published draw in full, its redraws as scalars. It is complete or absent; a stored one is never
 computed again while what determines it stays the same (`row_id`).
 """
 

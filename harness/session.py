@@ -2,7 +2,9 @@
 
 import argparse
 import shlex
+import shutil
 import subprocess
+import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -199,7 +201,7 @@ class Session:
         board = leaderboard.read(self.results)
         entries = [entry for entry in board["entries"] if wanted & set(entry["row_ids"])]
         lines = [f"note: {note}" for note in self.notes]
-        lines += [table.render(entries, [str(shift) for shift in self.shifts])]
+        lines += [table.render(entries, [str(shift) for shift in self.shifts], _terminal_width())]
         lines += ["", f"leaderboard: {self.results / 'leaderboard.json'}    rows: {rows.folder(self.results)}"]
         return "\n".join(lines)
 
@@ -222,6 +224,11 @@ def _arguments(options: argparse.Namespace, job: TrainingJob) -> Sequence[str]:
         "--seeds": job.seed,
     }
     return [text for key, value in given.items() if value is not None for text in (key, str(value))]
+
+
+def _terminal_width() -> int | None:
+    """Columns of the terminal that stdout is, or None where it is something else."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 @cache

@@ -96,7 +96,7 @@ def of_file(path: Path, pool: PoolEvidence) -> Subject:
             "test_fingerprint": digest(pool.labels.tolist()),
             "test_split": "test",
             "train_profile": None,
-            "train_imbalance": None,
+            "train_imbalance": float(counts.max() / counts.min()),
             "train_rule": None,
             "train_subset_seed": None,
             "train_n": int(counts.sum()),

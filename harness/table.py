@@ -1,6 +1,7 @@
 """Tables for a terminal, made from leaderboard entries alone: one shift in detail, or several side by side."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 Entry = dict[str, Any]
@@ -25,85 +26,93 @@ def knew(entry: Entry) -> str:
     return ", ".join(parts) or "nothing"
 
 
-def render(entries: Sequence[Entry], shifts: Sequence[str]) -> str:
-    """The table for one shift in detail, for several side by side."""
+@dataclass(frozen=True)
+class Column:
+    """A column of a table: heading, cell text of an entry, and how early it goes where a terminal is too narrow."""
+
+    heading: str
+    cell: Callable[[Entry], str]
+    left: bool = False
+    dropped: int = 0
+    """0 = never dropped; 1 goes first."""
+
+
+DETAILS = (
+    Column("method", lambda e: e["method"], left=True),
+    Column("adapter", lambda e: e["adapter"], left=True),
+    Column("top-1 %", lambda e: _percent(e["top1"]["mean"])),
+    Column("interval", lambda e: _interval(e), dropped=4),
+    Column("many", lambda e: _optional(e["many"], 1), dropped=5),
+    Column("med", lambda e: _optional(e["medium"], 1), dropped=5),
+    Column("few", lambda e: _optional(e["few"], 1), dropped=5),
+    Column("vs mean", lambda e: _delta(e)),
+    Column("TV pred", lambda e: f"{e['tv_predicted_test']['mean']:.3f}", dropped=3),
+    Column("TV est", lambda e: _optional(e["tv_estimate_test"], 3), dropped=2),
+    Column("knew", lambda e: knew(e), left=True, dropped=1),
+)
+
+PAPER = Column("paper", lambda e: _percent(e["reported"]["value"]) if e["reported"] else "")
+
+
+def render(entries: Sequence[Entry], shifts: Sequence[str], width: int | None = None) -> str:
+    """The table for one shift in detail, for several side by side; at most `width` characters wide where given."""
     if not entries:
         return "no rows"
-    return detailed(entries) if len(shifts) == 1 else side_by_side(entries, shifts)
+    return detailed(entries, width) if len(shifts) == 1 else side_by_side(entries, shifts, width)
 
 
-def detailed(entries: Iterable[Entry]) -> str:
+def detailed(entries: Iterable[Entry], width: int | None = None) -> str:
     """One block a shift: method x adapter with intervals, shot groups, distances and what each row knew."""
     blocks = []
     for shift, group in _by(entries, "shift").items():
         first = group[0]
-        seeds = max(len(entry["train_seeds"]) for entry in group)
-        title = (
-            f"{first['dataset']}, train imbalance {_number(first['train_imbalance'])}, test {shift}: "
-            f"n = {first['n']:,}, "
-            f"TV(train, test) = {first['tv_train_test']:.3f}, recipe {first['recipe'] or '-'}, "
-            f"{seeds} train seed{'s' if seeds > 1 else ''}"
-        )
-        body = _rows(
-            ["method", "adapter", "top-1 %", "interval", "many", "med", "few", "vs mean", "TV pred", "TV est", "knew"],
-            group,
-            lambda e: [
-                e["method"],
-                e["adapter"],
-                _percent(e["top1"]["mean"]),
-                _interval(e),
-                *(_percent(e[name]["mean"]) if e[name] else "-" for name in ("many", "medium", "few")),
-                ""
-                if e["adapter"] == "mean"
-                else f"{100 * e['delta_to_mean']['mean']:+.1f}" + "!" * e["adaptation_hurts"],
-                f"{e['tv_predicted_test']['mean']:.3f}",
-                f"{e['tv_estimate_test']['mean']:.3f}" if e["tv_estimate_test"] else "-",
-                knew(e),
-            ],
-            lambda e: -e["top1"]["mean"],
-        )
-        blocks.append(title + "\n" + body)
+        title = f"{_title(group)}\ntest {shift}: n = {first['n']:,}, TV(train, test) = {first['tv_train_test']:.3f}"
+        columns = [*DETAILS, PAPER] if any(entry["reported"] for entry in group) else DETAILS
+        blocks.append(title + "\n" + _table(columns, group, lambda e: -e["top1"]["mean"], width))
     return "\n\n".join(blocks) + "\n\n" + LEGEND
 
 
-LEGEND = (
-    "interval: 95% Wilson for one train seed, ± standard deviation over several; vs mean: points gained over no\n"
-    "adaptation on the same images (! = loses more than the interval); TV pred, TV est: total variation between\n"
-    "predicted labels, or the estimated test prior, and the truth. Compare rows within one block of access only."
-)
+LEGEND = """\
+interval: 95% Wilson for one train seed, ± standard deviation over several; vs mean: points gained over no adaptation
+on the same images (! = loses more than the interval); TV pred, TV est: total variation between the truth and the
+predicted labels, or the estimated test prior. Compare rows within one block of access only."""
 
 
-def side_by_side(entries: Iterable[Entry], shifts: Sequence[str]) -> str:
+def side_by_side(entries: Iterable[Entry], shifts: Sequence[str], width: int | None = None) -> str:
     """Top-1 of each method x adapter on several shifts, with the mean over them."""
     lines: dict[tuple[str, str], dict[str, Entry]] = {}
     for entry in entries:
         lines.setdefault((entry["method"], entry["adapter"]), {})[entry["shift"]] = entry
-    complete = [line for line in lines.values() if all(shift in line for shift in shifts)]
+    complete = {key: line for key, line in lines.items() if all(shift in line for shift in shifts)}
+    heads = [line[shifts[0]] for line in complete.values()]
 
-    def mean(line: dict[str, Entry]) -> float:
-        return sum(line[shift]["top1"]["mean"] for shift in shifts) / len(shifts)
+    def on(entry: Entry, shift: str) -> Entry:
+        return complete[entry["method"], entry["adapter"]][shift]
 
-    representative = {id(line[shifts[0]]): line for line in complete}
-    first = complete[0][shifts[0]]
-    body = _rows(
-        ["method", "adapter", *map(short, shifts), "mean", "knew"],
-        [line[shifts[0]] for line in complete],
-        lambda e: [
-            e["method"],
-            e["adapter"],
-            *(_percent(representative[id(e)][s]["top1"]["mean"]) + _mark(representative[id(e)][s]) for s in shifts),
-            _percent(mean(representative[id(e)])),
-            knew(e),
-        ],
-        lambda e: -mean(representative[id(e)]),
-    )
-    seeds = len(first["train_seeds"])
-    title = (
-        f"{first['dataset']}, train imbalance {_number(first['train_imbalance'])}, recipe {first['recipe'] or '-'}, "
-        f"top-1 % over {seeds} train seed{'s' if seeds > 1 else ''}"
-    )
+    def mean(entry: Entry) -> float:
+        return sum(on(entry, shift)["top1"]["mean"] for shift in shifts) / len(shifts)
+
+    def column(shift: str) -> Column:
+        return Column(short(shift), lambda e: _percent(on(e, shift)["top1"]["mean"]) + _mark(on(e, shift)))
+
+    columns = [*DETAILS[:2], *map(column, shifts), Column("mean", lambda e: _percent(mean(e)))]
+    body = _table(columns, heads, lambda e: -mean(e), width)
     note = "! = adaptation loses more than the interval. Compare rows within one block of access only."
-    return f"{title}\n{body}\n\n{note}"
+    return f"{_title(heads)}, top-1 %\n{body}\n\n{note}"
+
+
+def _title(group: Sequence[Entry]) -> str:
+    """What the entries share: data, training set, recipes, number of train seeds."""
+    first = group[0]
+    seeds = max(len(entry["train_seeds"]) for entry in group)
+    recipes = sorted({entry["recipe"] for entry in group if entry["recipe"]})
+    parts = [
+        first["dataset"],
+        "natural train counts" if first["train_imbalance"] is None else f"train imbalance {first['train_imbalance']:g}",
+        *(["recipe " + ", ".join(recipes)] if recipes else []),
+        f"{seeds} train seed{'s' if seeds > 1 else ''}",
+    ]
+    return ", ".join(parts)
 
 
 def short(shift: str) -> str:
@@ -113,34 +122,49 @@ def short(shift: str) -> str:
     return shift if letter is None else letter + rest
 
 
-def _rows(
-    headings: list[str],
-    entries: Sequence[Entry],
-    cells: Callable[[Entry], list[str]],
-    rank: Callable[[Entry], float],
+def _table(
+    columns: Sequence[Column], entries: Sequence[Entry], rank: Callable[[Entry], float], width: int | None
 ) -> str:
-    """Aligned text, a block for each class of access, best first within a block."""
+    """Aligned text, a block for each class of access, best first within it; narrowed towards `width`."""
     left = list(entries)
     blocks = []
     for title, belongs in ACCESS:
         block = sorted((entry for entry in left if belongs(entry)), key=rank)
         left = [entry for entry in left if not belongs(entry)]
         if block:
-            blocks.append((title, [cells(entry) for entry in block]))
-    table = [headings, *(row for _, body in blocks for row in body)]
-    widths = [max(len(row[column]) for row in table) for column in range(len(headings))]
+            blocks.append((title, [[column.cell(entry) for column in columns] for entry in block]))
+    widths = [
+        max(len(column.heading), *(len(row[number]) for _, body in blocks for row in body))
+        for number, column in enumerate(columns)
+    ]
+    shown = list(range(len(columns)))
+    for drop in sorted({column.dropped for column in columns if column.dropped}):
+        if width is None or sum(widths[number] + 2 for number in shown) - 2 <= width:
+            break
+        shown = [number for number in shown if columns[number].dropped != drop]
 
-    def line(row: list[str]) -> str:
+    def line(row: Sequence[str]) -> str:
         texts = [
-            text.ljust(width) if column < 2 or column == len(row) - 1 else text.rjust(width)
-            for column, (text, width) in enumerate(zip(row, widths, strict=True))
+            row[number].ljust(widths[number]) if columns[number].left else row[number].rjust(widths[number])
+            for number in shown
         ]
         return "  ".join(texts).rstrip()
 
-    lines = [line(headings)]
+    lines = [line([column.heading for column in columns])]
     for title, body in blocks:
         lines += [f"-- {title}", *map(line, body)]
     return "\n".join(lines)
+
+
+def _optional(summary: Entry | None, digits: int) -> str:
+    """A mean that may be absent: percent with one digit, or a distance with three."""
+    if summary is None:
+        return "-"
+    return _percent(summary["mean"]) if digits == 1 else f"{summary['mean']:.{digits}f}"
+
+
+def _delta(entry: Entry) -> str:
+    return "" if entry["adapter"] == "mean" else f"{100 * entry['delta_to_mean']['mean']:+.1f}{_mark(entry)}"
 
 
 def _interval(entry: Entry) -> str:
@@ -157,10 +181,6 @@ def _mark(entry: Entry) -> str:
 
 def _percent(value: float) -> str:
     return f"{100 * value:.1f}"
-
-
-def _number(value: float | None) -> str:
-    return "natural" if value is None else f"{value:g}"
 
 
 def _access(entry: Entry) -> tuple[str, str, str]:
