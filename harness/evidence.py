@@ -61,7 +61,10 @@ def save(path: Path, pool: PoolEvidence) -> None:
         metadata["source_seen"] = str(evidence.source.seen)
     metadata |= {"class_names": json.dumps(pool.class_names), "target_prior_kind": pool.expert_priors.kind}
     with atomic(path) as temporary:
-        save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, temporary, metadata)
+        try:
+            save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, temporary, metadata)
+        except SafetensorError as error:
+            raise OSError(f"{path} cannot be written: {error}") from error
 
 
 def metadata(path: Path) -> dict[str, str] | None:
@@ -148,7 +151,8 @@ class _Checker:
         if not fits or 0 in array.shape or array.dtype.kind != "f":
             wanted = ", ".join("?" if size is None else str(size) for size in shape)
             raise self.fail(f"{name} is {array.dtype}{list(array.shape)}, not floating point [{wanted}]")
-        bad = np.argwhere(~np.isfinite(array))
+        with np.errstate(over="ignore"):
+            bad = np.argwhere(~np.isfinite(array.astype(np.float32)))
         if len(bad):
             raise self.fail(f"{name} has NaN or infinite values, first at {bad[0].tolist()}")
         return array.shape

@@ -135,7 +135,7 @@ def check_schema(where: Path) -> None:
     if not where.exists():
         return
     try:
-        version = json.loads(where.read_text(encoding="utf-8"))["schema_version"]
+        version = int(json.loads(where.read_text(encoding="utf-8"))["schema_version"])
     except (ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{where} is no leaderboard; move it away (it is rebuilt from the rows)") from error
     if version > LEADERBOARD_SCHEMA:

@@ -34,5 +34,9 @@ def listing() -> str:
     lines = []
     for title, things in sections.items():
         width = max(len(name) for name, _ in things)
-        lines += [title, *(f"  {name.ljust(width)}  {about}" for name, about in things), ""]
+        lines += [
+            title,
+            *(f"  {name.ljust(width)}  {about.removeprefix(name).lstrip(': ')}" for name, about in things),
+            "",
+        ]
     return "\n".join(lines).rstrip()

@@ -1,6 +1,7 @@
 """The forward passes behind the evidence: clean pool, view pairs and source images, once per checkpoint."""
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn, cast
 
@@ -20,7 +21,7 @@ from methods.networks.routing import GatedExperts
 from methods.train import derived_seed
 from methods.views import VIEWS_VERSION, ViewDraw
 from shifts.draw import indices_sha256, left_out
-from shifts.errors import WorkFailed
+from shifts.errors import BadInput, WorkFailed
 from shifts.files import digest
 
 BATCH = {"cpu": 128, "cuda": 2048}
@@ -56,7 +57,9 @@ def gather(job: TrainingJob, checkpoint_sha256: str, results: Path, device: torc
     with FileLock(where.parent / f".{where.stem}.lock"):
         found = evidence.metadata(where)
         if found is not None and found.get("key") == wanted:
-            return evidence.load(where)
+            # What is there but broken is recomputed as if it were stale.
+            with suppress(BadInput):
+                return evidence.load(where)
         pool = _compute(job, results, device, views, wanted)
         evidence.save(where, pool)
         return pool

@@ -1,15 +1,54 @@
 """The plan of a run: which rows are asked for, where each is stored, which of them are missing."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
 
 from harness import rows
 from harness.protocol import AnyAdapter, Draw, settings_of
 from harness.subject import Subject
+from shifts.catalog import Dataset
 from shifts.draw import indices_sha256
 from shifts.sets import resolve
 from shifts.shift import Shift
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """The draws of one shift from one test pool; the redraws (draw seeds 1, 2, ...) are made when first asked for."""
+
+    dataset: Dataset
+    train_counts: Int[np.ndarray, " classes"]
+    shift: Shift
+    redraws: int
+
+    @cached_property
+    def published(self) -> tuple[Draw, str]:
+        """The draw with seed 0, and whether it is a published set or generated. Raises BadInput as `resolve`."""
+        indices, origin = resolve(self.dataset, self.shift, self.train_counts)
+        return Draw(0, indices), origin
+
+    @property
+    def seeds(self) -> range:
+        """Redraw seeds: none where the draw is the whole pool, or fixed by a list or by the rule `first-n`."""
+        fixed = self.shift.kind == "list" or self.shift.rule == "first-n"
+        whole = len(self.published[0].indices) == len(self.dataset.test)
+        return range(1, 1 + (0 if fixed or whole else self.redraws))
+
+    @cached_property
+    def all(self) -> tuple[Draw, ...]:
+        """The published draw, then the redraws."""
+        again = (Draw(seed, resolve(self.dataset, self.shift, self.train_counts, seed)[0]) for seed in self.seeds)
+        return (self.published[0], *again)
+
+    @cached_property
+    def indices_sha256(self) -> str:
+        """Hash of the published draw."""
+        return indices_sha256(self.published[0].indices)
 
 
 @dataclass(frozen=True)
@@ -17,51 +56,34 @@ class Task:
     """One row to be: an adapter on a shift."""
 
     adapter: AnyAdapter
-    shift: Shift
-    origin: str
-    draws: tuple[Draw, ...]
+    draws: Draws
     row_id: str
     path: Path
 
     def complete(self, checkpoint_sha256: str | None) -> bool:
         """Whether the row is stored, of this checkpoint, with as many redraws as asked for."""
-        return rows.complete(self.path, checkpoint_sha256, len(self.draws) - 1)
+        return rows.complete(self.path, checkpoint_sha256, len(self.draws.seeds))
 
 
 def tasks_of(
-    subject: Subject,
-    shifts: Iterable[Shift],
-    adapters: Sequence[AnyAdapter],
-    redraws: int,
-    results: Path,
+    subject: Subject, draws: Sequence[Draws], adapters: Sequence[AnyAdapter], results: Path
 ) -> tuple[list[Task], list[str]]:
     """The rows that a subject can have, and one note for each adapter that does not apply to it.
 
-    Redraws use draw seeds 1..`redraws`; a shift whose draw is the whole pool, or fixed by a list or by the rule
-    `first-n`, has none. Raises BadInput where the pool cannot give a shift.
+    Raises BadInput where the pool cannot give a shift.
     """
-    notes = [
-        f"{adapter.name} does not apply to {subject.fields['method']}: {reason}"
-        for adapter in adapters
-        if (reason := adapter.missing(subject.blank)) is not None
-    ]
-    usable = [adapter for adapter in adapters if adapter.missing(subject.blank) is None]
+    usable, notes = [], []
+    for adapter in adapters:
+        reason = adapter.missing(subject.blank)
+        if reason is None:
+            usable.append((adapter, settings_of(adapter, subject.blank)))
+        else:
+            notes.append(f"{adapter.name} does not apply to {subject.fields['method']}: {reason}")
     tasks = []
-    for shift in shifts:
-        draws, origin = drawn(subject, shift, redraws)
-        sha256 = indices_sha256(draws[0].indices)
-        for adapter in usable:
-            settings = settings_of(adapter, subject.blank)
-            row_id = subject.row_id(settings, str(shift), sha256)
-            path = rows.path(results, subject.stem, settings["adapter"], str(shift), row_id)
-            tasks.append(Task(adapter, shift, origin, draws, row_id, path))
+    for drawn in draws:
+        shift = str(drawn.shift)
+        for adapter, settings in usable:
+            row_id = subject.row_id(settings, shift, drawn.indices_sha256)
+            path = rows.path(results, subject.stem, settings["adapter"], shift, row_id)
+            tasks.append(Task(adapter, drawn, row_id, path))
     return tasks, notes
-
-
-def drawn(subject: Subject, shift: Shift, redraws: int) -> tuple[tuple[Draw, ...], str]:
-    """The published draw and the redraws of a shift, and whether the first is the published set or generated."""
-    first, origin = resolve(subject.dataset, shift, subject.train_counts)
-    fixed = shift.kind == "list" or shift.rule == "first-n" or len(first) == len(subject.dataset.test)
-    seeds = range(0 if fixed else redraws)
-    again = [Draw(seed + 1, resolve(subject.dataset, shift, subject.train_counts, seed + 1)[0]) for seed in seeds]
-    return (Draw(0, first), *again), origin

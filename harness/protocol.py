@@ -85,10 +85,8 @@ def adapt(adapter: AnyAdapter, pool: PoolEvidence, draw: Draw) -> Outcome:
     return Outcome(metrics, fitted, unpack_bits(metrics.correct_bits, metrics.n), seconds, experts)
 
 
-def measure(
-    pool: PoolEvidence, adapters: Sequence[AnyAdapter], draws: Sequence[Draw]
-) -> Iterator[tuple[AnyAdapter, dict[str, Any]]]:
-    """Row fields of each adapter on the first draw, its redraws as scalars; deltas are to `mean` on the same draw."""
+def measure(pool: PoolEvidence, adapters: Sequence[AnyAdapter], draws: Sequence[Draw]) -> Iterator[dict[str, Any]]:
+    """Row fields of each adapter, in order: the first draw in full, redraws as scalars, deltas to `mean` on each draw."""
     from harness.adapters.mean import Mean
 
     references = [adapt(Mean(), pool, draw) for draw in draws]
@@ -101,7 +99,7 @@ def measure(
         first, reference = outcomes[0], references[0]
         low, high = wilson(int(first.correct.sum()), first.metrics.n)
         fields = asdict(first.metrics)
-        fields |= _distances(pool, first)
+        fields |= _distances(pool, first, _estimate(adapter, first))
         fields |= {
             "metrics_version": METRICS_VERSION,
             "top1_low": low,
@@ -111,19 +109,19 @@ def measure(
             "expected_top1": expected_top1(accuracies, first.metrics.per_class_total)
             if isinstance(adapter, Mean)
             else None,
-            "weights": _floats(first.fitted.weights if "views" in adapter.reads else None),
-            "prior_estimate": _floats(first.fitted.prior),
+            "weights": _floats(first.fitted.weights if adapter.least_experts > 1 else None),
+            "prior_estimate": _floats(_estimate(adapter, first)),
             "view_stability": _stability(pool, draws[0]) if "views" in adapter.reads else None,
             "mean_experts": first.mean_experts,
             "adapt_seconds": first.seconds,
             "draw_seed": draws[0].seed,
             "indices_sha256": indices_sha256(draws[0].indices),
             "redraws": [
-                _scalars(draw, outcome, base)
+                _scalars(draw, outcome, base, _estimate(adapter, outcome))
                 for draw, outcome, base in zip(draws[1:], outcomes[1:], references[1:], strict=True)
             ],
         }
-        yield adapter, fields
+        yield fields
 
 
 def settings_of(adapter: AnyAdapter, evidence: Evidence) -> dict[str, Any]:
@@ -150,9 +148,15 @@ def declared(adapter: AnyAdapter, evidence: Evidence, priors: ExpertPriors) -> d
     }
 
 
-def _distances(pool: PoolEvidence, outcome: Outcome) -> dict[str, float | None]:
+def _estimate(adapter: AnyAdapter, outcome: Outcome) -> Float[np.ndarray, " classes"] | None:
+    """An adapter's estimate of the test prior; what a TruthAdapter was told is none."""
+    return None if isinstance(adapter, TruthAdapter) else outcome.fitted.prior
+
+
+def _distances(
+    pool: PoolEvidence, outcome: Outcome, estimate: Float[np.ndarray, " classes"] | None
+) -> dict[str, float | None]:
     totals = np.array(outcome.metrics.per_class_total)
-    estimate = outcome.fitted.prior
     return {
         "tv_train_test": total_variation(pool.train_counts, totals),
         "tv_experts_test_mean": tv_experts_test_mean(pool.expert_priors.values, totals),
@@ -162,9 +166,11 @@ def _distances(pool: PoolEvidence, outcome: Outcome) -> dict[str, float | None]:
     }
 
 
-def _scalars(draw: Draw, outcome: Outcome, reference: Outcome) -> dict[str, Any]:
+def _scalars(
+    draw: Draw, outcome: Outcome, reference: Outcome, estimate: Float[np.ndarray, " classes"] | None
+) -> dict[str, Any]:
     """What a redraw keeps."""
-    metrics, estimate = outcome.metrics, outcome.fitted.prior
+    metrics = outcome.metrics
     return {
         "draw_seed": draw.seed,
         "n": metrics.n,

@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from shifts.errors import WorkFailed
 from shifts.files import write_text
@@ -126,6 +127,15 @@ class Row:
 FIELDS = tuple(field.name for field in fields(Row))
 
 
+def _kinds(hint: Any) -> set[type]:
+    """The Python types of a field's values as JSON has them; a whole number may stand for a float."""
+    kinds = {get_origin(part) or part for part in (get_args(hint) if isinstance(hint, UnionType) else (hint,))}
+    return kinds | {int} if float in kinds else kinds
+
+
+_KINDS = {name: _kinds(hint) for name, hint in get_type_hints(Row).items()}
+
+
 def folder(results: Path) -> Path:
     """Where rows are kept."""
     return results / "rows"
@@ -158,6 +168,9 @@ def from_json(values: Json) -> Row:
         raise ValueError(f"schema {values['schema_version']} is newer than this program")
     if set(values) != set(FIELDS):
         raise ValueError(f"fields {sorted(set(values) ^ set(FIELDS))} are missing or unknown")
+    for name, kinds in _KINDS.items():
+        if type(values[name]) not in kinds:
+            raise ValueError(f"{name} is {values[name]!r}")
     return Row(**values)
 
 
@@ -175,7 +188,8 @@ def load_all(results: Path) -> list[Row]:
     Raises WorkFailed, naming the file, for one that is no row.
     """
     found = {row.row_id: row for row in _packed(results)}
-    for file in sorted(folder(results).glob("*/*.json")):
+    # A file in the writing has a name with a leading dot, which pathlib's * matches too.
+    for file in sorted(folder(results).glob("*/[!.]*.json")):
         row = read(file)
         found[row.row_id] = row
     return sorted(found.values(), key=order)

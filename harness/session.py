@@ -19,15 +19,14 @@ from tqdm import tqdm
 
 from harness import adapters, evidence, leaderboard, passes, rows, subject, table
 from harness.evidence import PoolEvidence
-from harness.plan import Task, tasks_of
-from harness.protocol import AnyAdapter, declared, measure
+from harness.plan import Draws, Task, tasks_of
+from harness.protocol import declared, measure
 from harness.subject import Subject
 from methods import checkpoint
 from methods.cli import check_writable, chosen_device, chosen_jobs, epochs_shown
 from methods.job import TrainingJob, device_name
 from shifts.cli import requested_shifts
 from shifts.errors import WorkFailed
-from shifts.shift import Shift
 
 CPU_RATE = 1.2e11
 """Floating-point operations a second that `--dry-run` assumes: fp32 training of these networks on 2 cores."""
@@ -61,6 +60,7 @@ class Session:
         self.adapters = [adapters.get(name) for name in dict.fromkeys(options.adapters or adapters.ADAPTERS)]
         self.shifts, self.notes = requested_shifts(options)
         self.device = chosen_device(options.device)
+        self.draws: list[Draws] | None = None
         self.works = list(self._stranger() if options.evidence else self._jobs())
 
     def _jobs(self) -> Iterator[Work]:
@@ -72,7 +72,10 @@ class Session:
         yield self._work(subject.of_file(self.options.evidence, pool), pool=pool)
 
     def _work(self, about: Subject, job: TrainingJob | None = None, pool: PoolEvidence | None = None) -> Work:
-        tasks, notes = tasks_of(about, self.shifts, self.adapters, self.options.redraws, self.results)
+        if self.draws is None:  # all subjects of a session share pool and training set
+            redraws = self.options.redraws
+            self.draws = [Draws(about.dataset, about.train_counts, shift, redraws) for shift in self.shifts]
+        tasks, notes = tasks_of(about, self.draws, self.adapters, self.results)
         # By default every adapter that applies is run; only one that was asked for by name deserves a note.
         if self.options.adapters:
             self.notes += [note for note in notes if note not in self.notes]
@@ -107,17 +110,29 @@ class Session:
     def work(self) -> None:
         """Do what is missing. A subject that another process works on is left for last; failures are collected.
 
-        Raises WorkFailed at the end, naming every subject that failed; rows of the others are stored.
+        Raises WorkFailed, saying where finished rows are: at the end, naming every subject that failed, or at once
+        where the operating system refuses (a full disk).
         """
         check_writable(self.results)
-        todo = deque(work for work in self.works if work.missing(self.results))
-        failures, patience = [], 0
+        kept = f" (finished rows are kept under {rows.folder(self.results)})"
+        try:
+            failures = self._work_off()
+            leaderboard.write(self.results)
+        except OSError as error:
+            raise WorkFailed(f"{error}{kept}") from error
+        if failures:
+            raise WorkFailed("; ".join(dict.fromkeys(failures)) + kept)
+
+    def _work_off(self) -> list[str]:
+        """Finish every subject that misses rows; returns why some could not be."""
+        todo, failures, patience = deque(self.works), [], 0
         with tqdm(total=len(todo), unit="model", delay=2, leave=False, disable=None) as bar:
             while todo:
                 work = todo.popleft()
                 bar.set_description_str(f"{work.subject.fields['method']} s{work.subject.fields['train_seed']}")
                 try:
-                    self._finish(work, wait=patience >= len(todo))
+                    if work.missing(self.results):
+                        self._finish(work, wait=patience > len(todo))
                 except Timeout:
                     todo.append(work)
                     patience += 1
@@ -126,9 +141,7 @@ class Session:
                     failures.append(str(error))
                 patience = 0
                 bar.update()
-        leaderboard.write(self.results)
-        if failures:
-            raise WorkFailed("; ".join(failures) + f" (finished rows are kept under {rows.folder(self.results)})")
+        return failures
 
     def _finish(self, work: Work, wait: bool) -> None:
         """Train, gather evidence and measure one subject. Raises Timeout if another process has it and not `wait`."""
@@ -153,23 +166,16 @@ class Session:
     def _measure(self, work: Work, pool: PoolEvidence, known: dict[str, Any]) -> None:
         """Compute and store the missing rows of a subject."""
         missing = work.missing(self.results)
-        for shift, group in groupby(missing, key=lambda task: task.shift):
-            tasks = {id(task.adapter): task for task in group}
-            first = next(iter(tasks.values()))
-            for adapter, fields in measure(pool, [task.adapter for task in tasks.values()], first.draws):
-                task = tasks[id(adapter)]
-                rows.store(task.path, self._row(work.subject, task, pool, shift, adapter, known | fields))
+        for draws, group in groupby(missing, key=lambda task: task.draws):
+            tasks = list(group)
+            measured = measure(pool, [task.adapter for task in tasks], draws.all)
+            for task, fields in zip(tasks, measured, strict=True):
+                rows.store(task.path, self._row(work.subject, task, pool, known | fields))
 
-    def _row(
-        self,
-        about: Subject,
-        task: Task,
-        pool: PoolEvidence,
-        shift: Shift,
-        adapter: AnyAdapter,
-        fields: dict[str, Any],
-    ) -> rows.Row:
-        said = declared(adapter, pool.evidence, pool.expert_priors)
+    def _row(self, about: Subject, task: Task, pool: PoolEvidence, fields: dict[str, Any]) -> rows.Row:
+        """A row from what is known of the subject, what the adapter declares and what was measured."""
+        shift, origin = task.draws.shift, task.draws.published[1]
+        said = declared(task.adapter, pool.evidence, pool.expert_priors)
         published = about.reported(said["adapter"], str(shift))
         values = {
             **about.fields,
@@ -184,7 +190,7 @@ class Session:
             "shift_alpha": shift.alpha,
             "shift_seed": shift.seed,
             "shift_rule": shift.rule,
-            "shift_origin": task.origin,
+            "shift_origin": origin,
             "device": device_name(self.device),
             "determinism": "bit for bit" if self.device.type == "cpu" else "as far as the CUDA libraries allow",
             "versions": {name: version(name) for name in ("torch", "numpy", "scipy", "datasets", "tailshift")},
