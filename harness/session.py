@@ -5,7 +5,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -121,24 +121,26 @@ class Session:
         except OSError as error:
             raise WorkFailed(f"{error}{kept}") from error
         if failures:
-            raise WorkFailed("; ".join(dict.fromkeys(failures)) + kept)
+            raise WorkFailed("; ".join(f"{', '.join(who)}: {why}" for why, who in failures.items()) + kept)
 
-    def _work_off(self) -> list[str]:
-        """Finish every subject that misses rows; returns why some could not be."""
-        todo, failures, patience = deque(self.works), [], 0
+    def _work_off(self) -> dict[str, list[str]]:
+        """Finish every subject that misses rows; returns which could not be, by reason."""
+        todo, patience = deque(self.works), 0
+        failures: dict[str, list[str]] = defaultdict(list)
         with tqdm(total=len(todo), unit="model", delay=2, leave=False, disable=None) as bar:
             while todo:
                 work = todo.popleft()
-                bar.set_description_str(f"{work.subject.fields['method']} s{work.subject.fields['train_seed']}")
+                title = f"{work.subject.fields['method']} s{work.subject.fields['train_seed']}"
+                bar.set_description_str(title)
                 try:
                     if work.missing(self.results):
-                        self._finish(work, wait=patience > len(todo))
+                        self._finish(work, wait=patience >= len(todo))
                 except Timeout:
                     todo.append(work)
                     patience += 1
                     continue
                 except WorkFailed as error:
-                    failures.append(str(error))
+                    failures[str(error)].append(title)
                 patience = 0
                 bar.update()
         return failures

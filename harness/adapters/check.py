@@ -21,9 +21,7 @@ def check_evidence(
         raise ValueError(f"logits must be [images, experts, classes], not of shape {evidence.logits.shape}")
     images, experts, classes = evidence.logits.shape
     if images < 1 or experts < 1 or classes < 2:
-        raise ValueError(
-            f"logits need an image, an expert and two classes; their shape is {evidence.logits.shape}"
-        )
+        raise ValueError(f"logits need an image, an expert and two classes; their shape is {evidence.logits.shape}")
     check_finite(evidence.logits, "logits", image_axis=0)
     if expert_priors is not None and expert_priors.values.shape != (experts, classes):
         raise ValueError(

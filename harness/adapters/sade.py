@@ -100,9 +100,7 @@ class Sade(Adapter):
         rows = np.ascontiguousarray(pool.views, dtype=np.float32).reshape(len(pool.views), -1, classes)
         fitted = []
         for draw, seed in zip(draws, seeds, strict=True):
-            weights, epochs = _learn(
-                rows, np.asarray(draw), images, experts, seed, self.objective, self.epochs
-            )
+            weights, epochs = _learn(rows, np.asarray(draw), images, experts, seed, self.objective, self.epochs)
             implied = target_prior(expert_priors, weights)
             fitted.append(SadeFitted(weights, prior=implied, epochs=epochs))
         return fitted
