@@ -130,7 +130,9 @@ class Session:
         with tqdm(total=len(todo), unit="model", delay=2, leave=False, disable=None) as bar:
             while todo:
                 work = todo.popleft()
-                title = f"{work.subject.fields['method']} s{work.subject.fields['train_seed']}"
+                title = work.subject.fields["method"]
+                if work.job is not None:
+                    title += f" s{work.job.seed}"
                 bar.set_description_str(title)
                 try:
                     if work.missing(self.results):
@@ -195,7 +197,7 @@ class Session:
             "shift_origin": origin,
             "device": device_name(self.device),
             "determinism": "bit for bit" if self.device.type == "cpu" else "as far as the CUDA libraries allow",
-            "versions": {name: version(name) for name in ("torch", "numpy", "scipy", "datasets", "tailshift")},
+            "versions": dict(versions()),
             "revision": revision(),
             "reported_value": None if published is None else published.value,
             "reported_source": None if published is None else published.source,
@@ -237,6 +239,12 @@ def _arguments(options: argparse.Namespace, job: TrainingJob) -> Sequence[str]:
 def _terminal_width() -> int | None:
     """Columns of the terminal that stdout is, or None where it is something else."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+@cache
+def versions() -> tuple[tuple[str, str], ...]:
+    """Name and version of the libraries that a number may depend on, and of this program."""
+    return tuple((name, version(name)) for name in ("torch", "numpy", "scipy", "datasets", "tailshift"))
 
 
 @cache

@@ -19,7 +19,10 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     """Write tensors and JSON-able metadata (in the file's header) as one safetensors file, complete or not at all."""
     flat = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
     with atomic(path) as temporary:
-        save_file(flat, temporary, {"json": canonical_json(dict(metadata))})
+        try:
+            save_file(flat, temporary, {"json": canonical_json(dict(metadata))})
+        except SafetensorError as error:
+            raise OSError(f"{path} cannot be written: {error}") from error
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -50,7 +53,7 @@ def describe(path: Path) -> dict[str, Any] | None:
         return None
     try:
         description: dict[str, Any] = json.loads(side.read_text(encoding="utf-8"))
-        schema = description["schema"]
+        schema = int(description["schema"])
     except (ValueError, KeyError, TypeError) as error:
         raise WorkFailed(f"{side}: not a checkpoint description ({error}); delete it and run again") from error
     if schema > CHECKPOINT_SCHEMA:

@@ -50,12 +50,18 @@ class TrainingJob:
             {
                 "train_version": TRAIN_VERSION,
                 "training_set": self.training.fingerprint,
+                "normalisation": self._normalisation(),
                 "method": self.method_name,
                 "method_version": self.method.version,
                 "recipe": self.recipe.settings(),
                 "seed": self.seed,
             }
         )
+
+    def _normalisation(self) -> Any:
+        """The dataset's mean and standard deviation, or what they are computed from (decoding it takes long)."""
+        given = self.dataset.mean, self.dataset.std
+        return self.dataset.train.fingerprint if None in given else given
 
     @property
     def stem(self) -> str:
@@ -90,10 +96,12 @@ class TrainingJob:
         Raises WorkFailed as `methods.train.train` and `methods.checkpoint` do.
         """
         path = self.path(results)
+        resume = path.with_suffix(".partial.safetensors")
         done = checkpoint.describe(path)
         if done is not None:
+            # Still there if a run was killed between writing the checkpoint and this.
+            resume.unlink(missing_ok=True)
             return done
-        resume = path.with_suffix(".partial.safetensors")
         data = on_device(self.dataset, self.training, device)
         trained = train(self.method, self.recipe, data, self.seed, resume=resume, key=self.key, progress=progress)
         description = {
