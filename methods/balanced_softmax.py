@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from methods.expert import Batch, Method, NetworkSpec, Stage
 from methods.losses import balanced_softmax
-from methods.networks.cifar_resnet import expert_resnet
+from methods.networks import build
 from methods.networks.heads import linear_head
 from methods.priors import ExpertPriors, normalise
 from methods.recipe import Recipe
@@ -29,7 +29,7 @@ class BalancedSoftmax(Method):
         return ExpertPriors(normalise(np.ones(len(counts)))[None], exact=True)
 
     def network(self, spec: NetworkSpec) -> nn.Module:
-        return expert_resnet(spec, experts=1, reduced=False, head=linear_head)
+        return build(spec, experts=1, reduced=False, head=linear_head)
 
     def stages(self, recipe: Recipe) -> list[Stage]:
         return [recipe.stage(step)]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from methods.expert import Batch, Method, NetworkSpec, Stage
 from methods.losses import balpoe
-from methods.networks.cifar_resnet import expert_resnet
+from methods.networks import build
 from methods.priors import ExpertPriors, normalise
 from methods.recipe import Recipe
 
@@ -41,7 +41,7 @@ class Balpoe(Method):
         return ExpertPriors(values, exact=self.mixup == 0)
 
     def network(self, spec: NetworkSpec) -> nn.Module:
-        return expert_resnet(spec, experts=len(self.tau), reduced=False)
+        return build(spec, experts=len(self.tau), reduced=False)
 
     def stages(self, recipe: Recipe) -> list[Stage]:
         return [recipe.stage(self.step, mixup=self.mixup or None)]

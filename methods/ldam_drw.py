@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from methods.expert import Batch, Method, NetworkSpec, Stage
 from methods.losses import drw_weights, ldam
-from methods.networks.cifar_resnet import expert_resnet
+from methods.networks import build
 from methods.networks.heads import SCALE
 from methods.priors import ExpertPriors, normalise
 from methods.recipe import Recipe
@@ -35,7 +35,7 @@ class LdamDrw(Method):
         return reweighted_prior(counts, experts=1)
 
     def network(self, spec: NetworkSpec) -> nn.Module:
-        return expert_resnet(spec, experts=1, reduced=False)
+        return build(spec, experts=1, reduced=False)
 
     def stages(self, recipe: Recipe) -> list[Stage]:
         step = partial(self.step, reweight_from=recipe.milestones[0])

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from methods.expert import Batch, ExpertOutput, Method, NetworkSpec, Stage
 from methods.losses import cross_entropy, logit_adjusted
-from methods.networks.cifar_resnet import expert_resnet
+from methods.networks import build
 from methods.networks.heads import linear_head
 from methods.priors import ExpertPriors, normalise
 from methods.recipe import Recipe
@@ -35,7 +35,7 @@ class LogitAdjusted(Method):
         return ExpertPriors(normalise(normalise(counts) ** (1 - self.tau))[None], exact=True)
 
     def network(self, spec: NetworkSpec) -> nn.Module:
-        network = expert_resnet(spec, experts=1, reduced=False, head=linear_head)
+        network = build(spec, experts=1, reduced=False, head=linear_head)
         return PostHocAdjusted(network, spec.counts, self.tau) if self.posthoc else network
 
     def stages(self, recipe: Recipe) -> list[Stage]:

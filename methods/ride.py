@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from methods.expert import Batch, CosineSchedule, Method, NetworkSpec, Stage
 from methods.ldam_drw import reweighted_prior
 from methods.losses import gating, ride
-from methods.networks.cifar_resnet import expert_resnet
+from methods.networks import build
 from methods.networks.routing import GatedExperts, RoutingGate
 from methods.priors import ExpertPriors
 from methods.recipe import Recipe
@@ -65,7 +65,7 @@ class Ride(Method):
         return reweighted_prior(counts, self.experts)
 
     def network(self, spec: NetworkSpec) -> GatedExperts:
-        experts = expert_resnet(spec, self.experts, reduced=True)
+        experts = build(spec, self.experts, reduced=True)
         return GatedExperts(experts, RoutingGate(self.experts, experts.dim, min(self.topk, spec.classes)))
 
     def stages(self, recipe: Recipe) -> list[Stage]:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from methods.expert import Batch, ExpertOutput, NetworkSpec, Stage
 from methods.losses import distillation
-from methods.networks.cifar_resnet import ExpertResNet, expert_resnet
+from methods.networks import ExpertNetwork, build
 from methods.networks.routing import GatedExperts
 from methods.recipe import Recipe
 from methods.ride import Ride
@@ -32,7 +32,7 @@ from methods.ride import Ride
 class Pair(nn.Module):
     """Images -> the student's ExpertOutput; the teacher is there for the student's loss."""
 
-    def __init__(self, student: GatedExperts, teacher: ExpertResNet) -> None:
+    def __init__(self, student: GatedExperts, teacher: ExpertNetwork) -> None:
         super().__init__()
         self.student = student
         self.teacher = teacher
@@ -60,7 +60,7 @@ class RideDistilled(Ride):
             )
 
     def training_network(self, spec: NetworkSpec) -> Pair:
-        return Pair(self.network(spec), expert_resnet(spec, self.teacher_experts, reduced=True))
+        return Pair(self.network(spec), build(spec, self.teacher_experts, reduced=True))
 
     def trained_network(self, training_network: nn.Module) -> nn.Module:
         assert isinstance(training_network, Pair)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from methods.expert import Batch, Method, NetworkSpec, Stage
 from methods.losses import sade
-from methods.networks.cifar_resnet import expert_resnet
+from methods.networks import build
 from methods.priors import ExpertPriors, normalise, reverse_by_rank
 from methods.recipe import Recipe
 
@@ -38,7 +38,7 @@ class Sade(Method):
         return ExpertPriors(np.stack([prior, uniform, backward]), exact=True)
 
     def network(self, spec: NetworkSpec) -> nn.Module:
-        return expert_resnet(spec, experts=3, reduced=True)
+        return build(spec, experts=3, reduced=True)
 
     def stages(self, recipe: Recipe) -> list[Stage]:
         return [recipe.stage(self.step)]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from methods.expert import Batch, Method, NetworkSpec, Stage
 from methods.losses import cross_entropy
-from methods.networks.cifar_resnet import expert_resnet
+from methods.networks import build
 from methods.networks.heads import linear_head
 from methods.priors import ExpertPriors, normalise
 from methods.recipe import Recipe
@@ -32,7 +32,7 @@ class Softmax(Method):
         return ExpertPriors(normalise(counts)[None], exact=True)
 
     def network(self, spec: NetworkSpec) -> nn.Module:
-        return expert_resnet(spec, experts=1, reduced=False, head=linear_head)
+        return build(spec, experts=1, reduced=False, head=linear_head)
 
     def stages(self, recipe: Recipe) -> list[Stage]:
         return [recipe.stage(step)]

@@ -5,22 +5,18 @@ Source: He et al., CVPR 2016 (section 4.2); RIDE's released layout, which SADE, 
 has 783,856 parameters.
 """
 
-from collections.abc import Callable
 from itertools import pairwise
 
-import torch
 import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Tensor, nn
 
-from methods.expert import ExpertOutput, NetworkSpec
+from methods.expert import NetworkSpec
+from methods.networks.expert_network import ExpertNetwork, Head
 from methods.networks.heads import CosineHead
 from shifts.errors import check_name
 
 BLOCKS = {"resnet8": 1, "resnet14": 2, "resnet20": 3, "resnet32": 5}
 """Residual blocks in each of the three stages; depth = 6 * blocks + 2."""
-
-Head = Callable[[int, int], nn.Module]
 
 
 class BasicBlock(nn.Module):
@@ -50,28 +46,21 @@ def stage(width_in: int, width: int, blocks: int, stride: int) -> nn.Sequential:
     return nn.Sequential(BasicBlock(width_in, width, stride), *(BasicBlock(width, width, 1) for _ in range(blocks - 1)))
 
 
-class ExpertResNet(nn.Module):
-    """Images [B, 3, H, W] -> ExpertOutput; experts share stem and stage 1 and have their own stages 2-3 and head."""
+class ExpertResNet(ExpertNetwork):
+    """Experts share stem and stage 1 and have their own stages 2-3 and head; convolutions start Kaiming-normal."""
 
     def __init__(self, blocks: int, widths: tuple[int, int, int], experts: int, classes: int, head: Head) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU())
-        self.shared = stage(widths[0], widths[0], blocks, 1)
-        self.branches = nn.ModuleList(
+        stem = nn.Sequential(nn.Conv2d(3, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU())
+        shared = stage(widths[0], widths[0], blocks, 1)
+        branches = [
             nn.Sequential(*(stage(before, width, blocks, 2) for before, width in pairwise(widths)))
             for _ in range(experts)
-        )
+        ]
+        super().__init__(stem, shared, branches, dim=widths[-1])
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight)
-        self.dim = widths[-1]
-        self.heads = nn.ModuleList(head(self.dim, classes) for _ in range(experts))
-
-    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> ExpertOutput:
-        shared = self.shared(self.stem(images))
-        features = [branch(shared).mean((2, 3)) for branch in self.branches]
-        logits = [head(feature) for head, feature in zip(self.heads, features, strict=True)]
-        return ExpertOutput(torch.stack(logits, 1), torch.stack(features, 1))
+        self.add_heads(head, classes)
 
 
 def expert_resnet(spec: NetworkSpec, experts: int, *, reduced: bool, head: Head = CosineHead) -> ExpertResNet:
