@@ -3,12 +3,14 @@
 import ast
 import importlib
 import importlib.util
+import math
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from shifts.errors import BadInput, check_name
+from shifts.shift import number_text
 
 
 def split_name(text: str) -> tuple[str, dict[str, str]]:
@@ -47,13 +49,16 @@ def parse_value(key: str, text: str, kind: Any) -> Any:
         return check_name(f"value of {key}", text, [str(choice) for choice in get_args(kind)])
     if kind is bool:
         return check_name(f"value of {key}", text.lower(), ["true", "false"]) == "true"
+    many = get_origin(kind) is tuple
+    one = get_args(kind)[0] if many else kind
     try:
-        if get_origin(kind) is tuple:
-            return tuple(get_args(kind)[0](part) for part in text.split("/"))
-        return kind(text)
+        values = tuple(one(part) for part in (text.split("/") if many else (text,)))
     except ValueError:
-        shown = "numbers joined by /" if get_origin(kind) is tuple else kind.__name__
+        shown = "numbers joined by /" if many else kind.__name__
         raise BadInput(f"{key}={text!r} is not of type {shown}") from None
+    if one is float and not all(map(math.isfinite, values)):
+        raise BadInput(f"{key}={text!r} is not finite")
+    return values if many else values[0]
 
 
 def canonical_name(value: Any) -> str:
@@ -88,4 +93,4 @@ def _text(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, tuple):
         return "/".join(_text(part) for part in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return number_text(value) if isinstance(value, float) else str(value)

@@ -7,6 +7,7 @@ same shortened to a tenth, under its own name. `quick` trains a small network fo
 published setting. A TOML file may give any of the fields.
 """
 
+import math
 import tomllib
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -44,8 +45,15 @@ class Recipe:
             raise BadInput(
                 f"recipe {self.name}: epochs >= 1, batch_size >= 2, lr > 0, warmup and padding >= 0 are needed"
             )
-        if list(self.milestones) != sorted(self.milestones) or len(self.milestones) != len(self.factors):
-            raise BadInput(f"recipe {self.name}: milestones must ascend, with one factor each")
+        if not all(map(math.isfinite, (self.lr, self.momentum, self.weight_decay, self.rotation, *self.factors))):
+            raise BadInput(f"recipe {self.name}: its numbers must be finite")
+        if self.nesterov and self.momentum <= 0:
+            raise BadInput(f"recipe {self.name}: nesterov needs momentum > 0")
+        # Papers put their own factors at the recipe's milestones, so their number is fixed.
+        if len(self.milestones) != 2 or len(self.factors) != 2 or self.milestones[0] > self.milestones[1]:
+            raise BadInput(
+                f"recipe {self.name}: two milestones must ascend, with one factor each (from `epochs` on: no drop)"
+            )
 
     def stage(self, step: Step, *, name: str = "experts", mixup: float | None = None, **changes: Any) -> Stage:
         """A training stage under this recipe; `changes` are the recipe's fields that a paper does otherwise."""
@@ -62,12 +70,12 @@ class Recipe:
         )
 
     def scaled(self, factor: float, name: str) -> "Recipe":
-        """Epochs, milestones and warm-up times `factor`, rounded; at least one epoch."""
+        """Epochs, milestones and warm-up times `factor`, rounded; at least one epoch, and one before any milestone."""
         return replace(
             self,
             name=name,
             epochs=max(1, round(self.epochs * factor)),
-            milestones=tuple(round(epoch * factor) for epoch in self.milestones),
+            milestones=tuple(max(1, round(epoch * factor)) for epoch in self.milestones),
             warmup=round(self.warmup * factor),
         )
 
