@@ -16,7 +16,7 @@ EXAMPLES = """\
   python -m harness.run --dataset cifar100 --recipe published --shift all --device cuda
   python -m harness.run --dataset cifar100 --data-dir FOLDER --recipe published-x0.1 --adapters mean sade em
   python -m harness.run --evidence my-model.safetensors --shift all shuffled_lt-50-s3 dirichlet-0.1-s7
-  python -m harness.run --shift all --seeds 0 1 2 --dry-run --jobs | xargs -P 2 -I{} sh -c '{}'
+  python -m harness.run --shift all --seeds 0 1 2 --dry-run --jobs | tr '\\n' '\\0' | xargs -0 -P 2 -n 1 sh -c
   python -m harness.run --list
 """
 

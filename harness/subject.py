@@ -15,7 +15,7 @@ from methods.job import TrainingJob
 from methods.reported import Reported, reported
 from methods.train import TRAIN_VERSION
 from shifts.catalog import Dataset, Entry
-from shifts.errors import WorkFailed
+from shifts.errors import BadInput, WorkFailed
 from shifts.files import digest, file_sha256
 from shifts.imageset import ImageSet
 from shifts.sets import TrainingSet
@@ -55,9 +55,13 @@ class Subject:
 
 
 def of_job(job: TrainingJob, views: int) -> Subject:
-    """The subject of a training job, known before anything is trained."""
+    """The subject of a training job, known before anything is trained. Raises BadInput for impossible options."""
     training = job.training
-    priors = job.method.expert_priors(training.counts)
+    try:
+        with np.errstate(all="ignore"):
+            priors = job.method.expert_priors(training.counts)
+    except ValueError as error:
+        raise BadInput(f"{job.method_name} does not fit this training set: {error}") from error
     experts, classes = priors.values.shape
     return Subject(
         stem=job.stem,
