@@ -1,5 +1,6 @@
 """Published figures: every entry is one that a row can have, and the figures are those of the sources."""
 
+import sys
 import tomllib
 from collections import Counter
 from pathlib import Path
@@ -89,3 +90,20 @@ def test_no_source_prints_a_setting_twice() -> None:
         for shift in table["top1"]
     )
     assert entries.most_common(1)[0][1] == 1
+
+
+def test_of_several_sources_the_first_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = sys.modules["methods.reported"]
+    setting = 'method = "m"\nadapter = "a"\ndataset = "d"\nimbalance = 10\nprimary = false\n'
+    tables = [
+        f'[[figures]]\n{setting}source = "{source}"\ntop1 = {{ {values} }}\n'
+        for source, values in (("first", "uniform = 50.0"), ("second", "uniform = 60.0, forward_lt-50 = 70.0"))
+    ]
+    (tmp_path / "reported.toml").write_text("\n".join(tables))
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "reported.py"))
+    module._figures.cache_clear()
+    try:
+        assert reported("m", "a", "d", 10.0, "uniform") == Reported(0.5, "first", False)
+        assert reported("m", "a", "d", 10.0, "forward_lt-50") == Reported(0.7, "second", False)
+    finally:
+        module._figures.cache_clear()

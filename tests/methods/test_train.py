@@ -271,13 +271,16 @@ def test_momentum_and_weight_decay_of_every_parameter_are_sgds(nesterov: bool, t
     torch.testing.assert_close(network.norm.weight.detach(), torch.full((3,), value))  # type: ignore[union-attr, operator]
 
 
-def test_an_epoch_shows_every_image_once_and_epochs_differ(tmp_path: Path) -> None:
+def test_an_epoch_shows_every_image_once_and_epochs_and_seeds_differ(tmp_path: Path) -> None:
     probe = Probe(form=settings_of(epochs=3, batch_size=8))
     fit(probe, tmp_path, data=one_class_an_image(45))
     targets = torch.cat([batch.target for batch in probe.seen]).view(3, 45)
     assert [len(batch.target) for batch in probe.seen[:6]] == [8, 8, 8, 8, 8, 5]
     assert torch.equal(targets.sort(1).values, torch.arange(45).expand(3, 45))
     assert len({tuple(order) for order in targets.tolist()}) == 3
+    other = Probe(form=settings_of(epochs=3, batch_size=8))
+    fit(other, tmp_path, seed=2, key="other", data=one_class_an_image(45))
+    assert not torch.equal(torch.cat([batch.target for batch in other.seen]), targets.flatten())
 
 
 def test_batches_are_the_augmented_images_of_their_labels(tmp_path: Path) -> None:
