@@ -176,12 +176,15 @@ def three_experts() -> tuple[ExpertResNet, Tensor]:
     return expert_resnet(SMALL, 3, reduced=True), torch.randn(4, 3, 8, 8)
 
 
-def test_output_shapes_and_features_are_what_the_heads_see() -> None:
+def test_features_are_averages_over_pixels_and_what_the_heads_see() -> None:
     network, images = three_experts()
     output = network.eval()(images)
     assert output.logits.shape == (4, 3, 3)
     assert output.features.shape == (4, 3, 48)
-    for expert, head in enumerate(network.heads):
+    maps = network.shared(network.stem(images))
+    for expert, (branch, head) in enumerate(zip(network.branches, network.heads, strict=True)):
+        assert branch(maps).shape == (4, 48, 2, 2)
+        torch.testing.assert_close(branch(maps).flatten(2).mean(2), output.features[:, expert])
         torch.testing.assert_close(head(output.features[:, expert]), output.logits[:, expert])
 
 
