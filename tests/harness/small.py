@@ -1,0 +1,300 @@
+"""Small things that tests of the harness are made of: data, a recipe, commands, rows, evidence, a driver of faults."""
+
+import contextlib
+import hashlib
+import importlib
+import io
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from harness import rows
+from harness.adapters.base import Evidence
+from harness.evidence import PoolEvidence
+from harness.metrics import pack_bits
+from harness.rows import Row
+from methods.priors import ExpertPriors
+from shifts.files import digest
+
+ROOT = Path(__file__).parents[2]
+DRIVER = Path(__file__).with_name("driver.py")
+
+RECIPE = """\
+backbone = "resnet8"
+epochs = 2
+batch_size = 128
+warmup = 0
+milestones = [1, 2]
+factors = [0.1, 0.01]
+"""
+ADAPTERS = ["mean", "sade", "em", "oracle_prior", "best_expert"]
+ASKED = ["--device", "cpu", "--train-imbalance", "10", "--views", "1", "--redraws", "1", "--methods", "softmax", "sade"]
+ASKED += ["--adapters", *ADAPTERS]
+SMALL_ROWS = 3 + 5
+"""softmax has one expert, so neither sade nor best_expert applies to it."""
+EMBEDDED = ["--device", "cpu", "--shift", "all", "--views", "1", "--redraws", "1"]
+EMBEDDED += ["--methods", "softmax", "sade", "--adapters", *ADAPTERS]
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """Encoded grey pixels [H, W] or RGB [H, W, 3]."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def images(labels: np.ndarray, side: int = 8, seed: int = 0) -> list[bytes]:
+    """Noise around a grey value that tells the class."""
+    rng = np.random.default_rng(seed)
+    return [png(np.clip(rng.normal(60 + 40 * label, 50, (side, side)), 0, 255)) for label in labels]
+
+
+def write_dataset(folder: Path, classes: int = 4, per_class: int = 60, **changes: dict[str, list[Any]]) -> Path:
+    """Train and test splits as parquet in Hub layout; `train=` and `test=` replace a split's columns (one or both)."""
+    import pyarrow
+    from pyarrow import parquet
+
+    folder.mkdir(parents=True)
+    for seed, split in enumerate(("train", "test")):
+        labels = np.arange(classes * per_class) % classes
+        columns = {"image": images(labels, seed=seed), "label": labels.tolist()} | changes.get(split, {})
+        table = {
+            name: [{"bytes": value, "path": f"{index}.png"} for index, value in enumerate(values)]
+            if values and isinstance(values[0], bytes)
+            else values
+            for name, values in columns.items()
+            if values is not None
+        }
+        parquet.write_table(pyarrow.table(table), folder / f"{split}-00000-of-00001.parquet")
+    return folder
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+def call(*arguments: object, module: str = "harness.run") -> Result:
+    """A command inside this process, on one thread like the processes that tests start."""
+    import torch
+
+    main = importlib.import_module(module).main
+    out, err = io.StringIO(), io.StringIO()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            status = main([str(argument) for argument in arguments])
+    finally:
+        torch.set_num_threads(threads)
+    return Result(int(status or 0), out.getvalue(), err.getvalue())
+
+
+def environment() -> dict[str, str]:
+    """For started processes: one thread, this clone first, this interpreter as `python`."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PATH": path}
+
+
+def command(*arguments: object, module: str = "harness.run") -> Result:
+    """A command in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+        timeout=300,
+    )
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+def one_line(text: str) -> str:
+    """The only line of `text`."""
+    lines = text.splitlines()
+    assert len(lines) == 1, text
+    return lines[0]
+
+
+def leaderboard_bytes(results: Path) -> bytes:
+    """The leaderboard as it lies on the disk."""
+    return (results / "leaderboard.json").read_bytes()
+
+
+def visible(results: Path) -> list[Path]:
+    """Every file that is neither temporary nor a lock."""
+    return sorted(path for path in results.rglob("*") if path.is_file() and not path.name.startswith("."))
+
+
+def stamps(results: Path) -> dict[Path, tuple[int, str]]:
+    """Time of writing and SHA-256 of every file that is kept."""
+    return {
+        path: (path.stat().st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest())
+        for path in visible(results)
+        if path.name != "leaderboard.json"
+    }
+
+
+class Driver:
+    """Talks to `driver.py`, which forks children that die, fail or race; see there for what a child can be told."""
+
+    def __enter__(self) -> "Driver":
+        self._process = subprocess.Popen(
+            [sys.executable, str(DRIVER)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment(),
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._process.stdin
+        self._process.stdin.close()
+        self._process.wait(timeout=30)
+
+    def run(self, children: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Run children, at most two at once; returns status (negative: signal), stderr and renames of each."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(json.dumps(children) + "\n")
+        self._process.stdin.flush()
+        outcomes: list[dict[str, Any]] = json.loads(self._process.stdout.readline())
+        return outcomes
+
+    def one(self, arguments: list[str], results: Path, **fault: Any) -> dict[str, Any]:
+        """Run one child."""
+        return self.run([child(arguments, results, **fault)])[0]
+
+
+def child(arguments: list[str], results: Path, **fault: Any) -> dict[str, Any]:
+    """What the driver is told of one child."""
+    return {"arguments": [*arguments, "--results", str(results)], "results": str(results), "fault": fault}
+
+
+def random_pool(
+    seed: int = 0, images: int = 400, experts: int = 3, classes: int = 5, pairs: int = 2, signal: float = 1.5
+) -> PoolEvidence:
+    """A pool whose experts know their classes a little; every class has images, train counts fall with the index."""
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.arange(images) % classes)
+    logits = rng.normal(size=(images, experts, classes)) + signal * np.eye(classes)[labels][:, None]
+    views = logits + rng.normal(size=(pairs, 2, images, experts, classes)) * np.linspace(0.3, 2, experts)[:, None]
+    return PoolEvidence(
+        evidence=Evidence(logits.astype(np.float32), views.astype(np.float32) if pairs else None),
+        labels=labels.astype(np.int64),
+        train_counts=np.maximum((500 * 0.3 ** np.arange(classes)).astype(np.int64), 1),
+        expert_priors=ExpertPriors(rng.dirichlet(np.full(classes, 2.0), size=experts), exact=True),
+        class_names=tuple(f"class {c}" for c in range(classes)),
+        metadata={},
+    )
+
+
+def fake_row(**changes: Any) -> Row:
+    """A row as if measured: 4 classes, 40 images. `row_id` follows from the rest unless given."""
+    correct = np.arange(40) % 2 == 0
+    values: dict[str, Any] = {
+        "schema_version": rows.ROW_SCHEMA,
+        "task": "single_label",
+        "dataset": "embedded",
+        "train_fingerprint": "7" * 64,
+        "test_fingerprint": "e" * 64,
+        "test_split": "test",
+        "train_profile": "exp",
+        "train_imbalance": 100.0,
+        "train_rule": "seeded-shuffle",
+        "train_subset_seed": 0,
+        "train_n": 150,
+        "train_counts_sha256": "c" * 64,
+        "method": "sade",
+        "method_version": 1,
+        "backbone": "resnet8",
+        "parameters": 1000,
+        "macs": 2000,
+        "recipe": "quick",
+        "recipe_sha256": "r" * 64,
+        "epochs": 25,
+        "train_seed": 0,
+        "train_version": 1,
+        "checkpoint_sha256": "a" * 64,
+        "adapter": "mean",
+        "adapter_version": 1,
+        "views": None,
+        "evidence_version": 1,
+        "prior_access": "none",
+        "label_access": "none",
+        "test_access": "inductive",
+        "target_prior_kind": "exact",
+        "source_n": 0,
+        "source_seen": 0,
+        "selection": "last",
+        "shift": "backward_lt-50",
+        "shift_kind": "backward_lt",
+        "shift_ratio": 50.0,
+        "shift_alpha": None,
+        "shift_seed": None,
+        "shift_rule": "seeded-shuffle",
+        "shift_origin": "generated",
+        "draw_seed": 0,
+        "n": 40,
+        "indices_sha256": "1" * 64,
+        "metrics_version": 1,
+        "top1": 0.5,
+        "top1_low": 0.352,
+        "top1_high": 0.648,
+        "many": 0.5,
+        "medium": 0.5,
+        "few": 0.5,
+        "macro": 0.5,
+        "nll": 1.2,
+        "ece": 0.1,
+        "entropy": 1.1,
+        "delta_to_mean": 0.0,
+        "mcnemar_p_to_mean": 1.0,
+        "expected_top1": 0.51,
+        "tv_train_test": 0.8,
+        "tv_experts_test_mean": 0.5,
+        "etvd": 0.9,
+        "tv_estimate_test": None,
+        "tv_predicted_test": 0.2,
+        "weights": None,
+        "prior_estimate": None,
+        "view_stability": None,
+        "mean_experts": 3.0,
+        "train_seconds": 12.5,
+        "evidence_seconds": 3.5,
+        "adapt_seconds": 0.01,
+        "device": "cpu (x86_64)",
+        "determinism": "bit for bit",
+        "versions": {"torch": "2.0", "numpy": "2.1"},
+        "revision": "0" * 40,
+        "reported_value": None,
+        "reported_source": None,
+        "reported_primary": None,
+        "train_counts": [100, 30, 15, 5],
+        "per_class_correct": [5, 5, 5, 5],
+        "per_class_total": [10, 10, 10, 10],
+        "predicted": [10, 10, 10, 10],
+        "correct_bits": pack_bits(correct),
+        "bins_count": [0] * 14 + [40],
+        "bins_correct": [0] * 14 + [20],
+        "bins_confidence": [0.0] * 14 + [24.0],
+        "redraws": [{"draw_seed": 1, "n": 40, "top1": 0.45}, {"draw_seed": 2, "n": 40, "top1": 0.55}],
+    }
+    values |= changes
+    return Row(**{"row_id": digest(values), **values})

@@ -1,0 +1,120 @@
+"""Tables from fake rows: width, marks, order, blocks of access, intervals."""
+
+from typing import Any
+
+import pytest
+
+import methods
+from harness import table
+from harness.leaderboard import Entry, build
+from harness.rows import Row
+from shifts.shift import published_shifts
+from tests.harness.small import fake_row
+
+ACCESS: dict[str, dict[str, Any]] = {
+    "mean": {},
+    "sade": {"test_access": "transductive", "views": 3, "weights": [0.2, 0.3, 0.5]},
+    "em": {"prior_access": "estimated", "test_access": "transductive", "tv_estimate_test": 0.123},
+    "oracle_prior": {"prior_access": "oracle"},
+    "best_expert": {"label_access": "test", "test_access": "transductive"},
+}
+
+
+def entries(shifts: list[str], seeds: int = 1, **changes: Any) -> list[Entry]:
+    """Every method with every adapter on these shifts; sade's weights hurt."""
+    found: list[Row] = []
+    for number, method in enumerate(methods.METHODS):
+        for adapter, access in ACCESS.items():
+            for shift in shifts:
+                for seed in range(seeds):
+                    top1 = 0.3 + 0.02 * number + 0.01 * seed - 0.2 * (adapter == "sade")
+                    values: dict[str, Any] = {
+                        "top1": top1,
+                        "top1_low": top1 - 0.02,
+                        "top1_high": top1 + 0.02,
+                        "delta_to_mean": -0.2 if adapter == "sade" else 0.0,
+                    }
+                    values |= {"method": method, "adapter": adapter, "shift": shift, "train_seed": seed}
+                    found.append(fake_row(**values, **access, **changes))
+    return list(build(found)["entries"])
+
+
+def widest(text: str) -> int:
+    return max(map(len, text.splitlines()))
+
+
+@pytest.mark.parametrize("shifts", [["backward_lt-50"], [str(shift) for shift in published_shifts()]])
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_fits_120_columns_names_everything_and_marks_what_hurts(shifts: list[str], seeds: int) -> None:
+    text = table.render(entries(shifts, seeds), shifts)
+    assert widest(text) <= 120
+    lines = text.splitlines()
+    for method in methods.METHODS:
+        for adapter in ACCESS:
+            (line,) = [line for line in lines if line.split()[:2] == [method, adapter]]
+            assert ("!" in line) == (adapter == "sade")
+    assert f"{seeds} train seed" in text
+    assert "embedded" in text
+
+
+def test_best_first_within_blocks_of_equal_access() -> None:
+    text = table.render(entries(["uniform"]), ["uniform"])
+    blocks = text.split("\n-- ")[1:]
+    assert [block.splitlines()[0].split(",")[0] for block in blocks] == [
+        "one image at a time",
+        "the unlabelled test set",
+        "UPPER REFERENCES",
+    ]
+    adapters = [{line.split()[1] for line in block.splitlines()[1 : 1 + 20] if line[:1] != ""} for block in blocks]
+    assert adapters[0] <= {"mean"}
+    order = [line.split()[0] for line in blocks[0].splitlines()[1:]]
+    assert order == list(methods.METHODS)[::-1], "accuracy rises with the method's number"
+
+
+def test_one_seed_shows_a_wilson_interval_several_a_deviation() -> None:
+    single = table.render(entries(["uniform"]), ["uniform"])
+    several = table.render(entries(["uniform"], 3), ["uniform"])
+    line = next(line for line in single.splitlines() if line.startswith("softmax") and " mean " in line)
+    assert "28.0-32.0" in line
+    assert "±" not in line
+    line = next(line for line in several.splitlines() if line.startswith("softmax") and " mean " in line)
+    assert "± 1.0" in line
+
+
+@pytest.mark.parametrize(
+    ("adapter", "words"),
+    [
+        ("mean", "nothing"),
+        ("sade", "test images"),
+        ("em", "test images"),
+        ("oracle_prior", "true test prior"),
+        ("best_expert", "test labels"),
+    ],
+)
+def test_what_a_row_knew(adapter: str, words: str) -> None:
+    (entry,) = build([fake_row(adapter=adapter, **ACCESS[adapter])])["entries"]
+    assert table.knew(entry) == words
+
+
+def test_source_labels_are_counted() -> None:
+    access = {"label_access": "source", "test_access": "transductive", "source_n": 2000}
+    (entry,) = build([fake_row(adapter="bbse", **access)])["entries"]
+    assert table.knew(entry) == "test images, 2000 source labels"
+
+
+def test_an_empty_group_is_a_dash() -> None:
+    (entry,) = build([fake_row(few=None, tv_estimate_test=None)])["entries"]
+    line = next(line for line in table.render([entry], ["backward_lt-50"]).splitlines() if line.startswith("sade"))
+    assert "-" in line.split()
+
+
+def test_nothing_to_show() -> None:
+    assert table.render([], ["uniform"]) == "no rows"
+
+
+@pytest.mark.parametrize(
+    ("shift", "heading"),
+    [("forward_lt-50", "F50"), ("uniform", "U"), ("backward_lt-2", "B2"), ("dirichlet-0.1-s7", "dirichlet-0.1-s7")],
+)
+def test_short_headings(shift: str, heading: str) -> None:
+    assert table.short(shift) == heading
