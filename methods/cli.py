@@ -62,6 +62,8 @@ def chosen_jobs(options: argparse.Namespace) -> "list[TrainingJob]":
 
 def check_writable(results: Path) -> None:
     """Raise BadInput if the results folder cannot be written to (it is made if missing)."""
+    if results.exists() and not results.is_dir():
+        raise BadInput(f"--results {results} is a file; give a folder")
     try:
         results.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -142,11 +142,15 @@ def _epoch(
         optimiser.step()
         losses[step] = terms["loss"].detach()
     values = losses.double().cpu().numpy()
-    if not np.isfinite(values).all():
-        bad = int(np.flatnonzero(~np.isfinite(values))[0])
+    bad = np.flatnonzero(~np.isfinite(values))
+    # The last step's update meets no loss, so what is to be kept is looked at itself.
+    whole = torch.stack([tensor.isfinite().all() for tensor in network.state_dict().values()]).all()
+    if len(bad) or not whole:
+        step = int(bad[0]) if len(bad) else len(chunks) - 1
+        found = f"loss is {values[step]}" if len(bad) else "weights are NaN or infinite"
         raise WorkFailed(
-            f"{method.name}: loss is {values[bad]} in stage {stage.name!r}, epoch {epoch + 1}, step {bad + 1} of "
-            f"{len(chunks)}; the state after the last good epoch is kept (a lower lr may help)"
+            f"{method.name}: {found} in stage {stage.name!r}, epoch {epoch + 1}, step {step + 1} of {len(chunks)}; the "
+            "state after the last good epoch is kept (a lower lr may help)"
         )
     return float(values.mean())
 
