@@ -16,6 +16,7 @@ METHODS = {
     "ride_distilled": "methods.ride_distilled:RideDistilled",
     "sade": "methods.sade:Sade",
     "balpoe": "methods.balpoe:Balpoe",
+    "prl": "methods.prl:Prl",
 }
 """Every method by name; its module is imported when it is asked for."""
 

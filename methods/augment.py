@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from methods.autoaugment import autoaugment
 from methods.expert import Augmentation
 
 
@@ -21,6 +22,17 @@ class Geometry(NamedTuple):
     dx: Int[Tensor, " batch"]
     flip: Bool[Tensor, " batch"]
     angle: Float[Tensor, " batch"]
+
+
+def augment(
+    images: UInt8[Tensor, "batch channels height width"], augmentation: Augmentation, generator: torch.Generator
+) -> UInt8[Tensor, "batch channels height width"]:
+    """Every step of `augmentation` in its order, each image with draws of its own from `generator` (on the device)."""
+    geometry = random_geometry(len(images), augmentation, generator)
+    images = transform(images, geometry, augmentation.padding)
+    if augmentation.autoaugment:
+        images = autoaugment(images, generator)
+    return cut_out(images, augmentation.cutout, generator) if augmentation.cutout else images
 
 
 def random_geometry(size: int, augmentation: Augmentation, generator: torch.Generator) -> Geometry:
@@ -57,6 +69,23 @@ def transform(
     source = (y * width + x).where(inside, 0).view(batch, 1, -1).expand(-1, channels, -1)
     pixels = images.flatten(2).gather(2, source).view(images.shape)
     return pixels * inside[:, None]
+
+
+def cut_out(
+    images: UInt8[Tensor, "batch channels height width"], side: int, generator: torch.Generator
+) -> UInt8[Tensor, "batch channels height width"]:
+    """Blacken one square a image: centre uniform over the pixels, `side` pixels, clipped at the borders.
+
+    Source: DeVries and Taylor, 2017; rows (and columns) from centre - side // 2 up to before centre + side // 2.
+    """
+
+    def outside(length: int) -> Tensor:
+        centre = torch.randint(length, (len(images), 1), generator=generator, device=images.device)
+        offset = torch.arange(length, device=images.device) - centre
+        return (offset < -(side // 2)) | (offset >= side // 2)
+
+    height, width = images.shape[2:]
+    return images * (outside(height)[:, None, :, None] | outside(width)[:, None, None, :])
 
 
 def to_float(

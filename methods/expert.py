@@ -104,24 +104,24 @@ class Schedule:
 
 @dataclass(frozen=True)
 class CosineSchedule:
-    """Linear warm-up and cosine over `span` epochs, sampled at `epochs` equally spaced ones t, first and last included.
+    """Linear warm-up over `warmup` >= 2 epochs W, then a cosine towards zero at `epochs`, T.
 
-    The factor of the peak is base + (1 - base) / (warmup - 1) * (t - 1) for t < warmup, then
-    (1 + cos(pi * (t - warmup) / (span - warmup))) / 2. base: learning rate at t = 1, as a share of the peak.
-    Source: the released code of SHIKE (Jin et al., CVPR 2023), at epochs = span.
+    The factor of the peak is base + (1 - base) / (W - 1) * (e - 1) for e < W, then
+    (1 + cos(pi * (e - W) / (T - W))) / 2. base: learning rate in epoch 1, as a share of the peak.
+    Where W is more than half of T, the same ramp is gone through in the first half.
+    Source: the released code of SHIKE (Jin et al., CVPR 2023), which has W = 5 and T = 180 or 20.
     """
 
     epochs: int
-    span: int
     base: float
     warmup: int = 5
 
     def factor(self, epoch: int) -> float:
         """What the learning rate is multiplied with in `epoch` (from 0)."""
-        at = epoch * (self.span - 1) / max(self.epochs - 1, 1)
-        if at < self.warmup:
-            return self.base + (1 - self.base) / (self.warmup - 1) * (at - 1)
-        return (1 + math.cos(math.pi * (at - self.warmup) / (self.span - self.warmup))) / 2
+        warmup = min(self.warmup, self.epochs // 2)
+        if epoch < warmup:
+            return self.base + (1 - self.base) / (self.warmup - 1) * (epoch * self.warmup / warmup - 1)
+        return (1 + math.cos(math.pi * (epoch - warmup) / (self.epochs - warmup))) / 2
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ class Ride(Method):
         sgd = {"lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4, "batch_size": 512}
         return replace(
             recipe.stage(self.gate_step, name="gate", epochs=GATE_EPOCHS, **sgd),
-            schedule=CosineSchedule(epochs=GATE_EPOCHS, span=GATE_EPOCHS, base=1.0, warmup=0),
+            schedule=CosineSchedule(GATE_EPOCHS, base=1.0, warmup=0),
             trainable=lambda parameter: parameter.startswith(of),
             samplers=(class_balanced,),
             freeze=True,

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from methods.augment import random_geometry, to_float, transform
+from methods.augment import augment, to_float
 from methods.checkpoint import load_tensors, save_tensors
 from methods.expert import Batch, ExpertOutput, Method, NetworkSpec, Stage
 from methods.recipe import Recipe
@@ -157,8 +157,7 @@ def _epoch(
 
 def _batch(stage: Stage, data: TrainingImages, chosen: Tensor, generator: torch.Generator) -> Batch:
     """Augment the chosen images and mix them where the stage says so."""
-    geometry = random_geometry(len(chosen), stage.augmentation, generator)
-    pixels = transform(data.images[chosen], geometry, stage.augmentation.padding)
+    pixels = augment(data.images[chosen], stage.augmentation, generator)
     images, target = to_float(pixels, data.mean, data.std), data.labels[chosen]
     if stage.mixup is None:
         return Batch(images, target, data.counts, generator=generator)

@@ -8,10 +8,11 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from methods.networks.heads import CosineHead
+from methods.networks.hypernetwork import PreferenceHead
 
 
 def count_macs(network: nn.Module, image_size: tuple[int, int]) -> int:
-    """MACs of one forward pass of one image [3, H, W]: convolutions, linear and cosine heads, 2 per BatchNorm output.
+    """MACs of one forward pass of one image [3, H, W]: convolutions, linear layers, heads, 2 per BatchNorm output.
 
     That is what RIDE's paper prints as FLOPs (69.5 M for a full-width ResNet-32).
     """
@@ -23,7 +24,7 @@ def count_macs(network: nn.Module, image_size: tuple[int, int]) -> int:
             total += output[0].numel() * module.weight[0].numel()
         elif isinstance(module, nn.BatchNorm2d):
             total += 2 * output[0].numel()
-        elif isinstance(module, nn.Linear | CosineHead):
+        elif isinstance(module, nn.Linear | CosineHead | PreferenceHead):
             total += output[0].numel() * inputs[0].shape[-1]
 
     hooks = [module.register_forward_hook(add) for module in network.modules()]

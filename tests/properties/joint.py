@@ -14,7 +14,9 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
+
+from methods.expert import Batch, ExpertOutput, Step
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """loss(expert_logits [B, E, C], target [B]) -> scalar."""
@@ -114,6 +116,29 @@ def fit_table(
 
     lbfgs.step(closure)
     return table.detach()
+
+
+class Given(nn.Module):
+    """Stands in for a network: answers with given expert logits [B, E, C], whatever it is shown or asked for."""
+
+    def __init__(self, logits: Float[Tensor, "batch experts classes"]) -> None:
+        super().__init__()
+        self.logits = logits
+
+    def forward(self, images: Tensor, *asked: object, **asked_by_name: object) -> ExpertOutput:
+        return ExpertOutput(self.logits, self.logits)
+
+
+def loss_of(step: Step, counts: Int[Tensor, " classes"], *, epoch: int = 0, seed: int = 0) -> Loss:
+    """The loss of a method's own training step, as a function of expert logits; it draws the same every time."""
+
+    def loss(logits: Tensor, target: Tensor) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        images = torch.zeros(len(target), 3, 1, 1)
+        batch = Batch(images, target, counts.to(logits.dtype), generator=generator)
+        return step(Given(logits), [batch], epoch)["loss"]
+
+    return loss
 
 
 def priors_of(joint: Joint, table: Float[Tensor, "points experts classes"]) -> Float[Tensor, "experts classes"]:
