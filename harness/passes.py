@@ -1,6 +1,7 @@
 """The forward passes behind the evidence: clean pool, view pairs and source images, once per checkpoint."""
 
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn, cast
@@ -15,17 +16,14 @@ from tqdm import tqdm
 from harness import evidence
 from harness.adapters.base import Evidence, Source
 from harness.evidence import EVIDENCE_VERSION, PoolEvidence
-from methods.augment import to_float
-from methods.job import TrainingJob, normalisation, pixels
+from harness.pools import pool_of
+from methods.job import TrainingJob
 from methods.networks.routing import GatedExperts
 from methods.train import derived_seed
-from methods.views import VIEWS_VERSION, ViewDraw
+from methods.views import VIEWS_VERSION
 from shifts.draw import indices_sha256, left_out
 from shifts.errors import BadInput, WorkFailed
 from shifts.files import digest
-
-BATCH = {"cpu": 128, "cuda": 2048}
-"""Images a forward pass; larger batches are slower on a CPU."""
 
 
 def key(job: TrainingJob, checkpoint_sha256: str, views: int) -> str:
@@ -69,10 +67,9 @@ def _compute(job: TrainingJob, results: Path, device: torch.device, views: int, 
     start = time.perf_counter()
     network = job.network(results, device)
     test, train = job.dataset.test, job.dataset.train
-    mean, std = normalisation(job.dataset, device)
-    pool = pixels(test.images(np.arange(len(test.labels))), device)
+    pool = pool_of(job, test, np.arange(len(test.labels)), device)
     chosen, seen = _source(job)
-    source = pixels(train.images(chosen), device)
+    source = pool_of(job, train, chosen, device)
     with tqdm(
         total=(1 + 2 * views) * len(pool) + len(source),
         desc=f"evidence {job.method_name} s{job.seed}",
@@ -82,10 +79,11 @@ def _compute(job: TrainingJob, results: Path, device: torch.device, views: int, 
         disable=None,
     ) as bar:
         gates: list[Tensor] = []
-        clean = _logits(network, pool, mean, std, bar, gates=gates if job.method.has_gates else None)
-        source_logits = _logits(network, source, mean, std, bar)
+        clean = _logits(network, pool.clean(), bar, gates=gates if job.method.has_gates else None)
+        source_logits = _logits(network, source.clean(), bar)
         pairs = [
-            np.stack([_logits(network, pool, mean, std, bar, pair, view) for view in range(2)]) for pair in range(views)
+            np.stack([_logits(network, pool.view(_view_seed(pair, view)), bar) for view in range(2)])
+            for pair in range(views)
         ]
     gate_logits = torch.cat(gates).cpu().numpy() if gates else None
     _check_finite(job, clean, source_logits, *pairs, *([] if gate_logits is None else [gate_logits]))
@@ -113,34 +111,23 @@ def _source(job: TrainingJob) -> tuple[Int[np.ndarray, " source"], int]:
     return left_out(job.dataset.train.labels, job.training.indices, job.spec.classes)
 
 
+def _view_seed(pair: int, view: int) -> int:
+    return derived_seed("view", VIEWS_VERSION, pair, view)
+
+
 @torch.inference_mode()
 def _logits(
     network: nn.Module,
-    images: Tensor,
-    mean: Tensor,
-    std: Tensor,
+    batches: Iterator[Float[Tensor, "batch 3 height width"]],
     bar: "tqdm[NoReturn]",
-    pair: int | None = None,
-    view: int = 0,
     gates: list[Tensor] | None = None,
 ) -> Float[np.ndarray, "images experts classes"]:
-    """Expert logits of all images, clean or under one random view; the view's draw does not depend on the batch.
+    """Expert logits of all images of normalised `batches`.
 
     Gate logits [batch, experts - 1] are appended to `gates`, where given (methods with `has_gates`).
     """
-    device = images.device
-    draw = None
-    if pair is not None:
-        seed = derived_seed("view", VIEWS_VERSION, pair, view)
-        draw = ViewDraw(len(images), torch.Generator(device).manual_seed(seed))
     parts = []
-    for start in range(0, len(images), BATCH[device.type]):
-        rows = slice(start, start + BATCH[device.type])
-        if draw is None:
-            batch = to_float(images[rows], mean, std)
-        else:
-            batch = (draw.apply(images[rows], rows) - mean[:, None, None]) / std[:, None, None]
-            batch = batch.contiguous(memory_format=torch.channels_last)
+    for batch in batches:
         output = network(batch)
         parts.append(output.logits.float())
         if gates is not None:

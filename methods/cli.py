@@ -45,12 +45,14 @@ def chosen_device(name: str) -> "torch.device":
 def chosen_jobs(options: argparse.Namespace) -> "list[TrainingJob]":
     """One training job for each method and seed, methods outermost. Raises BadInput."""
     import methods
-    from methods import recipe
+    from methods import networks, recipe
     from methods.job import TrainingJob
 
     # Names are checked before any data is read.
     chosen = [methods.get(name) for name in dict.fromkeys(options.methods or methods.METHODS)]
     setting = recipe.get(options.recipe, options.dataset)
+    networks.check(setting.backbone)
+    setting.weights()
     dataset = chosen_dataset(options)
     training = chosen_training_set(options, dataset)
     return [

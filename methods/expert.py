@@ -4,6 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -27,11 +28,15 @@ class ExpertOutput(NamedTuple):
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """What a method needs to know to build its network: train counts by class; (height, width) in pixels."""
+    """What a method needs to know to build its network: train counts by class; (height, width) in pixels.
+
+    pretrained: file of the weights that trunk and branches start from, or None.
+    """
 
     backbone: str
     counts: tuple[int, ...]
     image_size: tuple[int, int]
+    pretrained: Path | None = None
 
     @property
     def classes(self) -> int:
@@ -70,12 +75,16 @@ Step = Callable[[nn.Module, Sequence[Batch], int], dict[str, Tensor]]
 
 @dataclass(frozen=True)
 class Sgd:
-    """Settings of stochastic gradient descent; weight decay covers every trained parameter."""
+    """Settings of stochastic gradient descent; weight decay covers every trained parameter.
+
+    trunk: learning rate of convolutions and BatchNorm, relative to that of everything else (heads).
+    """
 
     lr: float
     momentum: float
     nesterov: bool
     weight_decay: float
+    trunk: float = 1.0
 
 
 class LearningRate(Protocol):
@@ -129,6 +138,8 @@ class Augmentation:
     """Random crop after zero padding (pixels), horizontal flip, rotation by +-`rotation` degrees, in this order.
 
     Then AutoAugment's policy for CIFAR-10, and a black square of side `cutout` (pixels, 0 = none), where asked for.
+    Streamed images get a random resized crop instead of the padded one, and colour `jitter` (its strength) after the
+    flip.
     """
 
     padding: int = 4
@@ -136,6 +147,7 @@ class Augmentation:
     rotation: float = 15.0
     autoaugment: bool = False
     cutout: int = 0
+    jitter: float = 0.0
 
 
 def every_parameter(name: str) -> bool:

@@ -16,11 +16,13 @@ from jaxtyping import Int, UInt8
 from torch import Tensor, nn
 
 from methods import checkpoint
+from methods.data import TrainingData, TrainingImages
 from methods.expert import Method, NetworkSpec
 from methods.networks.macs import count_macs, count_parameters
 from methods.options import canonical_name
 from methods.recipe import Recipe
-from methods.train import TRAIN_VERSION, TrainingImages, build_network, train
+from methods.streaming import StreamedImages
+from methods.train import TRAIN_VERSION, build_network, train
 from shifts.catalog import Dataset
 from shifts.files import digest
 from shifts.sets import TrainingSet
@@ -81,14 +83,23 @@ class TrainingJob:
 
     @property
     def spec(self) -> NetworkSpec:
-        """What the network is built from."""
-        height, width, _ = self.dataset.train.image_shape()
+        """What the network is built from, but for pre-trained weights."""
+        height = width = self.recipe.size
+        if self.recipe.crop == "pad":
+            height, width, _ = self.dataset.train.image_shape()
         return NetworkSpec(self.recipe.backbone, tuple(int(count) for count in self.training.counts), (height, width))
 
     def cost(self) -> int:
         """Estimated floating-point operations of training: 6 a MAC (forward 2, backward 4), over all stages."""
-        macs = count_macs(build_network(self.method, self.spec, self.seed), self.spec.image_size)
+        with torch.device("meta"):  # counted without weights, whatever the network's size
+            macs = count_macs(self.method.network(self.spec), self.spec.image_size)
         return 6 * macs * int(self.training.n) * sum(stage.epochs for stage in self.method.stages(self.recipe))
+
+    def data(self, device: torch.device) -> TrainingData:
+        """The drawn training set for the loop: in the device's memory, or streamed where the recipe resizes."""
+        if self.recipe.crop == "pad":
+            return on_device(self.dataset, self.training, device)
+        return streamed(self.dataset, self.training, device, self.recipe.size)
 
     def make(self, results: Path, device: torch.device, progress: Progress) -> dict[str, Any]:
         """The checkpoint's description, after training it if it is missing. The caller holds `lock`.
@@ -102,7 +113,7 @@ class TrainingJob:
             # Still there if a run was killed between writing the checkpoint and this.
             resume.unlink(missing_ok=True)
             return done
-        data = on_device(self.dataset, self.training, device)
+        data = self.data(device)
         trained = train(self.method, self.recipe, data, self.seed, resume=resume, key=self.key, progress=progress)
         description = {
             "key": self.key,
@@ -154,6 +165,20 @@ def on_device(dataset: Dataset, training: TrainingSet, device: torch.device) -> 
     return TrainingImages(
         images=pixels(dataset.train.images(indices), device),
         labels=torch.from_numpy(dataset.train.labels[indices]).to(device),
+        counts=torch.as_tensor(training.counts, dtype=torch.float32, device=device),
+        mean=mean,
+        std=std,
+    )
+
+
+def streamed(dataset: Dataset, training: TrainingSet, device: torch.device, size: int) -> StreamedImages:
+    """The drawn training set where it lies, cropped to `size` pixels a side, with the dataset's normalisation."""
+    mean, std = normalisation(dataset, device)
+    return StreamedImages(
+        source=dataset.train,
+        indices=training.indices,
+        size=size,
+        labels=torch.from_numpy(dataset.train.labels[training.indices]).to(device),
         counts=torch.as_tensor(training.counts, dtype=torch.float32, device=device),
         mean=mean,
         std=std,

@@ -38,8 +38,8 @@ class LdamDrw(Method):
         return build(spec, experts=1, reduced=False)
 
     def stages(self, recipe: Recipe) -> list[Stage]:
-        step = partial(self.step, reweight_from=recipe.milestones[0])
-        return [recipe.stage(step, weight_decay=2e-4, nesterov=False, factors=(0.01, 1e-4), rotation=0.0)]
+        step = partial(self.step, reweight_from=recipe.reweight_from)
+        return [recipe.stage(step, weight_decay=2e-4, nesterov=False, factors=recipe.drw_factors, rotation=0.0)]
 
     def step(self, network: nn.Module, batches: Sequence[Batch], epoch: int, reweight_from: int) -> dict[str, Tensor]:
         """LDAM of the single branch, class-weighted from epoch `reweight_from` on."""

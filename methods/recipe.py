@@ -5,6 +5,15 @@ SGD lr 0.1, momentum 0.9, Nesterov, weight decay 5e-4, warm-up 5, x0.1 from epoc
 padding 4, flip, rotation 15); what a paper does differently stands in its method's `stages`. `published-x0.1` is the
 same shortened to a tenth, under its own name. `quick` trains a small network for minutes on a CPU; it is nobody's
 published setting. A TOML file may give any of the fields.
+
+Data of 224 pixels (`DATASET_CHANGES`): ImageNet-LT and iNaturalist 2018 as in RIDE's configuration files, 100 epochs,
+warm-up 5, x0.1 from 60, x0.01 from 80, re-weighting from 80, weight decay 2e-4; ResNeXt-50, batch 256, lr 0.1, and
+ResNet-50, batch 512, lr 0.2. ImageNet-LT with another backbone is a TOML file of the same values
+(`examples/imagenet_lt_resnet10.toml`). SADE's own files have the same for iNaturalist, but for ImageNet-LT 180 epochs,
+batch 64, lr 0.025, cosine, weight decay 5e-4: not offered here. Places-LT as in SADE's file: pre-trained ResNet-152 at
+full width, 30 epochs, batch 128, lr 0.01 for heads and 0.001 for all else, weight decay 4e-4, x0.1 from 10, x0.01 from
+20, no warm-up; assumed: re-weighting from 20 (no file of RIDE's exists). What methods have as options stays with them:
+tau = 1 of SADE on iNaturalist and Places-LT is `sade:tau=1`, RIDE's gamma and lambda stand in its docstring.
 """
 
 import math
@@ -14,6 +23,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from methods.expert import Augmentation, Schedule, Sgd, Stage, Step
+from methods.networks.pretrained import BACKBONES as PRETRAINED
+from methods.networks.pretrained import HUB, weights_file, weights_sha256
 from shifts.errors import BadInput, check_name
 
 
@@ -21,6 +32,13 @@ from shifts.errors import BadInput, check_name
 class Recipe:
     """One training setting. Epochs, milestones and warm-up are counted from 0; rotation in degrees, padding in pixels.
 
+    trunk_lr: learning rate of convolutions and BatchNorm (all but the heads), relative to `lr`.
+    drw_epoch: from which deferred re-weighting is on (ride, ldam_drw); 0 = from the first milestone. drw_factors: what
+    stands in for `factors` in those methods.
+    crop: `pad` = images of one size, held in memory, cropped after padding; `resized` = images of any size, streamed
+    by worker processes, cropped at random and resized to `size` pixels a side (tested: shorter side 8/7 `size`, centre
+    crop); `padding` then means nothing. jitter: strength of brightness, contrast and saturation jitter (`resized`).
+    pretrained: weights that trunk and branches start from, `hub` (torch.hub's cache) or a file; empty = none.
     precision: `bf16` runs convolutions and matrix products in bfloat16 under autocast; losses stay in float32.
     """
 
@@ -39,13 +57,25 @@ class Recipe:
     flip: bool = True
     rotation: float = 15.0
     precision: Literal["fp32", "bf16"] = "fp32"
+    trunk_lr: float = 1.0
+    drw_epoch: int = 0
+    drw_factors: tuple[float, ...] = (0.01, 1e-4)
+    crop: Literal["pad", "resized"] = "pad"
+    size: int = 0
+    jitter: float = 0.0
+    pretrained: str = ""
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 2 or self.lr <= 0 or self.warmup < 0 or self.padding < 0:
             raise BadInput(
                 f"recipe {self.name}: epochs >= 1, batch_size >= 2, lr > 0, warmup and padding >= 0 are needed"
             )
-        if not all(map(math.isfinite, (self.lr, self.momentum, self.weight_decay, self.rotation, *self.factors))):
+        if not all(
+            map(
+                math.isfinite,
+                (self.lr, self.momentum, self.weight_decay, self.rotation, *self.factors, *self.drw_factors),
+            )
+        ):
             raise BadInput(f"recipe {self.name}: its numbers must be finite")
         if self.nesterov and self.momentum <= 0:
             raise BadInput(f"recipe {self.name}: nesterov needs momentum > 0")
@@ -54,6 +84,27 @@ class Recipe:
             raise BadInput(
                 f"recipe {self.name}: two milestones must ascend, with one factor each (from `epochs` on: no drop)"
             )
+        if len(self.drw_factors) != 2 or self.drw_epoch < 0 or not 0 < self.trunk_lr < math.inf:
+            raise BadInput(f"recipe {self.name}: two drw_factors, drw_epoch >= 0 and trunk_lr > 0 are needed")
+        if not 0 <= self.jitter <= 1 or (self.size > 0) != (self.crop == "resized") or self.size < 0:
+            raise BadInput(
+                f'recipe {self.name}: crop = "resized" needs a size > 0 (224), crop = "pad" none (0: the images\' own);'
+                " jitter must lie in 0..1"
+            )
+        if self.jitter and self.crop == "pad":
+            raise BadInput(f'recipe {self.name}: jitter goes with crop = "resized"')
+        if self.pretrained and self.backbone not in PRETRAINED:
+            names = ", ".join(PRETRAINED)
+            raise BadInput(f"recipe {self.name}: pretrained goes with backbone {names}, not {self.backbone}")
+
+    @property
+    def reweight_from(self) -> int:
+        """Epoch from which deferred re-weighting is on."""
+        return self.drw_epoch or self.milestones[0]
+
+    def weights(self) -> Path | None:
+        """File of the pre-trained weights, or None. Raises BadInput, with what to download, where it is missing."""
+        return weights_file(self.pretrained, self.backbone) if self.pretrained else None
 
     def stage(self, step: Step, *, name: str = "experts", mixup: float | None = None, **changes: Any) -> Stage:
         """A training stage under this recipe; `changes` are the recipe's fields that a paper does otherwise."""
@@ -63,9 +114,9 @@ class Recipe:
             epochs=own.epochs,
             batch_size=own.batch_size,
             step=step,
-            optimiser=Sgd(own.lr, own.momentum, own.nesterov, own.weight_decay),
+            optimiser=Sgd(own.lr, own.momentum, own.nesterov, own.weight_decay, own.trunk_lr),
             schedule=Schedule(own.warmup, own.milestones, own.factors),
-            augmentation=Augmentation(own.padding, own.flip, own.rotation),
+            augmentation=Augmentation(own.padding, own.flip, own.rotation, jitter=own.jitter),
             mixup=mixup,
         )
 
@@ -77,16 +128,42 @@ class Recipe:
             epochs=max(1, round(self.epochs * factor)),
             milestones=tuple(max(1, round(epoch * factor)) for epoch in self.milestones),
             warmup=round(self.warmup * factor),
+            drw_epoch=max(1, round(self.drw_epoch * factor)) if self.drw_epoch else 0,
         )
 
     def settings(self) -> dict[str, Any]:
-        """All fields but the name: what determines a result."""
-        return {key: value for key, value in asdict(self).items() if key != "name"}
+        """All fields but the name: what determines a result. Of pre-trained weights that is their SHA-256 (hex).
+
+        Raises BadInput where those are missing.
+        """
+        settings = {key: value for key, value in asdict(self).items() if key != "name"}
+        if self.pretrained:
+            settings["pretrained"] = weights_sha256(self.pretrained, self.backbone)
+        return settings
 
 
 QUICK = Recipe("quick", backbone="resnet8", epochs=25, warmup=2, milestones=(20, 23))
 PUBLISHED = Recipe("published")
-DATASET_CHANGES: dict[str, dict[str, Any]] = {"cifar10": {"lr": 0.05}}
+_RESIZED: dict[str, Any] = {"crop": "resized", "size": 224, "rotation": 0.0, "drw_factors": (0.1, 0.01)}
+_HUNDRED: dict[str, Any] = {"epochs": 100, "milestones": (60, 80), "drw_epoch": 80, "weight_decay": 2e-4}
+DATASET_CHANGES: dict[str, dict[str, Any]] = {
+    "cifar10": {"lr": 0.05},
+    "imagenet_lt": {"backbone": "resnext50", "batch_size": 256, "jitter": 0.4, **_HUNDRED, **_RESIZED},
+    "inaturalist2018": {"backbone": "resnet50", "batch_size": 512, "lr": 0.2, **_HUNDRED, **_RESIZED},
+    "places_lt": {
+        "backbone": "resnet152",
+        "pretrained": HUB,
+        "epochs": 30,
+        "lr": 0.01,
+        "trunk_lr": 0.1,
+        "weight_decay": 4e-4,
+        "warmup": 0,
+        "milestones": (10, 20),
+        "drw_epoch": 20,
+        "jitter": 0.4,
+        **_RESIZED,
+    },
+}
 """What `published` changes on a dataset. CIFAR-10: the SADE maintainers' answer to a user; no configuration exists."""
 
 RECIPES = ("quick", "published", "published-xF", "FILE.toml")

@@ -5,7 +5,9 @@ Loss (eqs. 1-3), summed over experts, pi = train prior, pibar = pi reversed by r
   uniform   CE(z_2 + log pi, y)                          -> answers for the uniform prior
   backward  CE(z_3 + log pi - tau log pibar, y), tau = 2 -> answers for normalise(pibar^tau)
 Network: RIDE's ResNet-32 with three reduced experts, cosine heads s = 30; prediction = mean of logits. Its test-time
-aggregation is the adapter of the same name. The released code pads log arguments by 1e-9; nothing else departs.
+aggregation is the adapter of the same name. On iNaturalist 2018 and Places-LT the released files have tau = 1
+(`sade:tau=1`); on ImageNet-LT they have tau = 2 and a schedule of their own, which `methods.recipe` does not offer.
+The released code pads log arguments by 1e-9; nothing else departs.
 Expected on CIFAR100-LT IF100, mean of logits: 58.4 / 49.4 / 35.0 on forward-50 / uniform / backward-50; with
 aggregation 65.9 / 49.8 / 42.4. One seed of a rerun: 58.9 / 48.9 / 36.5 and 65.8 / 48.9 / 42.0.
 """

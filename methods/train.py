@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Int, UInt8
 from torch import Tensor, nn
 
-from methods.augment import augment, to_float
+from methods.augment import to_float
 from methods.checkpoint import load_tensors, save_tensors
+from methods.data import TrainingData
+from methods.data import TrainingImages as TrainingImages
 from methods.expert import Batch, ExpertOutput, Method, NetworkSpec, Stage
 from methods.recipe import Recipe
 from shifts.errors import WorkFailed
@@ -25,17 +27,6 @@ from shifts.files import digest
 
 TRAIN_VERSION = 1
 """Raised whenever the same settings would train other weights: part of every checkpoint's key."""
-
-
-@dataclass(frozen=True)
-class TrainingImages:
-    """The long-tailed training set on the device; mean and std are of pixels scaled to 0..1."""
-
-    images: UInt8[Tensor, "images channels height width"]
-    labels: Int[Tensor, " images"]
-    counts: Float[Tensor, " classes"]
-    mean: Float[Tensor, " 3"]
-    std: Float[Tensor, " 3"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +56,7 @@ def build_network(method: Method, spec: NetworkSpec, seed: int, *, training: boo
 def train(
     method: Method,
     recipe: Recipe,
-    data: TrainingImages,
+    data: TrainingData,
     seed: int,
     *,
     resume: Path,
@@ -78,10 +69,10 @@ def train(
     (stage, epochs done, epochs, mean loss). Raises WorkFailed where a loss is NaN or infinite, naming method, stage,
     epoch and step; the resume file then still holds the last good epoch.
     """
-    device = data.images.device
-    height, width = data.images.shape[2:]
+    device = data.device
     counts = tuple(int(count) for count in data.counts)
-    network = build_network(method, NetworkSpec(recipe.backbone, counts, (height, width)), seed, training=True)
+    spec = NetworkSpec(recipe.backbone, counts, data.image_size, recipe.weights())
+    network = build_network(method, spec, seed, training=True)
     network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     state = _State.read(resume, key)
     if state is not None:
@@ -101,7 +92,7 @@ def train(
         for epoch in range(first, stage.epochs):
             start = time.perf_counter()
             for group in optimiser.param_groups:
-                group["lr"] = stage.optimiser.lr * stage.schedule.factor(epoch)
+                group["lr"] = stage.optimiser.lr * stage.schedule.factor(epoch) * group["share"]
             generator = torch.Generator(device).manual_seed(derived_seed("epoch", seed, number, epoch))
             loss = _epoch(method, stage, network, optimiser, data, epoch, generator, recipe.precision)
             losses = [*losses, loss]
@@ -119,20 +110,24 @@ def _epoch(
     stage: Stage,
     network: nn.Module,
     optimiser: torch.optim.Optimizer,
-    data: TrainingImages,
+    data: TrainingData,
     epoch: int,
     generator: torch.Generator,
     precision: str,
 ) -> float:
     """One epoch in the orders of the stage's samplers; returns the mean loss of its steps."""
-    device = data.images.device
+    device = data.device
     orders = [sampler(data.labels, data.counts, generator) for sampler in stage.samplers]
     chunks = list(zip(*(order.split(stage.batch_size) for order in orders), strict=True))
     cache = _cache(stage, network, data, generator, precision) if stage.cached else None
+    asked = [] if stage.cached else [rows for chosen in chunks for rows in chosen]
+    pixels = data.augmented(asked, stage.augmentation, generator)
     losses = torch.empty(len(chunks), device=device)
     for step, chosen in enumerate(chunks):
         batches = [
-            _batch(stage, data, rows, generator) if cache is None else _cached_batch(data, cache, rows, generator)
+            _batch(stage, data, rows, next(pixels), generator)
+            if cache is None
+            else _cached_batch(data, cache, rows, generator)
             for rows in chosen
         ]
         optimiser.zero_grad(set_to_none=True)
@@ -155,9 +150,14 @@ def _epoch(
     return float(values.mean())
 
 
-def _batch(stage: Stage, data: TrainingImages, chosen: Tensor, generator: torch.Generator) -> Batch:
-    """Augment the chosen images and mix them where the stage says so."""
-    pixels = augment(data.images[chosen], stage.augmentation, generator)
+def _batch(
+    stage: Stage,
+    data: TrainingData,
+    chosen: Int[Tensor, " batch"],
+    pixels: UInt8[Tensor, "batch channels height width"],
+    generator: torch.Generator,
+) -> Batch:
+    """The chosen images, augmented `pixels`, normalised and mixed where the stage says so."""
     images, target = to_float(pixels, data.mean, data.std), data.labels[chosen]
     if stage.mixup is None:
         return Batch(images, target, data.counts, generator=generator)
@@ -181,28 +181,39 @@ def _set_modes(network: nn.Module, stage: Stage) -> None:
 
 @torch.no_grad()
 def _cache(
-    stage: Stage, network: nn.Module, data: TrainingImages, generator: torch.Generator, precision: str
+    stage: Stage, network: nn.Module, data: TrainingData, generator: torch.Generator, precision: str
 ) -> ExpertOutput:
     """What the network makes of every training image under one random augmentation, float32 on the device."""
-    device = data.images.device
+    device = data.device
     parts = []
-    for rows in torch.arange(len(data.labels), device=device).split(stage.batch_size):
+    chunks = torch.arange(len(data.labels), device=device).split(stage.batch_size)
+    for pixels in data.augmented(chunks, stage.augmentation, generator):
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            output: ExpertOutput = network(_batch(stage, data, rows, generator).images)
+            output: ExpertOutput = network(to_float(pixels, data.mean, data.std))
         parts.append((output.logits.float(), output.features.float()))
     logits, features = zip(*parts, strict=True)
     return ExpertOutput(torch.cat(logits), torch.cat(features))
 
 
-def _cached_batch(data: TrainingImages, cache: ExpertOutput, chosen: Tensor, generator: torch.Generator) -> Batch:
+def _cached_batch(data: TrainingData, cache: ExpertOutput, chosen: Tensor, generator: torch.Generator) -> Batch:
     output = ExpertOutput(cache.logits[chosen], cache.features[chosen])
-    return Batch(data.images[:0].float(), data.labels[chosen], data.counts, output=output, generator=generator)
+    nothing = torch.empty(0, 3, *data.image_size, device=data.device)
+    return Batch(nothing, data.labels[chosen], data.counts, output=output, generator=generator)
 
 
 def _optimiser(network: nn.Module, stage: Stage) -> torch.optim.SGD:
     settings = stage.optimiser
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    groups: list[dict[str, Any]] = [{"params": trained, "share": 1.0}]
+    if settings.trunk != 1:
+        trunk = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.BatchNorm2d)]
+        slow = {id(parameter) for module in trunk for parameter in module.parameters()}
+        groups = [
+            {"params": [parameter for parameter in trained if (id(parameter) in slow) == of_trunk], "share": share}
+            for of_trunk, share in ((False, 1.0), (True, settings.trunk))
+        ]
     return torch.optim.SGD(
-        [parameter for parameter in network.parameters() if parameter.requires_grad],
+        groups,
         lr=settings.lr,
         momentum=settings.momentum,
         nesterov=settings.nesterov,

@@ -3,8 +3,12 @@
 Source: Zhang et al., NeurIPS 2022, section 4, released code: random crop with padding 4; with probability 0.8 colour
 jitter (brightness, contrast, saturation +-0.4, hue +-0.1, in random order); with probability 0.2 grey; with
 probability 0.2 Gaussian blur, sigma uniform in (0.1, 2); horizontal flip; normalisation. Values stay floating point
-between the steps where the released code rounds to 8 bits after each.
+between the steps where the released code rounds to 8 bits after each. On 224-pixel data the released script crops at
+random and resizes (`methods.crops.view_crop`, area 0.2-1) instead of padding, and blurs with probability 0.5; the rest
+is the same.
 """
+
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float, UInt8
@@ -20,12 +24,16 @@ LUMA = (0.299, 0.587, 0.114)
 
 
 class ViewDraw:
-    """The random choices of one view for `size` images, drawn at once so that batch size changes nothing."""
+    """The random choices of one view for `size` images, drawn at once so that batch size changes nothing.
 
-    def __init__(self, size: int, generator: torch.Generator) -> None:
-        self.geometry = random_geometry(size, CROP_AND_FLIP, generator)
+    cropped: the images are random crops already, so they are flipped only; blur: how probable it is.
+    """
+
+    def __init__(self, size: int, generator: torch.Generator, *, cropped: bool = False, blur: float = 0.2) -> None:
+        self.padding = 0 if cropped else CROP_AND_FLIP.padding
+        self.geometry = random_geometry(size, replace(CROP_AND_FLIP, padding=self.padding), generator)
         uniform = torch.rand(8, size, generator=generator, device=generator.device)
-        self.jitter, self.grey, self.blur = uniform[0] < 0.8, uniform[1] < 0.2, uniform[2] < 0.2
+        self.jitter, self.grey, self.blur = uniform[0] < 0.8, uniform[1] < 0.2, uniform[2] < blur
         self.strength = 0.6 + 0.8 * uniform[3:6]
         self.hue = 0.2 * uniform[6] - 0.1
         self.sigma = 0.1 + 1.9 * uniform[7]
@@ -36,7 +44,7 @@ class ViewDraw:
     ) -> Float[Tensor, "batch 3 height width"]:
         """The view of `images`, which are those at `chosen`; values 0..1, not normalised."""
         geometry = Geometry(*(part[chosen] for part in self.geometry))
-        values = transform(images, geometry, CROP_AND_FLIP.padding).expand(-1, 3, -1, -1).float() / 255
+        values = transform(images, geometry, self.padding).expand(-1, 3, -1, -1).float() / 255
         jitter, order = self.jitter[chosen], self.order[:, chosen]
         for turn in range(4):
             for kind in range(4):

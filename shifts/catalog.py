@@ -1,13 +1,13 @@
 """Named datasets: one declarative entry each, and `load`, which turns a name into a train and a test `ImageSet`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 
 from shifts.columns import image_set_pair
 from shifts.errors import BadInput, check_name
@@ -187,16 +187,32 @@ def load(
 
 
 def channel_statistics(images: ImageSet) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
-    """Mean and standard deviation per RGB channel over all pixels of a split, float64, pixels in [0, 1]."""
+    """Mean and standard deviation per RGB channel over all pixels of a split, float64, pixels in [0, 1].
+
+    Images may differ in size; a few are in memory at a time.
+    """
     total, squares, pixels = np.zeros(3), np.zeros(3), 0
-    for start in range(0, len(images), 1000):
-        batch = images.images(np.arange(start, min(start + 1000, len(images))))
-        values = batch.reshape(-1, batch.shape[-1]).astype(np.float64) / 255
+    for batch in _pixel_batches(images):
+        values = batch.astype(np.float64) / 255
         total += values.sum(axis=0)
         squares += (values**2).sum(axis=0)
         pixels += len(values)
     mean = total / pixels
     return mean, np.sqrt(np.maximum(squares / pixels - mean**2, 0))
+
+
+def _pixel_batches(images: ImageSet) -> Iterator[UInt8[np.ndarray, "pixels channels"]]:
+    """All pixels of a split, a few images at a time; one channel where those are all grey."""
+    held: list[np.ndarray] = []
+    pixels = 0
+    for number, image in enumerate(images.decoded(range(len(images))), start=1):
+        held.append(image)
+        pixels += image.shape[0] * image.shape[1]
+        if len(held) == 1000 or pixels >= 2**22 or number == len(images):
+            grey = all(image.ndim == 2 for image in held)
+            colours = [image if grey or image.ndim == 3 else np.stack([image] * 3, -1) for image in held]
+            yield np.concatenate([image.reshape(-1, 1 if grey else 3) for image in colours])
+            held, pixels = [], 0
 
 
 def _entry(name: str) -> Entry:

@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
 BATCH = 1000
+READ_AHEAD = 100
+"""Encoded images in memory while images of any size are decoded one by one."""
 
 
 class Store(Protocol):
@@ -151,6 +153,16 @@ class ImageSet:
         if any(image.ndim == 3 for image in decoded):
             return np.stack([image if image.ndim == 3 else np.stack([image] * 3, -1) for image in decoded])
         return np.stack(decoded)[..., None]
+
+    def decoded(self, indices: Sequence[int]) -> Iterator[UInt8[np.ndarray, "height width *channels"]]:
+        """Images one after the other, each at its own size, uint8: [H, W] where it is grey, else [H, W, 3].
+
+        Raises WorkFailed naming file and index for an image that cannot be read or decoded.
+        """
+        for start in range(0, len(indices), READ_AHEAD):
+            chosen = indices[start : start + READ_AHEAD]
+            for index, content in zip(chosen, self.encoded(chosen), strict=True):
+                yield self._decode(content, index)
 
     @property
     def _title(self) -> str:

@@ -5,16 +5,24 @@ from methods.networks.cifar_resnet import BLOCKS, expert_resnet
 from methods.networks.expert_network import ExpertNetwork, Head
 from methods.networks.heads import CosineHead
 from methods.networks.imagenet_resnet import LAYOUTS, imagenet_resnet
+from methods.networks.vision import torchvision_resnet
 from shifts.errors import check_name
 
 BACKBONES = (*BLOCKS, *LAYOUTS)
 """Backbones for small images (CIFAR), then those for 224-pixel ones, which need torchvision."""
 
 
-def build(spec: NetworkSpec, experts: int, *, reduced: bool, head: Head = CosineHead) -> ExpertNetwork:
-    """The backbone that `spec` names with `experts` branches, freshly initialised; `reduced` narrows the branches.
+def check(backbone: str) -> None:
+    """Raise BadInput for an unknown backbone, and for a missing torchvision where the backbone needs it."""
+    if check_name("backbone", backbone, BACKBONES) in LAYOUTS:
+        torchvision_resnet()
 
-    Raises BadInput for an unknown backbone, and for a missing torchvision where the backbone needs it.
+
+def build(spec: NetworkSpec, experts: int, *, reduced: bool, head: Head = CosineHead) -> ExpertNetwork:
+    """The backbone that `spec` names with `experts` branches; `reduced` narrows the branches.
+
+    Freshly initialised, but for what `spec.pretrained` holds. Raises BadInput for an unknown backbone, for a missing
+    torchvision where the backbone needs it, and for pre-trained weights that do not fit.
     """
     check_name("backbone", spec.backbone, BACKBONES)
     family = expert_resnet if spec.backbone in BLOCKS else imagenet_resnet

@@ -15,7 +15,7 @@ Head = Callable[[int, int], nn.Module]
 class ExpertNetwork(nn.Module):
     """Images [B, 3, H, W] -> ExpertOutput; each branch's last map is averaged over its pixels.
 
-    Subclasses make the parts, initialise them and call `add_heads` last.
+    Whoever makes it initialises the parts and then calls `add_heads`.
     """
 
     def __init__(self, stem: nn.Module, shared: nn.Module, branches: Iterable[nn.Module], dim: int) -> None:

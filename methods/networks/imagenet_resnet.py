@@ -8,8 +8,6 @@ With three reduced experts and 1000 classes, ResNet-10 / ResNet-50 / ResNeXt-50 
 42,889,024 parameters and 1.18 / 5.80 / 6.09 G MACs at 224 x 224.
 """
 
-from collections.abc import Sequence
-from types import ModuleType
 from typing import Any, NamedTuple
 
 from torch import nn
@@ -17,6 +15,7 @@ from torch import nn
 from methods.expert import NetworkSpec
 from methods.networks.expert_network import ExpertNetwork, Head
 from methods.networks.heads import CosineHead
+from methods.networks.pretrained import load_pretrained
 from methods.networks.vision import torchvision_resnet
 from shifts.errors import check_name
 
@@ -40,55 +39,64 @@ LAYOUTS = {
 STEM = 64
 PLANES = (64, 128, 256, 512)
 REDUCED_PLANES = (64, 128, 192, 384)
+EARLY = {"conv1": ["stem.0"], "bn1": ["stem.1"], "layer1": ["shared.0"], "layer2": ["shared.1"]}
+"""Where the parts of torchvision's networks that experts share lie in ours."""
 
 
-class ImageNetExperts(ExpertNetwork):
-    """Layers 1-2 shared, layers 3-4 of each expert's own; convolutions start N(0, 2 / (k * k * channels out)).
+class Layers:
+    """Makes the parts of one backbone, uninitialised. Raises BadInput where torchvision is not installed.
 
-    Sides are halved by the stem's convolution, its pooling, and layers 2, 3 and 4.
+    widths: channels of the stem and of layers 1-4. Sides are halved by the stem's convolution, its pooling, and
+    layers 2, 3 and 4.
     """
 
-    def __init__(self, layout: Layout, planes: Sequence[int], experts: int, classes: int, head: Head) -> None:
-        resnet = torchvision_resnet()
-        stem = nn.Sequential(
+    def __init__(self, backbone: str, *, reduced: bool = False) -> None:
+        self.layout = LAYOUTS[check_name("backbone", backbone, LAYOUTS)]
+        self.block: Any = getattr(torchvision_resnet(), self.layout.block)
+        self.planes = REDUCED_PLANES if reduced and self.layout.reducible else PLANES
+        self.widths = (STEM, *(self.block.expansion * planes for planes in self.planes))
+
+    def stem(self) -> nn.Sequential:
+        """Images [B, 3, H, W] -> [B, 64, H / 4, W / 4]."""
+        return nn.Sequential(
             nn.Conv2d(3, STEM, 7, 2, 3, bias=False), nn.BatchNorm2d(STEM), nn.ReLU(), nn.MaxPool2d(3, 2, 1)
         )
-        expansion: int = getattr(resnet, layout.block).expansion
-        widths = [STEM, *(expansion * width for width in planes)]
 
-        def layer(number: int) -> nn.Sequential:
-            stride = 1 if number == 0 else 2
-            return _layer(resnet, layout, widths[number], planes[number], layout.blocks[number], stride)
-
-        super().__init__(
-            stem,
-            shared=nn.Sequential(layer(0), layer(1)),
-            branches=[nn.Sequential(layer(2), layer(3)) for _ in range(experts)],
-            dim=widths[-1],
-        )
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        self.add_heads(head, classes)
+    def layer(self, number: int) -> nn.Sequential:
+        """Layer 1, 2, 3 or 4; its first block has the stride and, where shapes change, a projected shortcut."""
+        stride = 1 if number == 1 else 2
+        before, width, planes = self.widths[number - 1], self.widths[number], self.planes[number - 1]
+        shortcut = None
+        if stride != 1 or before != width:
+            shortcut = nn.Sequential(nn.Conv2d(before, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+        groups = {"groups": self.layout.groups, "base_width": self.layout.group_width}
+        first = self.block(before, planes, stride, shortcut, **groups)
+        rest = (self.block(width, planes, **groups) for _ in range(self.layout.blocks[number - 1] - 1))
+        return nn.Sequential(first, *rest)
 
 
-def imagenet_resnet(spec: NetworkSpec, experts: int, *, reduced: bool, head: Head = CosineHead) -> ImageNetExperts:
-    """The network that `spec.backbone` names, with `experts` branches and freshly initialised.
+def initialise(network: nn.Module) -> None:
+    """Convolutions from N(0, 2 / (k * k * channels out)), in order of `network.modules()`."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    Raises BadInput for other backbones and where torchvision is not installed.
+
+def imagenet_resnet(spec: NetworkSpec, experts: int, *, reduced: bool, head: Head = CosineHead) -> ExpertNetwork:
+    """The network that `spec.backbone` names, with `experts` branches; fresh but for what `spec.pretrained` holds.
+
+    Raises BadInput for other backbones, where torchvision is not installed, and for weights that do not fit.
     """
-    layout = LAYOUTS[check_name("backbone", spec.backbone, LAYOUTS)]
-    planes = REDUCED_PLANES if reduced and layout.reducible else PLANES
-    return ImageNetExperts(layout, planes, experts, spec.classes, head)
-
-
-def _layer(resnet: ModuleType, layout: Layout, width_in: int, planes: int, blocks: int, stride: int) -> nn.Sequential:
-    """`blocks` of torchvision's blocks; the first has the stride and, where shapes change, a projected shortcut."""
-    block: Any = getattr(resnet, layout.block)
-    width = planes * block.expansion
-    shortcut = None
-    if stride != 1 or width_in != width:
-        shortcut = nn.Sequential(nn.Conv2d(width_in, width, 1, stride, bias=False), nn.BatchNorm2d(width))
-    groups: dict[str, int] = {"groups": layout.groups, "base_width": layout.group_width}
-    first = block(width_in, planes, stride, shortcut, **groups)
-    return nn.Sequential(first, *(block(width, planes, **groups) for _ in range(blocks - 1)))
+    layers = Layers(spec.backbone, reduced=reduced)
+    network = ExpertNetwork(
+        layers.stem(),
+        shared=nn.Sequential(layers.layer(1), layers.layer(2)),
+        branches=[nn.Sequential(layers.layer(3), layers.layer(4)) for _ in range(experts)],
+        dim=layers.widths[-1],
+    )
+    initialise(network)
+    if spec.pretrained is not None:
+        late = {f"layer{3 + i}": [f"branches.{expert}.{i}" for expert in range(experts)] for i in range(2)}
+        load_pretrained(network, spec.pretrained, EARLY | late)
+    network.add_heads(head, spec.classes)
+    return network

@@ -158,10 +158,22 @@ def sources() -> Iterator[Path]:
         yield from sorted(Path(package.__path__[0]).rglob("*.py"))
 
 
+def weights_only(call: ast.Call) -> bool:
+    said = [word.value for word in call.keywords if word.arg == "weights_only"]
+    return len(said) == 1 and isinstance(said[0], ast.Constant) and said[0].value is True
+
+
 def code_that_could_run_a_file(text: str) -> list[str]:
-    """Imports of pickling modules, calls of torch.load and its like, and `allow_pickle` in Python source."""
+    """Imports of pickling modules, calls of torch.load and its like, and `allow_pickle` in Python source.
+
+    torch.load(..., weights_only=True) reads other people's weights and runs nothing.
+    """
     found = []
-    for node in ast.walk(ast.parse(text)):
+    nodes = list(ast.walk(ast.parse(text)))
+    restricted = [node.func for node in nodes if isinstance(node, ast.Call) and weights_only(node)]
+    for node in nodes:
+        if node in restricted:
+            continue
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom) and node.module:
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
@@ -183,6 +195,7 @@ def code_that_could_run_a_file(text: str) -> list[str]:
         "from pickle import loads",
         "import joblib.numpy_pickle",
         "import torch\ntorch.load('x')",
+        "import torch\ntorch.load('x', weights_only=False)",
         "from torch import load",
         "frame.to_pickle('x')",
         "f(x, allow_pickle=True)",

@@ -138,7 +138,7 @@ def test_unknown_backbone_lists_both_families() -> None:
     assert all(name in str(error.value) for name in [*BLOCKS, *LAYOUTS])
 
 
-@pytest.mark.parametrize("name", [name for name in methods.METHODS if name != "shike"])
+@pytest.mark.parametrize("name", methods.METHODS)
 def test_every_method_takes_a_four_stage_backbone(name: str) -> None:
     method = methods.get(name)
     network = method.network(SMALL).eval()

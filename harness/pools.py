@@ -1,0 +1,115 @@
+"""A pool's images as normalised batches, clean or as random views: from memory, or streamed where the recipe resizes.
+
+Memory holds images of one size at once; streamed, a few batches are decoded at a time.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from methods.augment import to_float
+from methods.crops import Crop, centre_crop, view_crop
+from methods.job import TrainingJob, normalisation, pixels
+from methods.streaming import stream
+from methods.views import ViewDraw
+from shifts.imageset import ImageSet
+
+BATCH = {"cpu": 128, "cuda": 2048}
+"""Images a forward pass; larger batches are slower on a CPU."""
+STREAMED_BATCH = {"cpu": 32, "cuda": 256}
+STREAMED_BLUR = 0.5
+"""How probable blur is in views of 224-pixel images (released code of SADE)."""
+
+
+class Pool(Protocol):
+    """Images in order. A view's draws depend on its seed and each image's place, not on the batches."""
+
+    def __len__(self) -> int: ...
+
+    def clean(self) -> Iterator[Float[Tensor, "batch 3 height width"]]:
+        """Test images as they are."""
+        ...
+
+    def view(self, seed: int) -> Iterator[Float[Tensor, "batch 3 height width"]]:
+        """One random view of each image (`methods.views`)."""
+        ...
+
+
+@dataclass(frozen=True)
+class MemoryPool:
+    """Images of one size on the device."""
+
+    images: UInt8[Tensor, "images channels height width"]
+    mean: Float[Tensor, " 3"]
+    std: Float[Tensor, " 3"]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def clean(self) -> Iterator[Float[Tensor, "batch 3 height width"]]:
+        for rows in self._batches():
+            yield to_float(self.images[rows], self.mean, self.std)
+
+    def view(self, seed: int) -> Iterator[Float[Tensor, "batch 3 height width"]]:
+        draw = ViewDraw(len(self), torch.Generator(self.images.device).manual_seed(seed))
+        for rows in self._batches():
+            yield normalise(draw.apply(self.images[rows], rows), self.mean, self.std)
+
+    def _batches(self) -> Iterator[slice]:
+        size = BATCH[self.images.device.type]
+        return (slice(start, start + size) for start in range(0, len(self), size))
+
+
+@dataclass(frozen=True)
+class StreamedPool:
+    """Images of any size where they lie, cropped to `size` pixels a side; `chosen` are int64 indices into `source`."""
+
+    source: ImageSet
+    chosen: Int[np.ndarray, " images"]
+    size: int
+    mean: Float[Tensor, " 3"]
+    std: Float[Tensor, " 3"]
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def clean(self) -> Iterator[Float[Tensor, "batch 3 height width"]]:
+        for images, _ in self._batches(partial(centre_crop, size=self.size), seed=0):
+            yield to_float(images, self.mean, self.std)
+
+    def view(self, seed: int) -> Iterator[Float[Tensor, "batch 3 height width"]]:
+        generator = torch.Generator(self.mean.device).manual_seed(seed)
+        draw = ViewDraw(len(self), generator, cropped=True, blur=STREAMED_BLUR)
+        for images, rows in self._batches(partial(view_crop, size=self.size), seed):
+            yield normalise(draw.apply(images, rows), self.mean, self.std)
+
+    def _batches(self, crop: Crop, seed: int) -> Iterator[tuple[UInt8[Tensor, "batch 3 size size"], slice]]:
+        device = self.mean.device
+        size = STREAMED_BATCH[device.type]
+        batches = [self.chosen[start : start + size] for start in range(0, len(self), size)]
+        for number, images in enumerate(stream(self.source, batches, crop, seed, device)):
+            yield images, slice(number * size, number * size + len(images))
+
+
+def pool_of(job: TrainingJob, images: ImageSet, chosen: Int[np.ndarray, " images"], device: torch.device) -> Pool:
+    """The chosen images (int64 indices) as the job's network is to see them.
+
+    Raises WorkFailed for an image that cannot be decoded, at once or, where they are streamed, when it is reached.
+    """
+    mean, std = normalisation(job.dataset, device)
+    if job.recipe.crop == "resized":
+        return StreamedPool(images, chosen, job.recipe.size, mean, std)
+    return MemoryPool(pixels(images.images(chosen), device), mean, std)
+
+
+def normalise(
+    values: Float[Tensor, "batch 3 height width"], mean: Float[Tensor, " 3"], std: Float[Tensor, " 3"]
+) -> Float[Tensor, "batch 3 height width"]:
+    """(values - mean) / std of pixels in 0..1, channels last."""
+    return ((values - mean[:, None, None]) / std[:, None, None]).contiguous(memory_format=torch.channels_last)
