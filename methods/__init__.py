@@ -17,6 +17,7 @@ METHODS = {
     "sade": "methods.sade:Sade",
     "balpoe": "methods.balpoe:Balpoe",
     "prl": "methods.prl:Prl",
+    "shike": "methods.shike:Shike",
 }
 """Every method by name; its module is imported when it is asked for."""
 
