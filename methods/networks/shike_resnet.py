@@ -21,8 +21,9 @@ from methods.expert import ExpertOutput, NetworkSpec
 from methods.networks.cifar_resnet import BLOCKS
 from methods.networks.expert_network import ExpertNetwork
 from methods.networks.heads import CosineHead
-from methods.networks.imagenet_resnet import LAYOUTS, Layers, initialise
-from shifts.errors import BadInput, check_name
+from methods.networks.imagenet_resnet import EARLY, LAYOUTS, Layers, initialise
+from methods.networks.pretrained import load_pretrained
+from shifts.errors import check_name
 
 
 class ProjectionBlock(nn.Module):
@@ -100,19 +101,22 @@ class ShikeNetwork(ExpertNetwork):
 
 
 def shike_resnet(spec: NetworkSpec, experts: int = 3) -> ShikeNetwork:
-    """SHIKE on the backbone that `spec` names, at full width.
+    """SHIKE on the backbone that `spec` names, at full width; `spec.pretrained` starts all but alignments and heads.
 
-    Raises BadInput for an unknown backbone, for a missing torchvision where it is needed, and for pre-trained weights.
+    Raises BadInput for an unknown backbone, for a missing torchvision where it is needed, and for pre-trained weights
+    that do not fit.
     """
-    if spec.pretrained is not None:
-        raise BadInput('shike starts from random weights: give pretrained = "" in a TOML recipe')
     if check_name("backbone", spec.backbone, (*BLOCKS, *LAYOUTS)) in BLOCKS:
         return small_network(BLOCKS[spec.backbone], (16, 32, 64), experts, spec.classes)
     layers = Layers(spec.backbone)
     stem, *shared = layers.stem(), layers.layer(1), layers.layer(2), layers.layer(3)
     branches = [layers.layer(4) for _ in range(experts)]
     initialise(nn.ModuleList([stem, *shared, *branches]))
-    return ShikeNetwork(stem, shared, branches, layers.widths[1], spec.classes)
+    network = ShikeNetwork(stem, shared, branches, layers.widths[1], spec.classes)
+    if spec.pretrained is not None:
+        late = {"layer3": ["shared.2"], "layer4": [f"branches.{expert}" for expert in range(experts)]}
+        load_pretrained(network, spec.pretrained, EARLY | late)
+    return network
 
 
 def small_network(blocks: int, widths: Sequence[int], experts: int, classes: int) -> ShikeNetwork:

@@ -59,8 +59,6 @@ def test_every_backbone_and_image_size_fits(backbone: str, side: int) -> None:
 def test_other_backbones_are_refused() -> None:
     with pytest.raises(BadInput, match="resnet32"):
         shike_resnet(replace(CIFAR100, backbone="resnet31"))
-    with pytest.raises(BadInput, match="random weights"):
-        shike_resnet(replace(CIFAR100, backbone="resnet10", pretrained=Path("weights.pth")))
 
 
 def test_a_network_for_224_pixel_images_shares_three_stages() -> None:

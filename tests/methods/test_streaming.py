@@ -208,7 +208,9 @@ def test_an_undecodable_image_is_named_in_one_line(workers: int) -> None:
         streamed(workers=workers, source=image_set(image5=b"nothing"))
 
 
-def test_a_dead_worker_is_work_failed() -> None:
+def test_a_dead_worker_is_work_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.2)  # seconds until it is noticed
+
     def die(image: Image.Image, generator: np.random.Generator) -> Image.Image:
         os.kill(os.getpid(), signal.SIGKILL)
         return image
@@ -360,6 +362,15 @@ def test_pretrained_weights_reach_the_trunk_and_every_branch(weights: Path, tmp_
         features = network(images).features
         for branch in range(3):
             torch.testing.assert_close(features[:, branch], theirs(images))
+
+
+def test_pretrained_weights_reach_shikes_stages(weights: Path) -> None:
+    given = torch.load(weights, weights_only=True)
+    network = methods.get("shike").network(spec(weights)).state_dict()
+    for expert in range(3):
+        assert torch.equal(network[f"branches.{expert}.0.conv1.weight"], given["layer4.0.conv1.weight"])
+    assert torch.equal(network["shared.2.0.bn2.running_var"], given["layer3.0.bn2.running_var"])
+    assert torch.equal(network["stem.0.weight"], given["conv1.weight"])
 
 
 def test_pretrained_weights_of_another_shape_are_refused(weights: Path) -> None:
