@@ -208,9 +208,7 @@ def test_an_undecodable_image_is_named_in_one_line(workers: int) -> None:
         streamed(workers=workers, source=image_set(image5=b"nothing"))
 
 
-def test_a_dead_worker_is_work_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.2)  # seconds until it is noticed
-
+def test_a_dead_worker_is_work_failed() -> None:
     def die(image: Image.Image, generator: np.random.Generator) -> Image.Image:
         os.kill(os.getpid(), signal.SIGKILL)
         return image
