@@ -22,7 +22,7 @@ def arrays(images: int = 600, experts: int = 3, classes: int = 10, pairs: int = 
     made = {
         "logits": pool.evidence.logits,
         "labels": pool.labels,
-        "train_counts": pool.train_counts,
+        "train_counts": np.roll(pool.train_counts, 3),
         "expert_priors": pool.expert_priors.values,
     }
     return made if pool.evidence.views is None else made | {"views": pool.evidence.views}

@@ -73,7 +73,7 @@ def test_what_knows_the_truth_does_follow_the_labels() -> None:
     np.testing.assert_array_equal(predictions("mean", pool, on), predictions("mean", turned, on))
 
 
-SEEN: list[tuple[np.ndarray, int]] = []
+SEEN: list[tuple[np.ndarray, int, np.ndarray, np.ndarray]] = []
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Recorder(Adapter):
     test_access: ClassVar[TestAccess] = "stream"
 
     def fit(self, evidence: Evidence, counts: Any, expert_priors: Any, seed: int) -> Any:
-        SEEN.append((evidence.logits[:, 0, 0].astype(int), seed))
+        SEEN.append((evidence.logits[:, 0, 0].astype(int), seed, counts, expert_priors.values))
         return self
 
     prior = None
@@ -109,7 +109,7 @@ def test_an_adapter_sees_a_permutation_and_predictions_are_put_back(seed: int) -
     on = Draw(seed, draw(pool.labels, COUNTS, seed=seed))
     SEEN.clear()
     outcome = adapt(Recorder(), pool, on)
-    ((seen, given),) = SEEN
+    ((seen, given, *_),) = SEEN
     assert given == seed
     assert sorted(seen) == sorted(on.indices)
     classes = pool.labels[seen]
@@ -125,6 +125,17 @@ def test_an_adapter_sees_a_permutation_and_predictions_are_put_back(seed: int) -
     right = (guesses == pool.labels[on.indices])[order]
     np.testing.assert_array_equal(unpack_bits(outcome.metrics.correct_bits, len(right)), right)
     np.testing.assert_array_equal(outcome.correct, right)
+
+
+def test_nothing_that_an_adapter_is_given_follows_the_labels() -> None:
+    pool, turned = (replace(numbered_pool(), labels=labels) for labels in (random_pool().labels, random_pool(1).labels))
+    assert not np.array_equal(pool.labels, turned.labels)
+    on = draws(pool, 1)[0]
+    SEEN.clear()
+    for one in (pool, turned):
+        adapt(Recorder(), one, on)
+    for before, after in zip(*SEEN, strict=True):
+        np.testing.assert_array_equal(before, after)
 
 
 def test_the_order_is_the_draw_seeds_alone() -> None:

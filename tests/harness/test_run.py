@@ -12,8 +12,10 @@ import pytest
 
 import harness
 from harness import leaderboard, rows
-from shifts.catalog import EMBEDDED_FOLDER
-from shifts.shift import published_shifts
+from harness.plan import Draws
+from shifts.catalog import EMBEDDED_FOLDER, load
+from shifts.sets import resolve
+from shifts.shift import Shift, published_shifts
 from tests.harness.small import (
     ADAPTERS,
     EMBEDDED,
@@ -140,6 +142,18 @@ def test_more_redraws_are_added_fewer_change_nothing(asked: list[str], copied: P
     assert {len(row.redraws) for row in rows.load_all(copied)} == {3}
     old, new = json.loads(board)["entries"], leaderboard.read(copied)["entries"]
     assert [entry["top1"] for entry in old] == [entry["top1"] for entry in new]
+
+
+def test_redraws_are_the_shifts_draws_under_further_seeds() -> None:
+    dataset = load("embedded")
+    counts = np.arange(10, 0, -1)
+    for shift, seeds in (("backward_lt-50", [0, 1, 2, 3]), ("uniform", [0]), ("forward_lt-10-first_n", [0])):
+        found = Draws(dataset, counts, Shift.parse(shift), 3).all
+        assert [one.seed for one in found] == seeds
+        for one in found:
+            expected, _ = resolve(dataset, Shift.parse(shift), counts, one.seed)
+            np.testing.assert_array_equal(one.indices, expected)
+        assert len({tuple(one.indices) for one in found}) == len(seeds)
 
 
 def test_other_numbers_of_views_share_what_has_none(asked: list[str], copied: Path) -> None:
