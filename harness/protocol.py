@@ -86,7 +86,7 @@ def adapt(adapter: AnyAdapter, pool: PoolEvidence, draw: Draw) -> Outcome:
 
 
 def measure(pool: PoolEvidence, adapters: Sequence[AnyAdapter], draws: Sequence[Draw]) -> Iterator[dict[str, Any]]:
-    """Row fields of each adapter, in order: the first draw in full, redraws as scalars, deltas to `mean` draw by draw."""
+    """Row fields of each adapter, in order: the first draw in full, redraws as scalars, deltas to `mean` on each."""
     from harness.adapters.mean import Mean
 
     references = [adapt(Mean(), pool, draw) for draw in draws]
