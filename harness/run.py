@@ -20,11 +20,18 @@ EXAMPLES = """\
   python -m harness.run --list
 """
 
+OURS = (
+    "dataset data_dir image_column label_column train_imbalance profile draw_rule train_subset_seed methods recipe seeds "
+    "views jobs"
+).split()
+"""Options that mean nothing for a stranger's evidence, and are refused beside it."""
+
 
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the main job; returns the exit status."""
-    options = parser().parse_args(arguments)
+    made = parser()
+    options = made.parse_args(arguments)
     if options.list:
         from harness.listing import listing
 
@@ -32,6 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if options.jobs and not options.dry_run:
         raise BadInput("--jobs prints training commands and goes with --dry-run")
+    if options.evidence:
+        for name in OURS:
+            if getattr(options, name) != made.get_default(name):
+                raise BadInput(f"--{name.replace('_', '-')} is about our own models and does not go with --evidence")
     from harness.session import Session
 
     session = Session(options)

@@ -39,6 +39,7 @@ class Recipe:
     by worker processes, cropped at random and resized to `size` pixels a side (tested: shorter side 8/7 `size`, centre
     crop); `padding` then means nothing. jitter: strength of brightness, contrast and saturation jitter (`resized`).
     pretrained: weights that trunk and branches start from, `hub` (torch.hub's cache) or a file; empty = none.
+    strong: AutoAugment and Cutout in the methods whose papers use them (shike); they need hundreds of epochs.
     precision: `bf16` runs convolutions and matrix products in bfloat16 under autocast; losses stay in float32.
     """
 
@@ -56,6 +57,7 @@ class Recipe:
     padding: int = 4
     flip: bool = True
     rotation: float = 15.0
+    strong: bool = True
     precision: Literal["fp32", "bf16"] = "fp32"
     trunk_lr: float = 1.0
     drw_epoch: int = 0
@@ -142,7 +144,9 @@ class Recipe:
         return settings
 
 
-QUICK = Recipe("quick", backbone="resnet8", epochs=25, warmup=2, milestones=(20, 23))
+QUICK = Recipe(
+    "quick", backbone="resnet8", epochs=16, batch_size=64, lr=0.05, warmup=2, milestones=(13, 15), strong=False
+)
 PUBLISHED = Recipe("published")
 _RESIZED: dict[str, Any] = {"crop": "resized", "size": 224, "rotation": 0.0, "drw_factors": (0.1, 0.01)}
 _HUNDRED: dict[str, Any] = {"epochs": 100, "milestones": (60, 80), "drw_epoch": 80, "weight_decay": 2e-4}

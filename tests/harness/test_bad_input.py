@@ -59,7 +59,6 @@ NUMBERS: dict[str, tuple[list[str], list[str]]] = {
     "jobs alone": (["--jobs"], ["--jobs", "--dry-run"]),
     "list file": (["--shift-list", "no-such.txt"], ["no-such.txt", "No such file"]),
     "custom file": (["--shift", "custom-no-such.json"], ["no-such.json", "No such file"]),
-    "evidence file": (["--evidence", "no-such.safetensors"], ["no-such.safetensors", "does not exist"]),
     "columns": (["--image-column", "picture"], ["no column 'picture'", "--image-column", "image, label"]),
     "label column": (["--label-column", "fine"], ["no column 'fine'", "--label-column", "image, label"]),
 }
@@ -75,6 +74,19 @@ def refused(tmp_path: Path, *arguments: object) -> str:
     assert result.out == ""
     assert not results.exists()
     return line
+
+
+def test_evidence_files(tmp_path: Path) -> None:
+    line = refused(tmp_path, "--evidence", "no-such.safetensors")
+    assert "no-such.safetensors" in line
+    assert "does not exist" in line
+
+
+@pytest.mark.parametrize(
+    "option", [["--methods", "sade"], ["--recipe", "published"], ["--seeds", "1"], ["--views", "1"]]
+)
+def test_options_about_our_models_beside_evidence(tmp_path: Path, option: list[str]) -> None:
+    assert option[0] in refused(tmp_path, "--evidence", "any.safetensors", *option)
 
 
 @pytest.mark.parametrize("case", NAMES)
