@@ -86,13 +86,13 @@ class PreferenceHeads:
 def lattice(experts: int, steps: int = STEPS) -> Float[np.ndarray, "points experts"]:
     """All preferences over `experts` whose shares are multiples of 1 / steps; the centre first, on them or not.
 
-    The rest run in lexicographic order, the last corner first. Raises ValueError for fewer than one expert or step.
+    The rest run in lexicographic order, the last corner first. Raises ValueError for fewer than two experts or one step.
     """
-    if experts < 1 or steps < 1:
-        raise ValueError(f"a lattice needs an expert and a step, not {experts} and {steps}")
+    if experts < 2 or steps < 1:
+        raise ValueError(f"a lattice needs two experts and a step, not {experts} and {steps}")
     # Bars among steps + experts - 1 places: the gaps between them are the shares.
     places = steps + experts - 1
-    bars = np.array(list(combinations(range(places), experts - 1)), dtype=np.int64).reshape(-1, experts - 1)
+    bars = np.array(list(combinations(range(places), experts - 1)), dtype=np.int64)
     ends = np.pad(bars, ((0, 0), (1, 1)), constant_values=((0, 0), (-1, places)))
     shares = np.diff(ends, axis=1) - 1
     others = shares[(shares * experts != steps).any(axis=1)]

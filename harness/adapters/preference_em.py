@@ -9,6 +9,8 @@ centre is first. Predictions are the mean logits at alpha, with no prior correct
 test priors that ignore class frequency lie far from all of it.
 Failures: EM's (it trusts posteriors and their reference, approximate under mixup), and that a preference of PRL's
 variants `paper` and `released` is not trained to be a prior: then the nearest prior need not be the best point.
+On an exponential profile p_forward, uniform and p_backward are about pi^1, pi^0 and pi^-2: all alpha with one value of
+alpha_forward - 2 alpha_backward stand for nearly one prior, and rounded counts decide between them.
 """
 
 from dataclasses import dataclass
