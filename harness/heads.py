@@ -86,7 +86,8 @@ class PreferenceHeads:
 def lattice(experts: int, steps: int = STEPS) -> Float[np.ndarray, "points experts"]:
     """All preferences over `experts` whose shares are multiples of 1 / steps; the centre first, on them or not.
 
-    The rest run in lexicographic order, the last corner first. Raises ValueError for fewer than two experts or one step.
+    The rest run in lexicographic order, the last corner first.
+    Raises ValueError for fewer than two experts or one step.
     """
     if experts < 2 or steps < 1:
         raise ValueError(f"a lattice needs two experts and a step, not {experts} and {steps}")
