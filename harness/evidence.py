@@ -4,8 +4,11 @@ One safetensors file holds expert logits of the clean images, of K pairs of rand
 images, with the test labels, train counts and expert priors. A stranger's file has the same form: `logits`
 [N, E, C], `labels` [N], `train_counts` [C], `expert_priors` [E, C]; optional `views` [K, 2, N, E, C], `features`
 [N, E, D], `view_features` [K, 2, N, E, D], `gate_logits` [N, E-1], `source_logits` [M, E, C], `source_labels` [M];
-metadata `class_names` (a JSON list), `target_prior_kind` (exact or approximate). Labels go to the protocol, which
-draws and measures; adapters get an `Evidence`, which has none.
+metadata `class_names` (a JSON list), `target_prior_kind` (exact or approximate). A model whose heads follow a
+preference over its experts adds `preferences` [P, E] and `heads` [P, E, D, C] (cosine classifiers; metadata
+`head_scale`); optional are `preference_priors` [P, C] (by default normalise(prod_e p_e^alpha_e) of its
+`expert_priors`) and `agreement` [N, P]. Labels go to the protocol, which draws and measures; adapters get an
+`Evidence`, which has none.
 """
 
 import json
@@ -19,7 +22,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from harness.adapters.base import Evidence, Source
-from methods.priors import ExpertPriors
+from harness.heads import PreferenceHeads
+from methods.priors import ExpertPriors, target_prior
 from shifts.errors import BadInput
 from shifts.files import atomic
 
@@ -27,8 +31,9 @@ EVIDENCE_VERSION = 1
 """Raised whenever the same checkpoint and data would give other arrays."""
 
 REQUIRED = ("logits", "labels", "train_counts", "expert_priors")
-ARRAYS = ("views", "features", "view_features", "gate_logits")
-OPTIONAL = (*ARRAYS, "source_logits", "source_labels")
+ARRAYS = ("views", "features", "view_features", "gate_logits", "agreement")
+HEADS = ("preferences", "heads", "preference_priors")
+OPTIONAL = (*ARRAYS, *HEADS, "source_logits", "source_labels")
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,10 @@ def save(path: Path, pool: PoolEvidence) -> None:
     if evidence.source is not None:
         tensors |= {"source_logits": evidence.source.logits, "source_labels": evidence.source.labels}
         metadata["source_seen"] = str(evidence.source.seen)
+    if evidence.head is not None:
+        head = evidence.head
+        tensors |= {"preferences": head.points, "heads": head.weights, "preference_priors": head.priors}
+        metadata["head_scale"] = repr(float(head.scale))
     metadata |= {"class_names": json.dumps(pool.class_names), "target_prior_kind": pool.expert_priors.kind}
     with atomic(path) as temporary:
         try:
@@ -101,10 +110,13 @@ def load(path: Path) -> PoolEvidence:
         raise BadInput(f"evidence file {path}: labels have no image of class {missing[0]} of 0..{classes - 1}")
     if "views" in arrays:
         check.floats("views", (None, 2, images, experts, classes))
+    points, dim = check.heads(experts, classes)
     if "features" in arrays:
-        check.floats("features", (images, experts, None))
+        *_, dim = check.floats("features", (images, experts, dim))
     if "view_features" in arrays:
-        check.floats("view_features", (None, 2, images, experts, None))
+        check.floats("view_features", (None, 2, images, experts, dim))
+    if "agreement" in arrays:
+        check.floats("agreement", (images, points))
     if "gate_logits" in arrays:
         check.floats("gate_logits", (images, experts - 1))
     source = None
@@ -115,10 +127,11 @@ def load(path: Path) -> PoolEvidence:
     names = check.class_names(meta, classes)
     try:
         priors = ExpertPriors(arrays["expert_priors"].astype(np.float64), check.kind(meta) == "exact")
+        head = None if points is None else _head(arrays, check.scale(meta), priors)
     except ValueError as error:
         raise BadInput(f"evidence file {path}: {error}") from error
     parts = {name: _float32(arrays[name]) if name in arrays else None for name in ARRAYS}
-    evidence = Evidence(_float32(arrays["logits"]), source=source, **parts)
+    evidence = Evidence(_float32(arrays["logits"]), source=source, head=head, **parts)
     return PoolEvidence(evidence, arrays["labels"].astype(np.int64), counts, priors, names, meta)
 
 
@@ -185,6 +198,24 @@ class _Checker:
             raise self.fail(f"metadata class_names must be a JSON list of {classes} names")
         return tuple(str(name) for name in names)
 
+    def heads(self, experts: int, classes: int) -> tuple[int | None, int | None]:
+        """Points P and dimension D of the heads, None where there are none."""
+        given = [name for name in (*HEADS, "agreement") if name in self.arrays]
+        if not given:
+            return None, None
+        points, _, dim, _ = self.floats("heads", (None, experts, None, classes))
+        self.floats("preferences", (points, experts))
+        if "preference_priors" in given:
+            self.floats("preference_priors", (points, classes))
+        return points, dim
+
+    def scale(self, meta: dict[str, str]) -> float:
+        text = meta.get("head_scale", "")
+        try:
+            return float(text)
+        except ValueError:
+            raise self.fail(f"metadata head_scale must be the scale of the heads, not {text!r}") from None
+
     def kind(self, meta: dict[str, str]) -> str:
         kind = meta.get("target_prior_kind", "approximate")
         if kind not in ("exact", "approximate"):
@@ -196,6 +227,14 @@ class _Checker:
         if not text.isdigit():
             raise self.fail(f"metadata source_seen must be a whole number, not {text!r}")
         return int(text)
+
+
+def _head(arrays: dict[str, np.ndarray], scale: float, priors: ExpertPriors) -> PreferenceHeads:
+    """Raises ValueError for preferences or priors off the simplex and a scale that is not positive and finite."""
+    points = arrays["preferences"].astype(np.float64)
+    given = arrays.get("preference_priors")
+    wanted = [target_prior(priors, point) for point in points] if given is None else given
+    return PreferenceHeads(points, _float32(arrays["heads"]), scale, np.asarray(wanted, dtype=np.float64))
 
 
 def _float32(array: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:

@@ -168,7 +168,8 @@ def _entry(group: Sequence[Row]) -> Entry:
             "top1_interval": [first.top1_low, first.top1_high] if len(group) == 1 else None,
             "tv_train_test": first.tv_train_test,
             "etvd": first.etvd,
-            "weights": _mean_weights(group),
+            "weights": _mean_vector([row.weights for row in group]),
+            "preference": _mean_vector([row.preference for row in group]),
             "redraws": len(redraws),
             "redraw_top1": sum(redraws) / len(redraws) if redraws else None,
             "subset_sd": sum(known) / len(known) if known else None,
@@ -201,8 +202,9 @@ def _average(values: Sequence[float | None]) -> dict[str, Any] | None:
     return {"mean": summary.mean, "sd": summary.sd, "n": summary.n}
 
 
-def _mean_weights(group: Sequence[Row]) -> list[float] | None:
-    learned = [row.weights for row in group if row.weights is not None]
+def _mean_vector(found: Sequence[list[float] | None]) -> list[float] | None:
+    """Entry by entry, over the seeds that have one."""
+    learned = [values for values in found if values is not None]
     if not learned:
         return None
     return [sum(column) / len(learned) for column in zip(*learned, strict=True)]

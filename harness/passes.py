@@ -1,10 +1,10 @@
 """The forward passes behind the evidence: clean pool, view pairs and source images, once per checkpoint."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn, cast
+from typing import Any, NoReturn, cast
 
 import numpy as np
 import torch
@@ -15,15 +15,24 @@ from tqdm import tqdm
 
 from harness import evidence
 from harness.adapters.base import Evidence, Source
+from harness.adapters.preference import agreement
 from harness.evidence import EVIDENCE_VERSION, PoolEvidence
+from harness.heads import PreferenceHeads, lattice
 from harness.pools import pool_of
+from methods.expert import Method
 from methods.job import TrainingJob
+from methods.networks.heads import SCALE
+from methods.networks.hypernetwork import PreferenceNetwork
 from methods.networks.routing import GatedExperts
+from methods.priors import target_prior
 from methods.train import derived_seed
 from methods.views import VIEWS_VERSION
 from shifts.draw import indices_sha256, left_out
 from shifts.errors import BadInput, WorkFailed
 from shifts.files import digest
+
+HEADS_VERSION = 1
+"""Raised whenever lattice, heads or agreement of a method with a preference would be others."""
 
 
 def key(job: TrainingJob, checkpoint_sha256: str, views: int) -> str:
@@ -37,6 +46,7 @@ def key(job: TrainingJob, checkpoint_sha256: str, views: int) -> str:
             "source": job.dataset.train.digest(_source(job)[0].tolist()),
             "views": views,
         }
+        | ({"heads": HEADS_VERSION} if job.method.has_preference else {})
     )
 
 
@@ -68,7 +78,7 @@ def _compute(job: TrainingJob, results: Path, device: torch.device, views: int, 
     network = job.network(results, device)
     test, train = job.dataset.test, job.dataset.train
     pool = pool_of(job, test, np.arange(len(test.labels)), device)
-    chosen, seen = _source(job)
+    chosen, trained_on = _source(job)
     source = pool_of(job, train, chosen, device)
     with tqdm(
         total=(1 + 2 * views) * len(pool) + len(source),
@@ -79,20 +89,28 @@ def _compute(job: TrainingJob, results: Path, device: torch.device, views: int, 
         disable=None,
     ) as bar:
         gates: list[Tensor] = []
-        clean = _logits(network, pool.clean(), bar, gates=gates if job.method.has_gates else None)
+        seen: list[Tensor] | None = [] if job.method.has_preference else None
+        clean = _logits(network, pool.clean(), bar, gates if job.method.has_gates else None, seen)
+        features = _joined(seen)
         source_logits = _logits(network, source.clean(), bar)
-        pairs = [
-            np.stack([_logits(network, pool.view(_view_seed(pair, view)), bar) for view in range(2)])
-            for pair in range(views)
-        ]
-    gate_logits = torch.cat(gates).cpu().numpy() if gates else None
-    _check_finite(job, clean, source_logits, *pairs, *([] if gate_logits is None else [gate_logits]))
+        pairs, view_features = [], []
+        for pair in range(views):
+            both = []
+            for view in range(2):
+                seen = [] if job.method.has_preference else None
+                both.append(_logits(network, pool.view(_view_seed(pair, view)), bar, features=seen))
+                view_features.append(_joined(seen))
+            pairs.append(np.stack(both))
+    gate_logits = _joined(gates)
+    parts = [clean, source_logits, *pairs, gate_logits, features, *view_features]
+    _check_finite(job, *(part for part in parts if part is not None))
     return PoolEvidence(
         evidence=Evidence(
             logits=clean,
             views=np.stack(pairs) if views else None,
             gate_logits=gate_logits,
-            source=Source(source_logits, train.labels[chosen], seen),
+            source=Source(source_logits, train.labels[chosen], trained_on),
+            **(_preference_parts(job, network, features, view_features) if features is not None else {}),
         ),
         labels=test.labels,
         train_counts=job.training.counts,
@@ -121,10 +139,12 @@ def _logits(
     batches: Iterator[Float[Tensor, "batch 3 height width"]],
     bar: "tqdm[NoReturn]",
     gates: list[Tensor] | None = None,
+    features: list[Tensor] | None = None,
 ) -> Float[np.ndarray, "images experts classes"]:
     """Expert logits of all images of normalised `batches`.
 
-    Gate logits [batch, experts - 1] are appended to `gates`, where given (methods with `has_gates`).
+    Where given, `gates` gets gate logits [batch, experts - 1] (methods with `has_gates`), `features` the experts'
+    features [batch, experts, dim] appended.
     """
     parts = []
     for batch in batches:
@@ -132,8 +152,44 @@ def _logits(
         parts.append(output.logits.float())
         if gates is not None:
             gates.append(cast(GatedExperts, network).gate_logits(output).float())
+        if features is not None:
+            features.append(output.features.float())
         bar.update(len(batch))
     return torch.cat(parts).cpu().numpy()
+
+
+def _joined(parts: list[Tensor] | None) -> Float[np.ndarray, "images ..."] | None:
+    return torch.cat(parts).cpu().numpy() if parts else None
+
+
+def _preference_parts(
+    job: TrainingJob,
+    network: nn.Module,
+    features: Float[np.ndarray, "images experts dim"],
+    views: Sequence[Float[np.ndarray, "images experts dim"] | None],
+) -> dict[str, Any]:
+    """The parts of the evidence that only methods with a preference have; `views` are their features, two a pair."""
+    head = preference_heads(job.method, job.training.counts, cast(PreferenceNetwork, network))
+    if not np.isfinite(head.weights).all():
+        raise WorkFailed(f"{job.method_name} seed {job.seed}: the hypernetwork makes NaN or infinite heads")
+    paired = np.stack([view for view in views if view is not None]).reshape(-1, 2, *features.shape) if views else None
+    table = None if paired is None else agreement(head, paired)
+    return {"features": features, "view_features": paired, "head": head, "agreement": table}
+
+
+@torch.inference_mode()
+def preference_heads(
+    method: Method, counts: Int[np.ndarray, " classes"], network: PreferenceNetwork
+) -> PreferenceHeads:
+    """The heads that a network makes at each point of the lattice, and the priors that these stand for."""
+    made, experts = network.head, network.head.shape[0]
+    points = lattice(experts)
+    device = made.free.device
+    # The centre as the network has it: for `sum` heads that is zero, which is the same as equal shares but rounding.
+    given = [made.centre(), *torch.tensor(points[1:], dtype=torch.float32, device=device)]
+    weights = torch.stack([made.weights(point) for point in given]).float().cpu().numpy()
+    priors = [target_prior(method.expert_priors(counts, point.tolist()), point) for point in points]
+    return PreferenceHeads(points, weights, SCALE, np.stack(priors))
 
 
 def _check_finite(job: TrainingJob, *arrays: Float[np.ndarray, "..."]) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from harness.adapters.base import Adapter, Evidence, Fitted, TruthAdapter
+from harness.adapters.base import Adapter, Evidence, Fitted, Source, TruthAdapter
 from harness.evidence import PoolEvidence
+from harness.heads import PreferenceHeads
 from harness.metrics import (
     METRICS_VERSION,
     Metrics,
@@ -53,16 +54,26 @@ class Outcome:
     mean_experts: float
 
 
-def probe(experts: int, classes: int, views: int, source: bool = True, gates: bool = False) -> Evidence:
-    """Evidence of one blank image with these parts: what `Adapter.missing` needs to say whether it applies."""
-    from harness.adapters.base import Source
+def probe(experts: int, classes: int, views: int, gates: bool = False, preference: bool = False) -> Evidence:
+    """Evidence of one blank image with source and these parts: what `Adapter.missing` needs to say whether it applies.
 
-    blank = np.zeros((1, experts, classes), np.float32)
+    preference: with features of images and views, and heads.
+    """
+    blank, features = np.zeros((1, experts, classes), np.float32), np.zeros((1, experts, 1), np.float32)
+    heads = PreferenceHeads(
+        points=np.full((1, experts), 1 / experts),
+        weights=np.zeros((1, experts, 1, classes), np.float32),
+        scale=1.0,
+        priors=np.full((1, classes), 1 / classes),
+    )
     return Evidence(
         logits=blank,
         views=np.zeros((views, 2, *blank.shape), np.float32) if views else None,
+        features=features if preference else None,
+        view_features=np.zeros((views, 2, *features.shape), np.float32) if preference and views else None,
         gate_logits=np.zeros((1, experts - 1), np.float32) if gates else None,
-        source=Source(blank, np.zeros(1, np.int64), 0) if source else None,
+        head=heads if preference else None,
+        source=Source(blank, np.zeros(1, np.int64), 0),
     )
 
 
@@ -110,6 +121,7 @@ def measure(pool: PoolEvidence, adapters: Sequence[AnyAdapter], draws: Sequence[
             if isinstance(adapter, Mean)
             else None,
             "weights": _floats(first.fitted.weights if adapter.least_experts > 1 else None),
+            "preference": _floats(getattr(first.fitted, "preference", None)),
             "prior_estimate": _floats(_estimate(adapter, first)),
             "view_stability": _stability(pool, draws[0]) if "views" in adapter.reads else None,
             "mean_experts": first.mean_experts,
@@ -126,10 +138,11 @@ def measure(pool: PoolEvidence, adapters: Sequence[AnyAdapter], draws: Sequence[
 
 def settings_of(adapter: AnyAdapter, evidence: Evidence) -> dict[str, Any]:
     """Row fields that determine an adapter's result besides the evidence: name with options, version, view pairs."""
+    read = [getattr(evidence, part) for part in ("views", "view_features") if part in adapter.reads]
     return {
         "adapter": canonical_name(adapter),
         "adapter_version": adapter.version,
-        "views": len(evidence.views) if "views" in adapter.reads and evidence.views is not None else None,
+        "views": next((len(pairs) for pairs in read if pairs is not None), None),
     }
 
 

@@ -96,6 +96,7 @@ class Row:
     tv_predicted_test: float
     # what was learned
     weights: list[float] | None
+    preference: list[float] | None
     prior_estimate: list[float] | None
     view_stability: dict[str, list[float] | None] | None
     # cost

@@ -31,7 +31,7 @@ class Subject:
     dataset: Dataset
     train_counts: Int[np.ndarray, " classes"]
     blank: Evidence = field(repr=False)
-    """One blank image's evidence with the parts that the real one will have."""
+    """One image's evidence with the parts that the real one has or will have."""
 
     def row_id(self, adapter: dict[str, Any], shift: str, indices_sha256: str) -> str:
         """SHA-256 of everything that determines a row's value: never a clock, a host or a revision of the program."""
@@ -79,18 +79,16 @@ def of_job(job: TrainingJob, views: int) -> Subject:
         },
         dataset=job.dataset,
         train_counts=training.counts,
-        blank=probe(experts, classes, views, gates=job.method.has_gates),
+        blank=probe(experts, classes, views, job.method.has_gates, job.method.has_preference),
     )
 
 
 def of_file(path: Path, pool: PoolEvidence) -> Subject:
     """The subject of a stranger's evidence file: its name is the method's, its hash the checkpoint's."""
     sha256 = file_sha256(path)
-    counts, evidence = pool.train_counts, pool.evidence
+    counts = pool.train_counts
     images = ImageSet(f"evidence:{path.name}", "test", pool.labels, pool.class_names, _NoImages(path.name))
     dataset = Dataset(Entry(images.name, f"the test pool of {path.name}", "unknown"), images, images, False, None, None)
-    _, experts, classes = evidence.logits.shape
-    views = 0 if evidence.views is None else len(evidence.views)
     return Subject(
         stem=f"evidence-{path.stem}-{sha256[:12]}",
         identity={"evidence": sha256},
@@ -122,7 +120,7 @@ def of_file(path: Path, pool: PoolEvidence) -> Subject:
         },
         dataset=dataset,
         train_counts=counts,
-        blank=probe(experts, classes, views, evidence.source is not None, evidence.gate_logits is not None),
+        blank=pool.evidence.take(np.zeros(1, np.int64)),
     )
 
 

@@ -193,6 +193,8 @@ class Method(ABC):
     version: ClassVar[int] = 1
     has_gates: ClassVar[bool] = False
     """Whether its network has routing gates between experts (`gate_logits`)."""
+    has_preference: ClassVar[bool] = False
+    """Whether its network is a PreferenceNetwork, whose heads follow a preference over the experts."""
 
     @abstractmethod
     def expert_priors(

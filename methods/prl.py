@@ -44,6 +44,7 @@ RELEASED_CONCENTRATION = 0.5
 @dataclass(frozen=True)
 class Prl(Method):
     name: ClassVar[str] = "prl"
+    has_preference: ClassVar[bool] = True
     variant: Literal["paper", "released", "preference_weighted"] = "paper"
     mu: float = 0.1
     equal: float = 1.2

@@ -9,6 +9,8 @@ ADAPTERS = {
     "em": "harness.adapters.em:Em",
     "oracle_prior": "harness.adapters.oracle_prior:OraclePrior",
     "routed": "harness.adapters.routed:Routed",
+    "preference": "harness.adapters.preference:Preference",
+    "preference_em": "harness.adapters.preference_em:PreferenceEm",
     "best_expert": "harness.adapters.best_expert:BestExpert",
 }
 """Every adapter by name; its module is imported when it is asked for."""

@@ -8,11 +8,12 @@ ordinary adapter can ask for labels.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from harness.heads import PreferenceHeads
 from methods.priors import ExpertPriors
 
 PriorAccess = Literal["none", "estimated", "oracle"]
@@ -34,7 +35,9 @@ class Evidence:
     """What a frozen model says of a set of images; float32 arrays, no labels.
 
     logits: clean images; views: K pairs of random views; gate_logits: RIDE's gates; head: what turns features
-    into logits for a preference (methods with one). Optional parts are None where a method has none.
+    into logits for a preference (methods with one; their `logits` and `views` are those at the centre); agreement:
+    of views at each point of the head's lattice (`harness.adapters.preference.agreement`), where it is known already.
+    Optional parts are None where a method has none.
     """
 
     logits: Float[np.ndarray, "images experts classes"]
@@ -42,7 +45,8 @@ class Evidence:
     features: Float[np.ndarray, "images experts dim"] | None = None
     view_features: Float[np.ndarray, "pairs 2 images experts dim"] | None = None
     gate_logits: Float[np.ndarray, "images gates"] | None = None
-    head: Any | None = None
+    head: PreferenceHeads | None = None
+    agreement: Float[np.ndarray, "images points"] | None = None
     source: Source | None = None
 
     def take(self, indices: Int[np.ndarray, " drawn"]) -> "Evidence":
@@ -54,11 +58,15 @@ class Evidence:
             features=None if self.features is None else self.features[indices],
             view_features=None if self.view_features is None else self.view_features[:, :, indices],
             gate_logits=None if self.gate_logits is None else self.gate_logits[indices],
+            agreement=None if self.agreement is None else self.agreement[indices],
         )
 
 
 class Fitted(Protocol):
-    """A fitted adapter. `prior`: its estimate of the test label prior [C]; `weights`: over experts [E]."""
+    """A fitted adapter. `prior`: its estimate of the test label prior [C]; `weights`: over experts [E].
+
+    It may have more that rows show: `preference` over experts [E], `mean_experts(evidence)`, experts run on an image.
+    """
 
     @property
     def prior(self) -> Float[np.ndarray, " classes"] | None: ...

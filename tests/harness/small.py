@@ -273,6 +273,7 @@ def fake_row(**changes: Any) -> Row:
         "tv_estimate_test": None,
         "tv_predicted_test": 0.2,
         "weights": None,
+        "preference": None,
         "prior_estimate": None,
         "view_stability": None,
         "mean_experts": 3.0,

@@ -1,5 +1,7 @@
 """What must hold of adapters for any evidence."""
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,6 +10,7 @@ from harness import adapters
 from harness.adapters.base import Evidence, TruthAdapter
 from harness.adapters.em import em_prior
 from harness.adapters.sade import Sade
+from harness.heads import PreferenceHeads, lattice
 from methods.priors import ExpertPriors
 
 light = settings(deadline=None, derandomize=True, max_examples=25)
@@ -84,15 +87,36 @@ def test_em_never_lowers_the_likelihood(seed: int, images: int, classes: int, sc
     np.testing.assert_allclose(result.prior.sum(), 1)
 
 
+def with_parts(evidence: Evidence, seed: int) -> Evidence:
+    """Evidence with everything that an adapter may read; the heads are those of random classifiers."""
+    rng = np.random.default_rng(seed)
+    images, experts, classes = evidence.logits.shape
+    points = lattice(experts, steps=2)
+    features = rng.normal(size=(images, experts, 4)).astype(np.float32)
+    return replace(
+        evidence,
+        gate_logits=rng.normal(size=(images, experts - 1)).astype(np.float32),
+        features=features,
+        view_features=(features + rng.normal(size=(2, 2, images, experts, 4))).astype(np.float32),
+        head=PreferenceHeads(
+            points,
+            rng.normal(size=(len(points), experts, 4, classes)).astype(np.float32),
+            30.0,
+            rng.dirichlet(np.ones(classes), size=len(points)),
+        ),
+    )
+
+
 @light
 @given(seeds, st.sampled_from(list(adapters.ADAPTERS)))
 def test_a_constant_per_image_changes_no_prediction(seed: int, name: str) -> None:
     evidence, priors = evidence_of(seed)
+    evidence = with_parts(evidence, seed)
     rng = np.random.default_rng(seed + 1)
     images, _, classes = evidence.logits.shape
     constant = rng.normal(scale=5, size=(images, 1, 1)).astype(np.float32)
     assert evidence.views is not None
-    moved = Evidence(evidence.logits + constant, evidence.views + constant)
+    moved = replace(evidence, logits=evidence.logits + constant, views=evidence.views + constant)
     adapter, labels = adapters.get(name), rng.integers(classes, size=images)
     predictions = []
     for one in (evidence, moved):
