@@ -22,7 +22,7 @@ EXAMPLES = """\
 
 OURS = (
     "dataset data_dir image_column label_column train_imbalance profile draw_rule train_subset_seed methods recipe seeds "
-    "views jobs"
+    "accumulate sync_bn views jobs"
 ).split()
 """Options that mean nothing for a stranger's evidence, and are refused beside it."""
 
