@@ -20,10 +20,23 @@ EXAMPLES = """\
   python -m harness.run --list
 """
 
-OURS = (
-    "dataset data_dir image_column label_column train_imbalance profile draw_rule train_subset_seed methods recipe seeds "
-    "accumulate sync_bn views jobs"
-).split()
+OURS = [
+    "dataset",
+    "data_dir",
+    "image_column",
+    "label_column",
+    "train_imbalance",
+    "profile",
+    "draw_rule",
+    "train_subset_seed",
+    "methods",
+    "recipe",
+    "seeds",
+    "accumulate",
+    "sync_bn",
+    "views",
+    "jobs",
+]
 """Options that mean nothing for a stranger's evidence, and are refused beside it."""
 
 

@@ -106,7 +106,7 @@ def epochs_shown(title: str) -> "Iterator[Progress]":
 
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train what has no checkpoint yet and print each checkpoint's path. Under torchrun all processes train together."""
+    """Train what has no checkpoint yet and print each checkpoint's path; torchrun's processes train together."""
     from methods import distributed
 
     parser = Parser("python -m methods.train", "Train methods; finished checkpoints are kept as they are.", EXAMPLES)

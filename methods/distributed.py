@@ -1,32 +1,19 @@
 """One training run in several processes: `torchrun --nproc-per-node N -m methods.train ...`, on one machine or more.
 
-Every process draws the same random numbers, from generators seeded alike: orders of samplers, geometry of the
-augmentation, share and partners of mixup, Dirichlet preferences are shared, not per process. So every process holds
-the whole (global) batch of the recipe, mixed already, and takes its own rows of it; streamed images are decoded once,
-each by one process, and exchanged. The gradient is the mean over the global batch whatever the number of processes,
-for a loss that is a mean over samples; another loss is computed by each process on its own rows and then averaged by
-their number. BatchNorm sees a process's own rows (of `accumulate` steps: one's own), unless synchronised; its running
-statistics are the main process's.
-
-The main process (rank 0) alone reads and writes results; what it found or failed at is sent to all. Without torchrun
-nothing of this is in use.
+The main process (rank 0) alone reads and writes results; what it found or failed at is sent to all, so machines need
+not share a disk. How they share the work is in `methods.parallel`. Without torchrun nothing of this is in use.
 """
 
-import gc
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
-from itertools import pairwise
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from filelock import BaseFileLock
-from jaxtyping import Shaped
-from torch import Tensor, nn
 
-from methods.expert import Batch, ExpertOutput, Step
 from shifts.errors import BadInput, WorkFailed
 
 T = TypeVar("T")
@@ -49,13 +36,6 @@ class World:
     def main(self) -> bool:
         """Whether this is the process that reads, writes and speaks."""
         return self.rank == 0
-
-
-class Piece(NamedTuple):
-    """Rows of a global batch that one process takes in one backward pass, and what their mean loss is multiplied by."""
-
-    rows: slice
-    weight: float
 
 
 def launched() -> bool:
@@ -174,99 +154,3 @@ def held_by_main(lock: Callable[[], BaseFileLock]) -> Iterator[None]:
     finally:
         for made in held:
             made.release()
-
-
-def split(size: int, parts: int) -> list[slice]:
-    """`parts` slices that follow one another and cover `size` rows; the first are one longer where it is uneven."""
-    ends = [0]
-    for part in range(parts):
-        ends.append(ends[-1] + size // parts + (part < size % parts))
-    return [slice(first, end) for first, end in pairwise(ends)]
-
-
-def pieces(size: int, accumulate: int = 1) -> list[Piece]:
-    """This process's rows of a global batch of `size` images, in at most `accumulate` pieces, none of them empty.
-
-    The mean over processes of the sum of weight * (mean over a piece) is the mean over the batch, uneven or not. A
-    batch with fewer images than processes is taken whole by each of them.
-    """
-    rank, count = world().rank, world().size
-    if size < count:
-        return [Piece(slice(0, size), 1.0)]
-    steps = min(accumulate, size // count)
-    mine = split(size, count * steps)[rank * steps : (rank + 1) * steps]
-    return [Piece(rows, (rows.stop - rows.start) * count / size) for rows in mine]
-
-
-def own_rows(size: int) -> slice:
-    """This process's rows of a global batch of `size` images."""
-    return pieces(size)[0].rows
-
-
-def part(batch: Batch, rows: slice) -> Batch:
-    """These rows of a batch; counts, share of mixup and generator are the whole one's."""
-    if rows == slice(0, len(batch.target)):
-        return batch
-    return replace(
-        batch,
-        images=batch.images[rows],
-        target=batch.target[rows],
-        partner=None if batch.partner is None else batch.partner[rows],
-        output=None if batch.output is None else ExpertOutput(*(values[rows] for values in batch.output)),
-    )
-
-
-def gathered(mine: Shaped[Tensor, "own ..."], size: int) -> Shaped[Tensor, "size ..."]:
-    """All `size` rows of a batch from each process's own (`own_rows`), in order."""
-    count = world().size
-    if count == 1 or size < count:
-        return mine
-    padded = mine.new_zeros(-(-size // count), *mine.shape[1:])
-    padded[: len(mine)] = mine
-    parts = [torch.empty_like(padded) for _ in range(count)]
-    torch.distributed.all_gather(parts, padded)
-    return torch.cat([rows[: own.stop - own.start] for rows, own in zip(parts, split(size, count), strict=True)])
-
-
-def summed(values: Tensor) -> Tensor:
-    """Sum over processes, the same on all of them."""
-    if world().size > 1:
-        torch.distributed.all_reduce(values)
-    return values
-
-
-class _Step(nn.Module):
-    """A stage's step as the forward pass of a module that holds the network."""
-
-    def __init__(self, network: nn.Module, step: Step) -> None:
-        super().__init__()
-        self.network = network
-        self.step = step
-
-    def forward(self, batches: Sequence[Batch], epoch: int) -> dict[str, Tensor]:
-        return self.step(self.network, batches, epoch)
-
-
-class Stepper:
-    """A stage's step, with gradients averaged over processes by DistributedDataParallel.
-
-    It wraps the step, not the network: a method's step calls the network as it likes (other attributes, several
-    passes, only a part of it) and sees the network itself. Made after the stage has said what is trained. Weights and
-    BatchNorm statistics become the main process's.
-    """
-
-    def __init__(self, network: nn.Module, step: Step) -> None:
-        self._parallel: nn.parallel.DistributedDataParallel | None = None
-        self._step: Callable[..., dict[str, Tensor]] = lambda batches, epoch: step(network, batches, epoch)
-        if world().size > 1:
-            gc.collect()  # an earlier stage's wrapper would go on averaging the same parameters
-            # A loss may leave out what the stage trains; such parameters stay without a gradient, as in one process.
-            self._parallel = nn.parallel.DistributedDataParallel(_Step(network, step), find_unused_parameters=True)
-            self._step = self._parallel
-
-    def __call__(self, batches: Sequence[Batch], epoch: int) -> dict[str, Tensor]:
-        return self._step(batches, epoch)
-
-    def averaged(self, now: bool) -> AbstractContextManager[None]:
-        """Around forward and backward pass: whether gradients are averaged over processes, or kept to be added to."""
-        return nullcontext() if now or self._parallel is None else self._parallel.no_sync()

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from methods import distributed
+from methods import distributed, parallel
 from methods.augment import augment
 from methods.crops import Crop, rgb, training_crop
 from methods.expert import Augmentation
@@ -78,9 +78,9 @@ class StreamedImages:
         sizes = [len(batch) for batch in rows]
         places = np.split(self.indices[torch.cat(list(rows)).cpu().numpy()], np.cumsum(sizes)[:-1])
         rest = replace(augmentation, padding=0, flip=False)
-        batches = stream(self.source, places, crop, seed, self.device, own=distributed.own_rows)
+        batches = stream(self.source, places, crop, seed, self.device, own=parallel.own_rows)
         for size in sizes:
-            pixels = distributed.gathered(distributed.everywhere(lambda: next(batches)), size)
+            pixels = parallel.gathered(distributed.everywhere(lambda: next(batches)), size)
             more = rest.rotation or rest.autoaugment or rest.cutout
             yield augment(pixels, rest, generator) if more else pixels
 
@@ -97,9 +97,8 @@ def stream(
     """Cropped images of `images`, one batch for each of `batches` (indices into it), in their order, on the device.
 
     The crop of an image draws from a generator seeded by (seed, its place in the concatenated batches). workers: None
-    for `worker_count`; 0 decodes in this process. own: which rows of
-    a batch of a given size this process decodes. Raises WorkFailed for an image that cannot be read or decoded, and
-    where a worker dies.
+    for `worker_count`; 0 decodes in this process. own: the rows, of a batch of a given size,
+    that are wanted. Raises WorkFailed for an image that cannot be read or decoded, and where a worker dies.
     """
     workers = worker_count() if workers is None else workers
     places = count()

@@ -2,7 +2,7 @@
 
 Every random choice of an epoch comes from a generator seeded by (seed, stage, epoch), so a run that was killed and
 resumed at an epoch's end reaches the same weights as an undisturbed one (bit for bit on CPU). In several processes
-(`methods.distributed`) these choices are the same in each, and each computes its rows of every batch.
+(`methods.parallel`) these choices are the same in each, and each computes its rows of every batch.
 """
 
 import sys
@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor, nn
 
-from methods import distributed
+from methods import distributed, parallel
 from methods.augment import to_float
 from methods.checkpoint import load_tensors, save_tensors
 from methods.data import TrainingData
@@ -96,7 +96,7 @@ def train(
             parameter.requires_grad_(stage.trainable(name))
         _set_modes(network, stage)
         optimiser = _optimiser(network, stage)
-        stepper = distributed.Stepper(network, stage.step)
+        stepper = parallel.Stepper(network, stage.step)
         first = 0
         if state is not None and number == state.stage:
             first = state.epochs
@@ -124,7 +124,7 @@ def _epoch(
     method: Method,
     stage: Stage,
     network: nn.Module,
-    stepper: distributed.Stepper,
+    stepper: parallel.Stepper,
     optimiser: torch.optim.Optimizer,
     data: TrainingData,
     epoch: int,
@@ -149,23 +149,23 @@ def _epoch(
             for rows in chosen
         ]
         optimiser.zero_grad(set_to_none=True)
-        pieces = distributed.pieces(len(chosen[0]), accumulate)
+        pieces = parallel.pieces(len(chosen[0]), accumulate)
         draws = generator.get_state() if len(pieces) > 1 else None
         for piece in pieces:
             if draws is not None:
                 generator.set_state(draws)
             with stepper.averaged(now=piece is pieces[-1]):
                 with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-                    terms = stepper([distributed.part(batch, piece.rows) for batch in batches], epoch)
+                    terms = stepper([parallel.part(batch, piece.rows) for batch in batches], epoch)
                 loss = terms["loss"] if piece.weight == 1 else piece.weight * terms["loss"]
                 loss.backward()
             losses[step] += loss.detach() / count
         optimiser.step()
-    values = distributed.summed(losses).double().cpu().numpy()
+    values = parallel.summed(losses).double().cpu().numpy()
     bad = np.flatnonzero(~np.isfinite(values))
     # The last step's update meets no loss, so what is to be kept is looked at itself.
     whole = torch.stack([tensor.isfinite().all() for tensor in network.state_dict().values()]).all()
-    if len(bad) or distributed.summed((~whole).float()):
+    if len(bad) or parallel.summed((~whole).float()):
         step = int(bad[0]) if len(bad) else len(chunks) - 1
         found = f"loss is {values[step]}" if len(bad) else "weights are NaN or infinite"
         raise WorkFailed(
@@ -211,7 +211,7 @@ def _without_sync(network: nn.Module, method: Method, spec: NetworkSpec, seed: i
     plain = build_network(method, spec, seed, training=True)
     plain.load_state_dict(network.state_dict())
     device = next(network.parameters()).device
-    return plain.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return plain.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 @torch.no_grad()
