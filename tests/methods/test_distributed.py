@@ -25,7 +25,7 @@ from shifts import catalog
 from shifts.errors import WorkFailed
 from shifts.sets import training_set
 from tests.methods import tiny
-from tests.methods.processes import EQUAL, OTHER, Case, run
+from tests.methods.processes import ACCUMULATED, EQUAL, OTHER, Case, run
 
 ROOT = Path(__file__).parents[2]
 NEAR = 1e-5
@@ -62,12 +62,12 @@ def difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
     return max(float((one[name] - other[name]).abs().max()) for name in one)
 
 
-@pytest.mark.parametrize("accumulated", ["", ", accumulated"])
-@pytest.mark.parametrize("name", EQUAL)
+@pytest.mark.parametrize("made", [*EQUAL, *(f"{name}, accumulated" for name in ACCUMULATED)])
 def test_two_processes_reach_the_weights_of_one(
-    name: str, accumulated: str, folder: Path, alone: dict[str, tuple[dict[str, Tensor], list[float]]]
+    made: str, folder: Path, alone: dict[str, tuple[dict[str, Tensor], list[float]]]
 ) -> None:
-    weights, metadata = load_tensors(folder / "0" / f"{name}{accumulated}.safetensors")
+    name = made.removesuffix(", accumulated")
+    weights, metadata = load_tensors(folder / "0" / f"{made}.safetensors")
     expected, losses = alone[name]
     assert difference(weights, expected) < NEAR
     assert metadata["losses"] == pytest.approx(losses, rel=1e-4, abs=1e-5)
@@ -90,7 +90,6 @@ def test_other_losses_are_near(
     expected = alone[name][0]
     length = torch.cat([values.flatten() for values in expected.values()]).norm()
     apart = torch.cat([(weights[key] - values).flatten() for key, values in expected.items()]).norm()
-    # measured: OTHERS
     assert 1e-6 < float(apart / length) < 0.05
 
 
