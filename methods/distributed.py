@@ -60,40 +60,51 @@ def processes(device: torch.device) -> Iterator[torch.device]:
     if not launched():
         yield device
         return
-    if device.type == "cuda":
-        local, found = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
-        if local >= found:
-            raise BadInput(f"torchrun: {local + 1} processes on a machine with {found} CUDA devices; start {found}")
-        device = torch.device("cuda", local)
-        torch.cuda.set_device(device)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     torch.distributed.init_process_group(backend, timeout=PATIENCE)
     try:
-        models = gathered_objects("cpu" if device.type == "cpu" else torch.cuda.get_device_name(device))
+        own = everywhere(lambda: _own_device(device))
+        models = gathered_objects("cpu" if own.type == "cpu" else torch.cuda.get_device_name(own))
         if len(set(models)) > 1:
             raise BadInput(f"torchrun: all processes need one kind of device, not {', '.join(sorted(set(models)))}")
-        yield device
-    finally:
+        yield own
+    except FAILURES:
+        # All processes are here. After any other exception they may not be, and leaving the group would wait for them.
         torch.distributed.destroy_process_group()
+        raise
+    torch.distributed.destroy_process_group()
+
+
+def _own_device(device: torch.device) -> torch.device:
+    """The CPU, or the GPU that is this process's from now on."""
+    if device.type != "cuda":
+        return device
+    local, found = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    if local >= found:
+        raise BadInput(f"torchrun: more processes than CUDA devices on a machine; at most {found} there")
+    own = torch.device("cuda", local)
+    torch.cuda.set_device(own)
+    return own
 
 
 @contextmanager
 def told_once() -> Iterator[None]:
-    """Failures end every process, and only the main one tells; so does the loss of another process.
+    """Failures end every process, and one on each machine tells; so does the loss of another process, and Ctrl-C.
 
-    On the others BadInput, WorkFailed and OSError become SystemExit with the command's status.
+    On the others BadInput, WorkFailed, OSError and KeyboardInterrupt become SystemExit with the command's status.
     """
-    main = not launched() or os.environ["RANK"] == "0"
+    tells = not launched() or os.environ["LOCAL_RANK"] == "0"
     try:
         yield
-    except FAILURES as error:
-        if main:
+    except (*FAILURES, KeyboardInterrupt) as error:
+        if tells:
             raise
-        raise SystemExit(2 if isinstance(error, BadInput) else 1) from error
+        status = 2 if isinstance(error, BadInput) else 130 if isinstance(error, KeyboardInterrupt) else 1
+        raise SystemExit(status) from error
     except RuntimeError as error:
         if not launched() or not (isinstance(error, torch.distributed.DistError) or "gloo" in str(error)):
             raise
-        if main:
+        if tells:
             raise WorkFailed("another process of this run ended; finished epochs are kept") from error
         raise SystemExit(1) from error
 

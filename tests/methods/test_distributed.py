@@ -22,7 +22,7 @@ from methods.recipe import Recipe
 from methods.softmax import Softmax
 from methods.train import train
 from shifts import catalog
-from shifts.errors import WorkFailed
+from shifts.errors import BadInput, WorkFailed
 from shifts.sets import training_set
 from tests.methods import tiny
 from tests.methods.processes import ACCUMULATED, EQUAL, OTHER, Case, run
@@ -205,8 +205,11 @@ def test_without_torchrun_there_is_one_process_that_does_everything(monkeypatch:
     assert parallel.summed(rows) is rows
 
 
-@pytest.mark.parametrize(("error", "status"), [(WorkFailed("why"), 1), (OSError("why"), 1)])
-def test_other_processes_end_without_a_word(error: Exception, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(BadInput("why"), 2), (WorkFailed("why"), 1), (OSError("why"), 1), (KeyboardInterrupt("why"), 130)],
+)
+def test_other_processes_end_without_a_word(error: BaseException, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in distributed.LAUNCHED:
         monkeypatch.setenv(name, "1")
     with pytest.raises(SystemExit) as ended, distributed.told_once():
@@ -216,7 +219,7 @@ def test_other_processes_end_without_a_word(error: Exception, status: int, monke
         raise RuntimeError("[gloo/transport/tcp/pair.cc:538] Connection closed by peer")
     with pytest.raises(RuntimeError, match="a bug"), distributed.told_once():
         raise RuntimeError("a bug")
-    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("LOCAL_RANK", "0")
     with pytest.raises(type(error), match="why"), distributed.told_once():
         raise error
     with pytest.raises(WorkFailed, match="another process of this run ended"), distributed.told_once():
