@@ -32,6 +32,8 @@ OURS = [
     "methods",
     "recipe",
     "seeds",
+    "accumulate",
+    "sync_bn",
     "views",
     "jobs",
 ]

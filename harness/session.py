@@ -232,8 +232,10 @@ def _arguments(options: argparse.Namespace, job: TrainingJob) -> Sequence[str]:
         "--results": options.results,
         "--methods": job.method_name,
         "--seeds": job.seed,
+        "--accumulate": None if job.accumulate == 1 else job.accumulate,
     }
-    return [text for key, value in given.items() if value is not None for text in (key, str(value))]
+    words = [text for key, value in given.items() if value is not None for text in (key, str(value))]
+    return [*words, "--sync-bn"] if job.sync_bn else words
 
 
 def _terminal_width() -> int | None:

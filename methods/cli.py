@@ -4,6 +4,7 @@ import argparse
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   python -m methods.train --methods sade --seeds 0
   python -m methods.train --dataset cifar100 --recipe published --methods balpoe:tau=0/0.5/1/1.5/2 --device cuda
+  torchrun --nproc-per-node 4 -m methods.train --dataset imagenet_lt --data-dir FOLDER --recipe published --methods sade
 """
 
 
@@ -29,8 +31,20 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         "--recipe", default="quick", help="quick, published, published-xF or a TOML file (default: quick)"
     )
     group.add_argument("--seeds", nargs="+", type=seed, default=[0], metavar="SEED", help="train seeds (default: 0)")
+    group.add_argument(
+        "--accumulate", type=_passes, default=1, metavar="K", help="backward passes a step, to save memory (default: 1)"
+    )
+    group.add_argument(
+        "--sync-bn", action="store_true", help="BatchNorm over the whole batch in several processes too (CUDA)"
+    )
     group.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
     group.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="default: results")
+
+
+def _passes(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number >= 1")
+    return int(text)
 
 
 def chosen_device(name: str) -> "torch.device":
@@ -56,7 +70,7 @@ def chosen_jobs(options: argparse.Namespace) -> "list[TrainingJob]":
     dataset = chosen_dataset(options)
     training = chosen_training_set(options, dataset)
     return [
-        TrainingJob(dataset, training, method, setting, train_seed)
+        TrainingJob(dataset, training, method, setting, train_seed, options.accumulate, options.sync_bn)
         for method in chosen
         for train_seed in dict.fromkeys(options.seeds)
     ]
@@ -92,21 +106,48 @@ def epochs_shown(title: str) -> "Iterator[Progress]":
 
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train what has no checkpoint yet and print each checkpoint's path."""
+    """Train what has no checkpoint yet and print each checkpoint's path; torchrun's processes train together."""
+    from methods import distributed
+
     parser = Parser("python -m methods.train", "Train methods; finished checkpoints are kept as they are.", EXAMPLES)
     add_data_arguments(parser)
     add_training_arguments(parser)
-    options = parser.parse_args(arguments)
-    jobs, device = chosen_jobs(options), chosen_device(options.device)
-    check_writable(options.results)
+    with distributed.told_once():
+        options = parser.parse_args(arguments)
+        device = chosen_device(options.device)
+        if options.sync_bn and device.type != "cuda":
+            raise BadInput("--sync-bn: PyTorch synchronises BatchNorm on CUDA devices only, not on the CPU")
+        with distributed.processes(device) as own:
+            _train(options, own)
+
+
+def _train(options: argparse.Namespace, device: "torch.device") -> None:
+    """Make the checkpoints that `options` asks for. Raises WorkFailed, after the others, for those that failed."""
+    from methods import distributed
+
+    jobs = distributed.everywhere(lambda: chosen_jobs(options))
+    distributed.from_main(lambda: check_writable(options.results))
     failed = []
     for job in jobs:
-        with job.lock(options.results), epochs_shown(f"{job.method_name} s{job.seed}") as progress:
+        with distributed.held_by_main(partial(job.lock, options.results)), _shown(job) as progress:
             try:
                 job.make(options.results, device, progress)
             except WorkFailed as error:
                 failed.append(error)
                 continue
-        print(job.path(options.results))
+        if distributed.world().main:
+            print(job.path(options.results))
     if failed:
         raise WorkFailed("; ".join(map(str, failed)))
+
+
+@contextmanager
+def _shown(job: "TrainingJob") -> "Iterator[Progress]":
+    """`epochs_shown` on the main process."""
+    from methods import distributed
+
+    if distributed.world().main:
+        with epochs_shown(f"{job.method_name} s{job.seed}") as progress:
+            yield progress
+    else:
+        yield lambda stage, epoch, epochs, loss: None

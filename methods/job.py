@@ -15,14 +15,14 @@ from filelock import FileLock
 from jaxtyping import Int, UInt8
 from torch import Tensor, nn
 
-from methods import checkpoint
+from methods import checkpoint, distributed
 from methods.data import TrainingData, TrainingImages
 from methods.expert import Method, NetworkSpec
 from methods.networks.macs import count_macs, count_parameters
 from methods.options import canonical_name
 from methods.recipe import Recipe
 from methods.streaming import StreamedImages
-from methods.train import TRAIN_VERSION, build_network, train
+from methods.train import TRAIN_VERSION, Trained, build_network, train
 from shifts.catalog import Dataset
 from shifts.files import digest
 from shifts.sets import TrainingSet
@@ -32,13 +32,19 @@ Progress = Callable[[str, int, int, float], None]
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """One checkpoint to be: a method under a recipe and a seed on one long-tailed draw of one dataset."""
+    """One checkpoint to be: a method under a recipe and a seed on one long-tailed draw of one dataset.
+
+    accumulate, sync_bn: as in `methods.train.train`; where they are not the default they are part of the key. The
+    number of processes is not: it stands in the checkpoint's description.
+    """
 
     dataset: Dataset
     training: TrainingSet
     method: Method
     recipe: Recipe
     seed: int
+    accumulate: int = 1
+    sync_bn: bool = False
 
     @property
     def method_name(self) -> str:
@@ -48,17 +54,20 @@ class TrainingJob:
     @cached_property
     def key(self) -> str:
         """SHA-256 of everything that determines the weights (on one device)."""
-        return digest(
-            {
-                "train_version": TRAIN_VERSION,
-                "training_set": self.training.fingerprint,
-                "normalisation": self._normalisation(),
-                "method": self.method_name,
-                "method_version": self.method.version,
-                "recipe": self.recipe.settings(),
-                "seed": self.seed,
-            }
-        )
+        parts: dict[str, Any] = {
+            "train_version": TRAIN_VERSION,
+            "training_set": self.training.fingerprint,
+            "normalisation": self._normalisation(),
+            "method": self.method_name,
+            "method_version": self.method.version,
+            "recipe": self.recipe.settings(),
+            "seed": self.seed,
+        }
+        if self.accumulate != 1:
+            parts["accumulate"] = self.accumulate
+        if self.sync_bn:
+            parts["sync_bn"] = True
+        return digest(parts)
 
     def _normalisation(self) -> Any:
         """The dataset's mean and standard deviation, or what they are computed from (decoding it takes long)."""
@@ -102,20 +111,35 @@ class TrainingJob:
         return streamed(self.dataset, self.training, device, self.recipe.size)
 
     def make(self, results: Path, device: torch.device, progress: Progress) -> dict[str, Any]:
-        """The checkpoint's description, after training it if it is missing. The caller holds `lock`.
+        """The checkpoint's description, after training it if it is missing. The caller (its main process) holds `lock`.
 
         Raises WorkFailed as `methods.train.train` and `methods.checkpoint` do.
         """
         path = self.path(results)
         resume = path.with_suffix(".partial.safetensors")
-        done = checkpoint.describe(path)
-        if done is not None:
-            # Still there if a run was killed between writing the checkpoint and this.
-            resume.unlink(missing_ok=True)
-            return done
-        data = self.data(device)
-        trained = train(self.method, self.recipe, data, self.seed, resume=resume, key=self.key, progress=progress)
-        description = {
+        done = distributed.from_main(lambda: checkpoint.describe(path))
+        if done is None:
+            data = distributed.everywhere(lambda: self.data(device))
+            trained = train(
+                self.method,
+                self.recipe,
+                data,
+                self.seed,
+                resume=resume,
+                key=self.key,
+                progress=progress,
+                accumulate=self.accumulate,
+                sync_bn=self.sync_bn,
+            )
+            description = self._description(trained, device)
+            done = distributed.from_main(lambda: checkpoint.save(path, trained.network, description))
+        # Of a finished checkpoint it is still there if a run was killed between writing that and this.
+        distributed.from_main(lambda: resume.unlink(missing_ok=True))
+        return done
+
+    def _description(self, trained: Trained, device: torch.device) -> dict[str, Any]:
+        """What stands beside the weights in the checkpoint's JSON."""
+        return {
             "key": self.key,
             "method": self.method_name,
             "method_version": self.method.version,
@@ -128,6 +152,9 @@ class TrainingJob:
             "recipe": self.recipe.name,
             "recipe_settings": self.recipe.settings(),
             "seed": self.seed,
+            "processes": distributed.world().size,
+            "accumulate": self.accumulate,
+            "sync_bn": self.sync_bn,
             "parameters": count_parameters(trained.network),
             "macs": count_macs(trained.network, self.spec.image_size),
             "losses": trained.losses,
@@ -135,9 +162,6 @@ class TrainingJob:
             "device": device_name(device),
             "versions": {name: version(name) for name in ("torch", "numpy", "datasets")},
         }
-        full = checkpoint.save(path, trained.network, description)
-        resume.unlink(missing_ok=True)
-        return full
 
     def network(self, results: Path, device: torch.device) -> nn.Module:
         """The trained network in evaluation mode on `device`, channels last. Raises WorkFailed as checkpoint.load."""

@@ -7,7 +7,7 @@ dataset is. A worker makes about 200 training crops of 224 pixels a second from 
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
@@ -18,6 +18,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from methods import distributed, parallel
 from methods.augment import augment
 from methods.crops import Crop, rgb, training_crop
 from methods.expert import Augmentation
@@ -30,8 +31,10 @@ MOST_WORKERS = 16
 
 
 def worker_count() -> int:
-    """Worker processes: one for each processor that this process may use, at most 16."""
+    """Worker processes: one for each processor that this process may use, at most 16; torchrun's share processors."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if distributed.world().size > 1:
+        usable = max(1, usable // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     return min(usable, MOST_WORKERS)
 
 
@@ -67,14 +70,17 @@ class StreamedImages:
         """One augmented batch for each of `rows` (indices into the training set), in their order, on the device.
 
         Crop, flip and colour jitter are the workers', from a seed drawn from `generator`; what else `augmentation`
-        asks for follows on the device. Its padding is not used. Raises WorkFailed for an unreadable image.
+        asks for follows on the device. Its padding is not used. In several processes each decodes its rows of every
+        batch, and all get all of them. Raises WorkFailed for an unreadable image.
         """
         seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
         crop = partial(training_crop, size=self.size, flip=augmentation.flip, jitter=augmentation.jitter)
         sizes = [len(batch) for batch in rows]
         places = np.split(self.indices[torch.cat(list(rows)).cpu().numpy()], np.cumsum(sizes)[:-1])
         rest = replace(augmentation, padding=0, flip=False)
-        for pixels in stream(self.source, places, crop, seed, self.device):
+        batches = stream(self.source, places, crop, seed, self.device, own=parallel.own_rows)
+        for size in sizes:
+            pixels = parallel.gathered(distributed.everywhere(lambda: next(batches)), size)
             more = rest.rotation or rest.autoaugment or rest.cutout
             yield augment(pixels, rest, generator) if more else pixels
 
@@ -86,18 +92,19 @@ def stream(
     seed: int,
     device: torch.device,
     workers: int | None = None,
+    own: Callable[[int], slice] = lambda size: slice(0, size),
 ) -> Iterator[UInt8[Tensor, "batch 3 size size"]]:
     """Cropped images of `images`, one batch for each of `batches` (indices into it), in their order, on the device.
 
     The crop of an image draws from a generator seeded by (seed, its place in the concatenated batches). workers: None
-    for `worker_count`; 0 decodes in this process. Raises WorkFailed for an image that cannot be read or decoded, and
-    where a worker dies.
+    for `worker_count`; 0 decodes in this process. own: the rows, of a batch of a given size,
+    that are wanted. Raises WorkFailed for an image that cannot be read or decoded, and where a worker dies.
     """
     workers = worker_count() if workers is None else workers
     places = count()
     loader = DataLoader(
         _Cropped(images, crop, seed),
-        batch_sampler=([(next(places), int(index)) for index in batch] for batch in batches),
+        batch_sampler=([(next(places), int(index)) for index in batch][own(len(batch))] for batch in batches),
         num_workers=workers,
         collate_fn=_collate,
         pin_memory=device.type == "cuda",

@@ -1,13 +1,15 @@
 """The one training loop. It knows stages, not methods: data on the device, no host synchronisation inside an epoch.
 
 Every random choice of an epoch comes from a generator seeded by (seed, stage, epoch), so a run that was killed and
-resumed at an epoch's end reaches the same weights as an undisturbed one (bit for bit on CPU).
+resumed at an epoch's end reaches the same weights as an undisturbed one (bit for bit on CPU). In several processes
+(`methods.parallel`) these choices are the same in each, and each computes its rows of every batch.
 """
 
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor, nn
 
+from methods import distributed, parallel
 from methods.augment import to_float
 from methods.checkpoint import load_tensors, save_tensors
 from methods.data import TrainingData
@@ -62,19 +65,27 @@ def train(
     resume: Path,
     key: str,
     progress: Callable[[str, int, int, float], None] = lambda stage, epoch, epochs, loss: None,
+    accumulate: int = 1,
+    sync_bn: bool = False,
 ) -> Trained:
     """Train `method` through its stages; the state after every epoch is kept in the file `resume`.
 
     key: identifies the run; a resume file of another key is not used. progress is called after each epoch with
     (stage, epochs done, epochs, mean loss). Raises WorkFailed where a loss is NaN or infinite, naming method, stage,
     epoch and step; the resume file then still holds the last good epoch.
+    accumulate: backward passes a step, each with its part of the batch: less memory, the same step for a loss that is
+    a mean over samples and a network without BatchNorm. Random numbers that a step draws are the same in each.
+    sync_bn: in several processes BatchNorm uses the statistics of all of them (CUDA only); alone it always does.
+    The main process's state is read and written, so a run may go on in another number of processes.
     """
     device = data.device
     counts = tuple(int(count) for count in data.counts)
     spec = NetworkSpec(recipe.backbone, counts, data.image_size, recipe.weights())
     network = build_network(method, spec, seed, training=True)
+    if sync_bn and distributed.world().size > 1:
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
     network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    state = _State.read(resume, key)
+    state = distributed.from_main(lambda: _State.read(resume, key))
     if state is not None:
         network.load_state_dict(state.network)
     seconds, losses = (0.0, []) if state is None else (state.seconds, state.losses)
@@ -85,6 +96,7 @@ def train(
             parameter.requires_grad_(stage.trainable(name))
         _set_modes(network, stage)
         optimiser = _optimiser(network, stage)
+        stepper = parallel.Stepper(network, stage.step)
         first = 0
         if state is not None and number == state.stage:
             first = state.epochs
@@ -94,14 +106,17 @@ def train(
             for group in optimiser.param_groups:
                 group["lr"] = stage.optimiser.lr * stage.schedule.factor(epoch) * group["share"]
             generator = torch.Generator(device).manual_seed(derived_seed("epoch", seed, number, epoch))
-            loss = _epoch(method, stage, network, optimiser, data, epoch, generator, recipe.precision)
+            loss = _epoch(
+                method, stage, network, stepper, optimiser, data, epoch, generator, recipe.precision, accumulate
+            )
             losses = [*losses, loss]
             seconds += time.perf_counter() - start
-            _State(number, epoch + 1, network.state_dict(), _momentum(network, optimiser), losses, seconds).write(
-                resume, key
-            )
+            now = _State(number, epoch + 1, network.state_dict(), _momentum(network, optimiser), losses, seconds)
+            distributed.from_main(partial(now.write, resume, key))
             progress(stage.name, epoch + 1, stage.epochs, loss)
         state = None
+        del stepper
+    network = _without_sync(network, method, spec, seed)
     return Trained(method.trained_network(network).eval(), seconds, losses)
 
 
@@ -109,20 +124,23 @@ def _epoch(
     method: Method,
     stage: Stage,
     network: nn.Module,
+    stepper: parallel.Stepper,
     optimiser: torch.optim.Optimizer,
     data: TrainingData,
     epoch: int,
     generator: torch.Generator,
     precision: str,
+    accumulate: int,
 ) -> float:
-    """One epoch in the orders of the stage's samplers; returns the mean loss of its steps."""
+    """One epoch in the orders of the stage's samplers; returns the mean loss of its steps, over all processes."""
     device = data.device
     orders = [sampler(data.labels, data.counts, generator) for sampler in stage.samplers]
     chunks = list(zip(*(order.split(stage.batch_size) for order in orders), strict=True))
     cache = _cache(stage, network, data, generator, precision) if stage.cached else None
     asked = [] if stage.cached else [rows for chosen in chunks for rows in chosen]
     pixels = data.augmented(asked, stage.augmentation, generator)
-    losses = torch.empty(len(chunks), device=device)
+    losses = torch.zeros(len(chunks), device=device)
+    count = distributed.world().size
     for step, chosen in enumerate(chunks):
         batches = [
             _batch(stage, data, rows, next(pixels), generator)
@@ -131,16 +149,23 @@ def _epoch(
             for rows in chosen
         ]
         optimiser.zero_grad(set_to_none=True)
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            terms = stage.step(network, batches, epoch)
-        terms["loss"].backward()
+        pieces = parallel.pieces(len(chosen[0]), accumulate)
+        draws = generator.get_state() if len(pieces) > 1 else None
+        for piece in pieces:
+            if draws is not None:
+                generator.set_state(draws)
+            with stepper.averaged(now=piece is pieces[-1]):
+                with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+                    terms = stepper([parallel.part(batch, piece.rows) for batch in batches], epoch)
+                loss = terms["loss"] if piece.weight == 1 else piece.weight * terms["loss"]
+                loss.backward()
+            losses[step] += loss.detach() / count
         optimiser.step()
-        losses[step] = terms["loss"].detach()
-    values = losses.double().cpu().numpy()
+    values = parallel.summed(losses).double().cpu().numpy()
     bad = np.flatnonzero(~np.isfinite(values))
     # The last step's update meets no loss, so what is to be kept is looked at itself.
     whole = torch.stack([tensor.isfinite().all() for tensor in network.state_dict().values()]).all()
-    if len(bad) or not whole:
+    if len(bad) or parallel.summed((~whole).float()):
         step = int(bad[0]) if len(bad) else len(chunks) - 1
         found = f"loss is {values[step]}" if len(bad) else "weights are NaN or infinite"
         raise WorkFailed(
@@ -179,11 +204,24 @@ def _set_modes(network: nn.Module, stage: Stage) -> None:
             module.eval()
 
 
+def _without_sync(network: nn.Module, method: Method, spec: NetworkSpec, seed: int) -> nn.Module:
+    """The network itself or, where its BatchNorm is synchronised, one of the same weights without that."""
+    if not any(isinstance(module, nn.SyncBatchNorm) for module in network.modules()):
+        return network
+    plain = build_network(method, spec, seed, training=True)
+    plain.load_state_dict(network.state_dict())
+    device = next(network.parameters()).device
+    return plain.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
 @torch.no_grad()
 def _cache(
     stage: Stage, network: nn.Module, data: TrainingData, generator: torch.Generator, precision: str
 ) -> ExpertOutput:
-    """What the network makes of every training image under one random augmentation, float32 on the device."""
+    """What the network makes of every training image under one random augmentation, float32 on the device.
+
+    In several processes each makes all of it: the network is frozen, so nothing is exchanged.
+    """
     device = data.device
     parts = []
     chunks = torch.arange(len(data.labels), device=device).split(stage.batch_size)
@@ -206,7 +244,9 @@ def _optimiser(network: nn.Module, stage: Stage) -> torch.optim.SGD:
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     groups: list[dict[str, Any]] = [{"params": trained, "share": 1.0}]
     if settings.trunk != 1:
-        trunk = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.BatchNorm2d)]
+        trunk = [
+            module for module in network.modules() if isinstance(module, nn.Conv2d | nn.BatchNorm2d | nn.SyncBatchNorm)
+        ]
         slow = {id(parameter) for module in trunk for parameter in module.parameters()}
         groups = [
             {"params": [parameter for parameter in trained if (id(parameter) in slow) == of_trunk], "share": share}

@@ -254,6 +254,12 @@ def test_jobs_are_commands_that_work(
     assert leaderboard_bytes(results) == leaderboard_bytes(small_results)
 
 
+def test_jobs_name_what_changes_the_weights(asked: list[str], tmp_path: Path) -> None:
+    jobs = call(*asked, "--dry-run", "--jobs", "--results", tmp_path, "--accumulate", "2", "--sync-bn")
+    assert all(line.endswith("--accumulate 2 --sync-bn") for line in jobs.out.splitlines())
+    assert len(jobs.out.splitlines()) == 2
+
+
 def test_train_command_reports_and_keeps(asked: list[str], data: Path, recipe: Path, tmp_path: Path) -> None:
     arguments = ["--dataset", data, "--recipe", recipe, "--train-imbalance", "10", "--results", tmp_path / "results"]
     bad = ["--methods", "ldam_drw:max_margin=1e39", "softmax"]
