@@ -1,0 +1,21 @@
+"""The committed reference: its leaderboard is what its packed rows give."""
+
+import json
+from pathlib import Path
+
+from harness import leaderboard, rows
+from shifts.shift import published_shifts
+
+REFERENCE = Path(__file__).parents[2] / "results" / "reference"
+
+
+def test_the_reference_leaderboard_follows_from_its_rows() -> None:
+    committed = json.loads((REFERENCE / "leaderboard.json").read_text(encoding="utf-8"))
+    leaderboard.validate(committed)
+    assert leaderboard.build(rows.load_all(REFERENCE)) == committed
+    assert {entry["shift"] for entry in committed["entries"]} == {str(shift) for shift in published_shifts()}
+    assert all(entry["train_seeds"] == [0, 1, 2] for entry in committed["entries"])
+
+
+def test_reference_files_stay_small() -> None:
+    assert all(file.stat().st_size <= 6_000_000 for file in REFERENCE.glob("rows-*.parquet"))
