@@ -18,7 +18,7 @@ from harness.adapters.base import Evidence, Source
 from harness.adapters.preference import agreement
 from harness.evidence import EVIDENCE_VERSION, PoolEvidence
 from harness.heads import PreferenceHeads, lattice
-from harness.pools import pool_of
+from harness.pools import Pools
 from methods.expert import Method
 from methods.job import TrainingJob
 from methods.networks.heads import SCALE
@@ -55,7 +55,7 @@ def path(job: TrainingJob, results: Path, views: int) -> Path:
     return results / "evidence" / f"{job.stem}-v{views}.safetensors"
 
 
-def gather(job: TrainingJob, checkpoint_sha256: str, results: Path, device: torch.device, views: int) -> PoolEvidence:
+def gather(job: TrainingJob, checkpoint_sha256: str, results: Path, pools: Pools, views: int) -> PoolEvidence:
     """The evidence of a checkpoint: read if it is there and fits checkpoint and data, else computed and stored.
 
     Raises WorkFailed where logits are not finite or the checkpoint cannot be loaded.
@@ -68,18 +68,18 @@ def gather(job: TrainingJob, checkpoint_sha256: str, results: Path, device: torc
             # What is there but broken is recomputed as if it were stale.
             with suppress(BadInput):
                 return evidence.load(where)
-        pool = _compute(job, results, device, views, wanted)
+        pool = _compute(job, results, pools, views, wanted)
         evidence.save(where, pool)
         return pool
 
 
-def _compute(job: TrainingJob, results: Path, device: torch.device, views: int, wanted: str) -> PoolEvidence:
+def _compute(job: TrainingJob, results: Path, pools: Pools, views: int, wanted: str) -> PoolEvidence:
     start = time.perf_counter()
-    network = job.network(results, device)
+    network = job.network(results, pools.device)
     test, train = job.dataset.test, job.dataset.train
-    pool = pool_of(job, test, np.arange(len(test.labels)), device)
+    pool = pools.of(job, test, np.arange(len(test.labels)))
     chosen, trained_on = _source(job)
-    source = pool_of(job, train, chosen, device)
+    source = pools.of(job, train, chosen)
     with tqdm(
         total=(1 + 2 * views) * len(pool) + len(source),
         desc=f"evidence {job.method_name} s{job.seed}",

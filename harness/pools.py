@@ -4,7 +4,7 @@ Memory holds images of one size at once; streamed, a few batches are decoded at 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
@@ -18,10 +18,13 @@ from methods.crops import Crop, centre_crop, view_crop
 from methods.job import TrainingJob, normalisation, pixels
 from methods.streaming import stream
 from methods.views import ViewDraw
+from shifts.files import digest
 from shifts.imageset import ImageSet
 
 BATCH = {"cpu": 128, "cuda": 2048}
 """Images a forward pass; larger batches are slower on a CPU."""
+VIEW_BYTES = 2**30
+"""Most memory that kept views take: all six of 10,000 images of 32 x 32 pixels."""
 STREAMED_BATCH = {"cpu": 32, "cuda": 256}
 STREAMED_BLUR = 0.5
 """How probable blur is in views of 224-pixel images (released code of SADE)."""
@@ -41,13 +44,14 @@ class Pool(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MemoryPool:
-    """Images of one size on the device."""
+    """Images of one size on the device; views are kept for the next network, as far as `VIEW_BYTES` reach."""
 
     images: UInt8[Tensor, "images channels height width"]
     mean: Float[Tensor, " 3"]
     std: Float[Tensor, " 3"]
+    kept: dict[int, list[Float[Tensor, "batch 3 height width"]]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -57,9 +61,20 @@ class MemoryPool:
             yield to_float(self.images[rows], self.mean, self.std)
 
     def view(self, seed: int) -> Iterator[Float[Tensor, "batch 3 height width"]]:
+        if seed in self.kept:
+            yield from self.kept[seed]
+            return
         draw = ViewDraw(len(self), torch.Generator(self.images.device).manual_seed(seed))
+        height, width = self.images.shape[2:]
+        room = (len(self.kept) + 1) * len(self) * 3 * height * width * 4 <= VIEW_BYTES
+        made = []
         for rows in self._batches():
-            yield normalise(draw.apply(self.images[rows], rows), self.mean, self.std)
+            batch = normalise(draw.apply(self.images[rows], rows), self.mean, self.std)
+            if room:
+                made.append(batch)
+            yield batch
+        if room:
+            self.kept[seed] = made
 
     def _batches(self) -> Iterator[slice]:
         size = BATCH[self.images.device.type]
@@ -97,15 +112,25 @@ class StreamedPool:
             yield images, slice(number * size, number * size + len(images))
 
 
-def pool_of(job: TrainingJob, images: ImageSet, chosen: Int[np.ndarray, " images"], device: torch.device) -> Pool:
-    """The chosen images (int64 indices) as the job's network is to see them.
+class Pools:
+    """Pools on one device, made once for all networks of a session that see the same images the same way."""
 
-    Raises WorkFailed for an image that cannot be decoded, at once or, where they are streamed, when it is reached.
-    """
-    mean, std = normalisation(job.dataset, device)
-    if job.recipe.crop == "resized":
-        return StreamedPool(images, chosen, job.recipe.size, mean, std)
-    return MemoryPool(pixels(images.images(chosen), device), mean, std)
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._made: dict[str, Pool] = {}
+
+    def of(self, job: TrainingJob, images: ImageSet, chosen: Int[np.ndarray, " images"]) -> Pool:
+        """The chosen images (int64 indices) as the job's network is to see them.
+
+        Raises WorkFailed for an image that cannot be decoded, at once or, where they are streamed, when it is reached.
+        """
+        mean, std = normalisation(job.dataset, self.device)
+        if job.recipe.crop == "resized":
+            return StreamedPool(images, chosen, job.recipe.size, mean, std)
+        key = digest([images.fingerprint, chosen.tolist(), mean.tolist(), std.tolist()])
+        if key not in self._made:
+            self._made[key] = MemoryPool(pixels(images.images(chosen), self.device), mean, std)
+        return self._made[key]
 
 
 def normalise(

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from harness import adapters, evidence, leaderboard, passes, rows, subject, table
 from harness.evidence import PoolEvidence
 from harness.plan import Draws, Task, tasks_of
+from harness.pools import Pools
 from harness.protocol import declared, measure
 from harness.subject import Subject
 from methods import checkpoint
@@ -61,6 +62,7 @@ class Session:
         self.shifts, self.notes = requested_shifts(options)
         self.device = chosen_device(options.device)
         self.draws: list[Draws] | None = None
+        self.pools = Pools(self.device)
         self.works = list(self._stranger() if options.evidence else self._jobs())
 
     def _jobs(self) -> Iterator[Work]:
@@ -159,7 +161,7 @@ class Session:
                 return
             with epochs_shown(f"  {work.job.method_name} s{work.job.seed}") as progress:
                 described = work.job.make(self.results, self.device, progress)
-            pool = passes.gather(work.job, described["sha256"], self.results, self.device, self.options.views)
+            pool = passes.gather(work.job, described["sha256"], self.results, self.pools, self.options.views)
             known = {key: described[key] for key in ("parameters", "macs", "train_seconds")}
             known |= {
                 "checkpoint_sha256": described["sha256"],
