@@ -23,8 +23,8 @@ from shifts.imageset import ImageSet
 
 BATCH = {"cpu": 128, "cuda": 2048}
 """Images a forward pass; larger batches are slower on a CPU."""
-VIEW_BYTES = 2**30
-"""Most memory that kept views take: all six of 10,000 images of 32 x 32 pixels."""
+VIEW_BYTES = 2**29
+"""Most memory that kept views take: four of 10,000 images of 32 x 32 pixels."""
 STREAMED_BATCH = {"cpu": 32, "cuda": 256}
 STREAMED_BLUR = 0.5
 """How probable blur is in views of 224-pixel images (released code of SADE)."""
