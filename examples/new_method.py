@@ -1,6 +1,4 @@
-"""A new method: focal loss (Lin et al., ICCV 2017) on the contracts of `methods`.
-
-    python examples/new_method.py --shift backward_lt --methods softmax focal:gamma=1
+"""A new method: focal loss (Lin et al., ICCV 2017). `python examples/new_method.py --methods softmax focal:gamma=1`
 
 In the project it is one file in methods/ and one line in methods/__init__.py.
 """
@@ -13,10 +11,9 @@ import torch.nn.functional as F
 
 import methods
 from harness.run import main
-from methods.expert import Method, NetworkSpec, Stage
-from methods.networks.cifar_resnet import expert_resnet
+from methods.expert import Method
+from methods.networks import build
 from methods.priors import ExpertPriors, normalise
-from methods.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -24,18 +21,18 @@ class Focal(Method):
     name = "focal"
     gamma: float = 2.0
 
-    def expert_priors(self, counts, preference=None) -> ExpertPriors:
+    def expert_priors(self, counts, preference=None):
         return ExpertPriors(normalise(np.asarray(counts))[None], exact=False)
 
-    def network(self, spec: NetworkSpec):
-        return expert_resnet(spec, experts=1, reduced=False)
+    def network(self, spec):
+        return build(spec, 1, reduced=False)
 
-    def stages(self, recipe: Recipe) -> list[Stage]:
+    def stages(self, recipe):
         return [recipe.stage(self.step)]
 
     def step(self, network, batches, epoch):
-        (batch,) = batches
-        log_p = F.log_softmax(network(batch.images).logits[:, 0].float(), 1).gather(1, batch.target[:, None])
+        log_p = F.log_softmax(network(batches[0].images).logits[:, 0].float(), 1)
+        log_p = log_p.gather(1, batches[0].target[:, None])
         return {"loss": -((1 - log_p.exp()) ** self.gamma * log_p).mean()}
 
 

@@ -3,8 +3,7 @@
     python examples/own_model.py my-model.safetensors
     python -m harness.run --evidence my-model.safetensors --shift all dirichlet-0.1-s0
 
-Here the "model" is a nearest-class-mean classifier on the embedded images, with two experts: one answers for the
-train prior, the other for the uniform prior.
+The "model" here is a nearest-class-mean classifier of the embedded images, once for the train prior, once for uniform.
 """
 
 import json
@@ -21,11 +20,9 @@ training = training_set(dataset, imbalance=100)
 images = dataset.train.images(training.indices).reshape(training.n, -1) / 255.0
 labels = dataset.train.labels[training.indices]
 means = np.stack([images[labels == c].mean(0) for c in range(dataset.classes)])
-
 test = dataset.test.images(np.arange(len(dataset.test))).reshape(len(dataset.test), -1) / 255.0
-distance = ((test[:, None] - means) ** 2).mean(2)
 prior = training.counts / training.n
-uniform_expert = -100 * distance
+uniform_expert = -100 * ((test[:, None] - means) ** 2).mean(2)
 forward_expert = uniform_expert + np.log(prior)
 
 save_file(

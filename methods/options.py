@@ -4,6 +4,7 @@ import ast
 import importlib
 import importlib.util
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -80,7 +81,9 @@ def look_up(kind: str, text: str, table: Mapping[str, str]) -> Any:
 
 
 def headline(module: str) -> str:
-    """First line of a module's docstring, read without running the module."""
+    """First line of a module's docstring, read without running a module that is not loaded."""
+    if module in sys.modules:
+        return (sys.modules[module].__doc__ or "").partition("\n")[0]
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(module)
