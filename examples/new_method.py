@@ -1,7 +1,4 @@
-"""A new method: focal loss (Lin et al., ICCV 2017). `python examples/new_method.py --methods softmax focal:gamma=1`
-
-In the project it is one file in methods/ and one line in methods/__init__.py.
-"""
+"""A new method: focal loss (Lin et al., ICCV 2017). `python examples/new_method.py --methods softmax focal:gamma=1`"""
 
 import sys
 from dataclasses import dataclass
