@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from harness.adapters.base import Adapter, Evidence, Fitted, Source, TruthAdapter
+from harness.adapters.mean import Mean
 from harness.evidence import PoolEvidence
 from harness.heads import PreferenceHeads
 from harness.metrics import (
@@ -98,8 +99,6 @@ def adapt(adapter: AnyAdapter, pool: PoolEvidence, draw: Draw) -> Outcome:
 
 def measure(pool: PoolEvidence, adapters: Sequence[AnyAdapter], draws: Sequence[Draw]) -> Iterator[dict[str, Any]]:
     """Row fields of each adapter, in order: the first draw in full, redraws as scalars, deltas to `mean` on each."""
-    from harness.adapters.mean import Mean
-
     references = [adapt(Mean(), pool, draw) for draw in draws]
     accuracies = _pool_accuracies(pool)
     for adapter in adapters:
@@ -198,8 +197,9 @@ def _scalars(
 
 
 def _pool_accuracies(pool: PoolEvidence) -> Float[np.ndarray, " classes"]:
-    """Per-class accuracy of the mean of logits over the whole pool, float64."""
-    predicted = pool.evidence.logits.mean(1).argmax(1)
+    """Per-class accuracy [C] of the adapter `mean` over the whole pool, float64."""
+    fitted = Mean().fit(pool.evidence, pool.train_counts, pool.expert_priors, 0)
+    predicted = fitted.predict(pool.evidence).argmax(1)
     total = np.bincount(pool.labels, minlength=len(pool.train_counts))
     right = np.bincount(pool.labels[predicted == pool.labels], minlength=len(pool.train_counts))
     return right / total
