@@ -28,7 +28,7 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("training")
     group.add_argument("--methods", nargs="+", metavar="NAME", help="methods, options on the name (default: all)")
     group.add_argument(
-        "--recipe", default="quick", help="quick, published, published-xF or a TOML file (default: quick)"
+        "--recipe", default="quick", help="quick, published, published-xF, each -bf16, or a TOML file (default: quick)"
     )
     group.add_argument("--seeds", nargs="+", type=seed, default=[0], metavar="SEED", help="train seeds (default: 0)")
     group.add_argument(

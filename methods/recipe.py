@@ -3,8 +3,8 @@
 `published` is the setting that RIDE, SADE, BalPoE and their baselines share on CIFAR100-LT (200 epochs, batch 128,
 SGD lr 0.1, momentum 0.9, Nesterov, weight decay 5e-4, warm-up 5, x0.1 from epoch 160, x0.01 from 180; crop with
 padding 4, flip, rotation 15); what a paper does differently stands in its method's `stages`. `published-x0.1` is the
-same shortened to a tenth, under its own name. `quick` trains a small network for minutes on a CPU; it is nobody's
-published setting. A TOML file may give any of the fields.
+same shortened to a tenth, `published-bf16` the same in bfloat16, each under its own name. `quick` trains a small network
+for minutes on a CPU; it is nobody's published setting. A TOML file may give any of the fields.
 
 Data of 224 pixels (`DATASET_CHANGES`): ImageNet-LT and iNaturalist 2018 as in RIDE's configuration files, 100 epochs,
 warm-up 5, x0.1 from 60, x0.01 from 80, re-weighting from 80, weight decay 2e-4; ResNeXt-50, batch 256, lr 0.1, and
@@ -17,6 +17,7 @@ tau = 1 of SADE on iNaturalist and Places-LT is `sade:tau=1`, RIDE's gamma and l
 """
 
 import math
+import re
 import tomllib
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -170,28 +171,38 @@ DATASET_CHANGES: dict[str, dict[str, Any]] = {
 }
 """What `published` changes on a dataset. CIFAR-10: the SADE maintainers' answer to a user; no configuration exists."""
 
-RECIPES = ("quick", "published", "published-xF", "FILE.toml")
+RECIPES = ("quick", "published", "published-xF", "published[-xF]-bf16", "FILE.toml")
+_FORM = re.compile(r"published(?:-x(?P<factor>.*?))?(?P<bf16>-bf16)?")
 
 
 def get(text: str, dataset: str) -> Recipe:
-    """The recipe that `text` names: quick, published, published-xF (F > 0) or a TOML file. Raises BadInput."""
+    """The recipe that `text` names: quick, published, published-xF (F > 0), each -bf16, or a TOML file.
+
+    Raises BadInput.
+    """
     if text == "quick":
         return QUICK
-    published = replace(PUBLISHED, **DATASET_CHANGES.get(dataset, {}))
-    if text == "published":
-        return published
-    if text.startswith("published-x"):
-        try:
-            factor = float(text.removeprefix("published-x"))
-        except ValueError:
-            factor = 0.0
-        if not 0 < factor < float("inf"):
-            raise BadInput(f"recipe {text!r}: published-xF needs a number F > 0, as in published-x0.1")
-        return published.scaled(factor, f"published-x{factor:g}")
     if text.endswith(".toml"):
         return read(Path(text))
-    check_name("recipe", text, RECIPES)
-    raise BadInput(f"recipe {text!r} stands for a form: give a number for F or the path of a TOML file")
+    form = _FORM.fullmatch(text)
+    if form is None:
+        check_name("recipe", text, RECIPES)
+        raise BadInput(f"recipe {text!r} stands for a form: give a number for F or the path of a TOML file")
+    recipe = replace(PUBLISHED, **DATASET_CHANGES.get(dataset, {}))
+    if form["factor"] is not None:
+        factor = _number(form["factor"])
+        if not 0 < factor < math.inf:
+            raise BadInput(f"recipe {text!r}: published-xF needs a number F > 0, as in published-x0.1")
+        recipe = recipe.scaled(factor, f"published-x{factor:g}")
+    return replace(recipe, name=f"{recipe.name}-bf16", precision="bf16") if form["bf16"] else recipe
+
+
+def _number(text: str) -> float:
+    """0 for what is no number."""
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
 
 
 def read(path: Path) -> Recipe:

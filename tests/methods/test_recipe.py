@@ -76,6 +76,15 @@ def test_a_tenth_of_published() -> None:
     assert recipe.get("published-x0.10", "cifar100").name == "published-x0.1"
 
 
+def test_bfloat16_is_a_name_of_its_own() -> None:
+    assert recipe.get("published-bf16", "cifar100") == replace(PUBLISHED, name="published-bf16", precision="bf16")
+    short = recipe.get("published-x0.1-bf16", "cifar100")
+    assert (short.name, short.precision, short.epochs) == ("published-x0.1-bf16", "bf16", 20)
+    for wrong in ("published-bf1", "published-x-bf16", "quick-bf16", "published-bf16-x0.1"):
+        with pytest.raises(BadInput, match="published"):
+            recipe.get(wrong, "cifar100")
+
+
 @pytest.mark.parametrize("factor", ["0.005", "0.0001"])
 def test_one_epoch_is_the_least(factor: str) -> None:
     one = recipe.get(f"published-x{factor}", "cifar100")
