@@ -3,8 +3,8 @@
 `published` is the setting that RIDE, SADE, BalPoE and their baselines share on CIFAR100-LT (200 epochs, batch 128,
 SGD lr 0.1, momentum 0.9, Nesterov, weight decay 5e-4, warm-up 5, x0.1 from epoch 160, x0.01 from 180; crop with
 padding 4, flip, rotation 15); what a paper does differently stands in its method's `stages`. `published-x0.1` is the
-same shortened to a tenth, `published-bf16` the same in bfloat16, each under its own name. `quick` trains a small network
-for minutes on a CPU; it is nobody's published setting. A TOML file may give any of the fields.
+same shortened to a tenth, `published-bf16` the same in bfloat16, each under its own name. `quick` trains a small
+network for minutes on a CPU; it is nobody's published setting. A TOML file may give any of the fields.
 
 Data of 224 pixels (`DATASET_CHANGES`): ImageNet-LT and iNaturalist 2018 as in RIDE's configuration files, 100 epochs,
 warm-up 5, x0.1 from 60, x0.01 from 80, re-weighting from 80, weight decay 2e-4; ResNeXt-50, batch 256, lr 0.1, and
