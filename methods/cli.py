@@ -37,6 +37,14 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--sync-bn", action="store_true", help="BatchNorm over the whole batch in several processes too (CUDA)"
     )
+    group.add_argument(
+        "--pretrained",
+        nargs="?",
+        type=Path,
+        const=Path("results") / "zoo",
+        metavar="ZOO",
+        help="take packed weights from this folder instead of training (default without a value: results/zoo)",
+    )
     group.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
     group.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="default: results")
 
@@ -59,7 +67,7 @@ def chosen_device(name: str) -> "torch.device":
 def chosen_jobs(options: argparse.Namespace) -> "list[TrainingJob]":
     """One training job for each method and seed, methods outermost. Raises BadInput."""
     import methods
-    from methods import networks, recipe
+    from methods import networks, recipe, zoo
     from methods.job import TrainingJob
 
     # Names are checked before any data is read.
@@ -69,11 +77,15 @@ def chosen_jobs(options: argparse.Namespace) -> "list[TrainingJob]":
     setting.weights()
     dataset = chosen_dataset(options)
     training = chosen_training_set(options, dataset)
-    return [
-        TrainingJob(dataset, training, method, setting, train_seed, options.accumulate, options.sync_bn)
+    how = options.accumulate, options.sync_bn, options.pretrained
+    jobs = [
+        TrainingJob(dataset, training, method, setting, train_seed, *how)
         for method in chosen
         for train_seed in dict.fromkeys(options.seeds)
     ]
+    if options.pretrained is not None:
+        zoo.check(jobs, options.pretrained, options.results)
+    return jobs
 
 
 def check_writable(results: Path) -> None:

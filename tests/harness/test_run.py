@@ -164,6 +164,25 @@ def test_other_numbers_of_views_share_what_has_none(asked: list[str], copied: Pa
     assert {parts[-1].partition("@")[0] for parts in new if parts[0] == "rows"} == {"sade"}
 
 
+def test_bfloat16_evidence_has_rows_of_its_own(asked: list[str], copied: Path) -> None:
+    before = {row.row_id: row for row in rows.load_all(copied)}
+    assert call(*asked, "--evidence-precision", "bf16", "--results", copied).status == 0
+    new = [row for row in rows.load_all(copied) if row.row_id not in before]
+    pairs = [
+        (row, other)
+        for row in new
+        for other in before.values()
+        if (row.checkpoint_sha256, row.adapter, row.shift) == (other.checkpoint_sha256, other.adapter, other.shift)
+    ]
+    assert len(pairs) == len(new) > 0
+    for row, other in pairs:
+        assert (row.evidence_precision, other.evidence_precision) == ("bf16", "fp32")
+        assert row.nll != other.nll, "it is not the same evidence under another name"
+        assert row.nll == pytest.approx(other.nll, rel=0.05)
+    entries = leaderboard.read(copied)["entries"]
+    assert {entry["evidence_precision"] for entry in entries} == {"fp32", "bf16"}
+
+
 def test_ratios_shifts_and_notes(asked: list[str], copied: Path) -> None:
     result = call(*asked, "--shift", "forward_lt", "uniform", "--imbalance", "5", "2", "--results", copied)
     assert result.status == 0, result.err
