@@ -36,6 +36,7 @@ OURS = [
     "accumulate",
     "sync_bn",
     "pretrained",
+    "cuda_graphs",
     "views",
     "evidence_precision",
     "jobs",

@@ -24,7 +24,7 @@ from harness.pools import Pools
 from harness.protocol import declared, measure
 from harness.subject import Subject
 from methods import checkpoint
-from methods.cli import check_writable, chosen_device, chosen_jobs, epochs_shown
+from methods.cli import check_graphs, check_writable, chosen_device, chosen_jobs, epochs_shown
 from methods.job import TrainingJob, device_name
 from shifts.cli import requested_shifts
 from shifts.errors import WorkFailed
@@ -61,6 +61,7 @@ class Session:
         self.adapters = [adapters.get(name) for name in dict.fromkeys(options.adapters or adapters.ADAPTERS)]
         self.shifts, self.notes = requested_shifts(options)
         self.device = chosen_device(options.device)
+        check_graphs(options.cuda_graphs, self.device)
         self.draws: list[Draws] | None = None
         self.pools = Pools(self.device)
         self.works = list(self._stranger() if options.evidence else self._jobs())
@@ -242,7 +243,8 @@ def _arguments(options: argparse.Namespace, job: TrainingJob) -> Sequence[str]:
         "--pretrained": job.zoo,
     }
     words = [text for key, value in given.items() if value is not None for text in (key, str(value))]
-    return [*words, "--sync-bn"] if job.sync_bn else words
+    flags = {"--sync-bn": job.sync_bn, "--cuda-graphs": job.graphs}
+    return [*words, *(flag for flag, on in flags.items() if on)]
 
 
 def _terminal_width() -> int | None:

@@ -36,7 +36,8 @@ class TrainingJob:
 
     accumulate, sync_bn: as in `methods.train.train`; where they are not the default they are part of the key. The
     number of processes is not: it stands in the checkpoint's description. zoo: folder of packed weights that stand in
-    for training (`methods.zoo`); weights unpacked from there are the same checkpoint but for rounding.
+    for training (`methods.zoo`); weights unpacked from there are the same checkpoint but for rounding. graphs: as in
+    `train`; the arithmetic is the same, so they are no part of the key.
     """
 
     dataset: Dataset
@@ -47,6 +48,7 @@ class TrainingJob:
     accumulate: int = 1
     sync_bn: bool = False
     zoo: Path | None = None
+    graphs: bool = False
 
     @property
     def method_name(self) -> str:
@@ -135,6 +137,7 @@ class TrainingJob:
                 progress=progress,
                 accumulate=self.accumulate,
                 sync_bn=self.sync_bn,
+                graphs=self.graphs,
             )
             description = self._description(trained, device)
             done = distributed.from_main(lambda: checkpoint.save(path, trained.network.state_dict(), description))

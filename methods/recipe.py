@@ -108,7 +108,15 @@ class Recipe:
         """File of the pre-trained weights, or None. Raises BadInput, with what to download, where it is missing."""
         return weights_file(self.pretrained, self.backbone) if self.pretrained else None
 
-    def stage(self, step: Step, *, name: str = "experts", mixup: float | None = None, **changes: Any) -> Stage:
+    def stage(
+        self,
+        step: Step,
+        *,
+        name: str = "experts",
+        mixup: float | None = None,
+        switches: tuple[int, ...] = (),
+        **changes: Any,
+    ) -> Stage:
         """A training stage under this recipe; `changes` are the recipe's fields that a paper does otherwise."""
         own = replace(self, **changes)
         return Stage(
@@ -120,6 +128,7 @@ class Recipe:
             schedule=Schedule(own.warmup, own.milestones, own.factors),
             augmentation=Augmentation(own.padding, own.flip, own.rotation, jitter=own.jitter),
             mixup=mixup,
+            switches=switches,
         )
 
     def scaled(self, factor: float, name: str) -> "Recipe":
