@@ -74,7 +74,7 @@ def probe(experts: int, classes: int, views: int, gates: bool = False, preferenc
         view_features=np.zeros((views, 2, *features.shape), np.float32) if preference and views else None,
         gate_logits=np.zeros((1, experts - 1), np.float32) if gates else None,
         head=heads if preference else None,
-        source=Source(blank, np.zeros(1, np.int64), 0),
+        source=Source(np.zeros((classes, experts, classes), np.float32), np.arange(classes), 0),
     )
 
 

@@ -120,20 +120,29 @@ def _learn(
     # Row of (expert, view, image 0); experts come first, so that the weighted sum runs over long vectors.
     first = (np.arange(experts)[:, None] + np.arange(2) * images * experts)[:, :, None]
     values, velocity = np.zeros(experts), np.zeros(experts)
-    weights = _softmax(values)
     for epoch in range(epochs):
         pair = rows[epoch % len(rows)]
         order = draw[generator.permutation(len(draw))] * experts
         for start in range(0, len(order), BATCH):
             logits = pair.take(first + order[start : start + BATCH], axis=0)
-            slope = agreement_slope(logits, weights, objective)
-            gradient = -weights * (slope - weights @ slope) + WEIGHT_DECAY * values
-            velocity = MOMENTUM * velocity + gradient
-            values = values - LEARNING_RATE * (gradient + MOMENTUM * velocity)
-            weights = _softmax(values)
-        if must_stop(weights):
-            return weights, epoch + 1
-    return weights, epochs
+            values, velocity = sgd_step(values, velocity, logits, objective)
+        if must_stop(on_simplex(values)):
+            return on_simplex(values), epoch + 1
+    return on_simplex(values), epochs
+
+
+def sgd_step(
+    values: Float[np.ndarray, " experts"],
+    velocity: Float[np.ndarray, " experts"],
+    logits: Float32[np.ndarray, "experts 2 batch classes"],
+    objective: Objective,
+) -> tuple[Float[np.ndarray, " experts"], Float[np.ndarray, " experts"]]:
+    """v and its velocity [E] after one step of SGD with Nesterov momentum on a batch's two views."""
+    weights = on_simplex(values)
+    slope = agreement_slope(logits, weights, objective)
+    gradient = -weights * (slope - weights @ slope) + WEIGHT_DECAY * values
+    velocity = MOMENTUM * velocity + gradient
+    return values - LEARNING_RATE * (gradient + MOMENTUM * velocity), velocity
 
 
 def must_stop(weights: Float[np.ndarray, " experts"]) -> bool:
@@ -171,6 +180,7 @@ def agreement_slope(
     return np.asarray(by_image.mean(axis=1, dtype=np.float64))
 
 
-def _softmax(values: Float[np.ndarray, " experts"]) -> Float[np.ndarray, " experts"]:
+def on_simplex(values: Float[np.ndarray, " experts"]) -> Float[np.ndarray, " experts"]:
+    """Weights w = softmax(v), [E]."""
     powers = np.exp(values - values.max())
     return np.asarray(powers / powers.sum())
