@@ -52,4 +52,4 @@ class Bbse(Adapter):
         assert evidence.source is not None  # `missing` refused it
         source = confusion(evidence.source, self.kind)
         found = predictions(evidence.logits, self.kind).mean(axis=0)
-        return corrected_mean(evidence, expert_priors, source.estimate(source.ratios(found)))
+        return corrected_mean(evidence, expert_priors, source.nearest_prior(source.prior * source.ratios(found)))

@@ -28,12 +28,11 @@ LARGEST_BIAS = 100.0
 
 @dataclass(frozen=True)
 class Calibration:
-    """z' = slope z + bias. prior: class shares of the source images [C]; nll: mean over them, nats."""
+    """z' = slope z + bias, which answers for `prior` [C]: the source's class shares, where a bias was fitted."""
 
     slope: float
     bias: Float[np.ndarray, " classes"]
     prior: Float[np.ndarray, " classes"]
-    nll: float
 
     def apply(self, logits: Float[np.ndarray, "images classes"]) -> Float[np.ndarray, "images classes"]:
         """Calibrated logits, float64."""
@@ -45,9 +44,7 @@ class Calibration:
         return WeightedExperts(np.full(experts, self.slope / experts), bias=bias, prior=prior)
 
 
-def temperature_scaling(
-    logits: Float[np.ndarray, "source classes"], labels: Int[np.ndarray, " source"]
-) -> Calibration:
+def temperature_scaling(logits: Float[np.ndarray, "source classes"], labels: Int[np.ndarray, " source"]) -> Calibration:
     """The temperature 1 / slope with the lowest NLL; the bias is zero.
 
     Raises ValueError for logits that are not finite, labels out of range and classes without an image.
@@ -82,9 +79,7 @@ def tempered(source: Source, answered: Float[np.ndarray, " classes"]) -> Calibra
     return replace(fitted, bias=fitted.slope * moved)
 
 
-def calibrated_posteriors(
-    calibration: Calibration, evidence: Evidence
-) -> Float[np.ndarray, "images classes"]:
+def calibrated_posteriors(calibration: Calibration, evidence: Evidence) -> Float[np.ndarray, "images classes"]:
     """Posteriors of the images under the source prior: softmax of the calibrated mean of expert logits; float64."""
     return np.asarray(softmax(calibration.apply(evidence.logits.mean(axis=1, dtype=np.float64)), axis=1))
 
@@ -93,9 +88,7 @@ def _mean(source: Source) -> Float[np.ndarray, "source classes"]:
     return np.asarray(source.logits.mean(axis=1, dtype=np.float64))
 
 
-def _fit(
-    logits: Float[np.ndarray, "source classes"], labels: Int[np.ndarray, " source"], biased: bool
-) -> Calibration:
+def _fit(logits: Float[np.ndarray, "source classes"], labels: Int[np.ndarray, " source"], biased: bool) -> Calibration:
     scores = np.array(logits, dtype=np.float64)
     if scores.ndim != 2 or len(scores) == 0:
         raise ValueError(f"source logits must be [images >= 1, classes], not of shape {scores.shape}")
@@ -121,7 +114,8 @@ def _fit(
 
     start = np.concatenate([[1.0], np.zeros(classes if biased else 0)])
     bounds = [(1 / STEEPEST, STEEPEST)] + [(-LARGEST_BIAS, LARGEST_BIAS)] * (len(start) - 1)
-    options = {"maxiter": 1000, "maxfun": 2000, "ftol": 1e-13, "gtol": 1e-7}
-    best = minimize(nll, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    best = minimize(
+        nll, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 1000, "ftol": 1e-13, "gtol": 1e-7}
+    )
     bias = best.x[1:] - best.x[1:].mean() if biased else np.zeros(classes)
-    return Calibration(float(best.x[0]), bias, prior, float(best.fun))
+    return Calibration(float(best.x[0]), bias, prior)

@@ -36,13 +36,13 @@ class Confusion:
         """w [C] with joint w = `found` (frequencies of predictions on test images), of several the nearest to 1."""
         return 1 + np.linalg.lstsq(self.joint, found - self.joint.sum(axis=1), rcond=None)[0]
 
-    def estimate(self, ratios: Float[np.ndarray, " classes"]) -> Float[np.ndarray, " classes"]:
-        """normalise(max(s w, 0)) for prior ratios w; s itself where no class is left above zero.
+    def nearest_prior(self, values: Float[np.ndarray, " classes"]) -> Float[np.ndarray, " classes"]:
+        """normalise(max(values, 0)) for an estimate s w; s itself where nothing is left above zero.
 
         The latter needs hard predictions on the test images that no source image gets.
         """
-        values = np.maximum(self.prior * ratios, 0)
-        return normalise(values) if values.any() else self.prior
+        kept = np.maximum(values, 0)
+        return normalise(kept) if kept.any() else self.prior
 
 
 def check_kind(kind: str) -> None:
@@ -67,7 +67,9 @@ def confusion(source: Source, kind: Kind) -> Confusion:
     return Confusion(joint, normalise(np.bincount(source.labels, minlength=classes)), images)
 
 
-def corrected_mean(evidence: Evidence, expert_priors: ExpertPriors, prior: Float[np.ndarray, " classes"]) -> WeightedExperts:
+def corrected_mean(
+    evidence: Evidence, expert_priors: ExpertPriors, prior: Float[np.ndarray, " classes"]
+) -> WeightedExperts:
     """What predicts the mean of expert logits + log prior - log target_prior."""
     experts = evidence.logits.shape[1]
     bias = prior_correction(prior, target_prior(expert_priors))

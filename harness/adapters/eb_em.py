@@ -157,4 +157,6 @@ def choose(likelihoods: Float[np.ndarray, "images kappas"], rule: Rule) -> float
         return float(KAPPAS[best])
     behind = likelihoods[:, [best]] - likelihoods
     errors = behind.std(axis=0, ddof=1) / np.sqrt(len(likelihoods))
-    return float(max(kappa for kappa, gap, error in zip(KAPPAS, behind.mean(axis=0), errors, strict=True) if gap <= 2 * error))
+    return float(
+        max(kappa for kappa, gap, error in zip(KAPPAS, behind.mean(axis=0), errors, strict=True) if gap <= 2 * error)
+    )

@@ -60,7 +60,7 @@ class Rlls(Adapter):
         source = confusion(evidence.source, self.kind)
         found = predictions(evidence.logits, self.kind).mean(axis=0)
         theta = solve(source.joint, found - source.joint.sum(axis=1), penalty(len(found), source.images))
-        return corrected_mean(evidence, expert_priors, source.estimate(1 + GAMMA * theta))
+        return corrected_mean(evidence, expert_priors, source.nearest_prior(source.prior * (1 + GAMMA * theta)))
 
 
 def penalty(classes: int, images: int) -> float:
