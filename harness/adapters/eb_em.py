@@ -1,16 +1,16 @@
 """Empirical-Bayes EM: EM under a Dirichlet prior whose centre and strength come from the test images themselves.
 
 Source: ours. EM is Saerens et al., Neural Computation 2002; calibration is Alexandari et al., ICML 2020.
-Equation, on BCTS-calibrated posteriors P_ic that hold under the source prior s, with ratios P_ic / s_c and train prior pi:
-1. the family q_a proportional to pi^a; a-hat maximises sum_i log sum_c P_ic q_a,c / s_c over a in [-1.6, 1.6]; m = q_a-hat;
+Equation, with the train prior pi and BCTS-calibrated posteriors P_ic that hold under the source prior s:
+1. the family q_a proportional to pi^a; a-hat maximises sum_i log sum_c P_ic q_a,c / s_c on [-1.6, 1.6]; m = q_a-hat;
 2. EM with q_c proportional to sum_i r_ic + kappa n m_c, where r_ic is proportional to P_ic q_c / s_c;
 3. kappa from {0, .003, .01, .03, .1, .3, 1, 3, 30} by the held-out likelihood of the unlabelled test images in four
    folds, the family fitted again to each training part: `rule=two_se` takes the largest kappa whose mean log likelihood
    is within two standard errors (of the difference, over images) of the best, `rule=best` the best;
 4. prediction z' + log q - log s with the calibrated logits z'.
 So a test prior that follows class frequency is estimated with one number, any other with as many as it needs.
-Failures: those of calibration (see `em_bcts`). The family knows one direction only; where the prior lies near it but
-not on it, the held-out likelihood is flat and kappa is a matter of the rule: `best` takes it too small on backward shifts.
+Failures: those of calibration (see `em_bcts`). The family knows one direction only; where the prior lies near it but not
+on it, the held-out likelihood is flat and the rule decides: `best` takes kappa too small on backward shifts.
 
 Access: labelled source images beyond the training set, as `em_bcts`.
 """
@@ -156,7 +156,5 @@ def choose(likelihoods: Float[np.ndarray, "images kappas"], rule: Rule) -> float
     if rule == "best":
         return float(KAPPAS[best])
     behind = likelihoods[:, [best]] - likelihoods
-    errors = behind.std(axis=0, ddof=1) / np.sqrt(len(likelihoods))
-    return float(
-        max(kappa for kappa, gap, error in zip(KAPPAS, behind.mean(axis=0), errors, strict=True) if gap <= 2 * error)
-    )
+    near = behind.mean(axis=0) <= 2 * behind.std(axis=0) / np.sqrt(len(likelihoods))
+    return float(max(np.array(KAPPAS)[near]))

@@ -1,11 +1,11 @@
 """EM with a Dirichlet prior on the test prior: expected counts with a - 1 images added to each class.
 
 Source: Saerens et al., Neural Computation 2002 (EM); the mode under a Dirichlet(a) prior is the textbook one.
-Equation: q_c proportional to sum_i r_ic + a - 1 with responsibilities r_ic proportional to P_ic q_c / s_c, where P is the
-softmax of the mean logits and s = target_prior(expert_priors), also the start; a = 2.
+Equation: q_c proportional to sum_i r_ic + a - 1 with responsibilities r_ic proportional to P_ic q_c / s_c, where P is
+the softmax of the mean logits and s = target_prior(expert_priors), also the start; a = 2.
 Prediction: mean logits + log q - log target_prior, logarithms clipped at 1e-12.
-Failures: those of `em` (it trusts posteriors that are not calibrated). The pull towards the uniform prior is one image a
-class: it keeps rare classes alive, and matters where images are few and classes many.
+Failures: those of `em` (it trusts posteriors that are not calibrated). The pull towards the uniform prior is one image
+a class: it keeps rare classes alive, and matters where images are few and classes many.
 """
 
 from dataclasses import dataclass

@@ -1,9 +1,9 @@
 """EM with running counts over a stream: expected class counts grow batch by batch, each image is looked at once.
 
 Source: Saerens et al., Neural Computation 2002 (EM); Cappe and Moulines, JRSS B 2009 (the online form).
-Equation: counts N start at one batch of s = target_prior(expert_priors). For each batch, responsibilities r_ic proportional
-to P_ic q_c / s_c with q = N / sum N; then N = memory N + sum_i r_i, and the batch is answered with z + log q - log s for
-the new q. P is the softmax of the mean logits; logarithms are clipped at 1e-12.
+Equation: counts N start at one batch of s = target_prior(expert_priors). For each batch, responsibilities r_ic
+proportional to P_ic q_c / s_c with q = N / sum N; then N = memory N + sum_i r_i, and the batch is answered with
+z + log q - log s for the new q. P is the softmax of the mean logits; logarithms are clipped at 1e-12.
 Known at batch t: logits of batches 1..t.
 `memory` below 1 forgets: counts fall to 1/e within 1 / (1 - memory) batches, for streams that drift.
 Failures: those of `em`. Responsibilities of early batches were found with an early q and are not found again; where

@@ -1,7 +1,7 @@
 """EM with running counts on calibrated posteriors: `stream_em` after bias-corrected temperature scaling.
 
 Source: Alexandari, Kundaje and Shrikumar, ICML 2020 (calibration before EM); the stream is that of `stream_em`.
-Equation: as `stream_em`, with the calibrated logits a z + b in place of z and the source prior in place of target_prior.
+Equation: as `stream_em`, with calibrated logits a z + b in place of z and the source prior in place of target_prior.
 Known at batch t: logits of batches 1..t, and the source.
 Failures: those of `em_bcts` and `stream_em`.
 

@@ -1,8 +1,8 @@
 """SADE's aggregation in one pass over a stream: a step on each batch's views, then an answer for the batch.
 
 Source: Zhang et al., NeurIPS 2022; its released script for ImageNet-LT (batch 64, one SGD step a batch, no stop).
-Equation: that of `sade`, w = softmax(v), v starting equal; for each batch one step of SGD (learning rate 0.1, momentum 0.9,
-Nesterov, weight decay 5e-4) on the agreement of its first pair of views, then sum_e w_e z_e for its clean images.
+Equation: that of `sade`, w = softmax(v), v starting equal; for each batch one step of SGD (learning rate 0.1, momentum
+0.9, Nesterov, weight decay 5e-4) on the agreement of its first pair of views, then sum_e w_e z_e for its clean images.
 Known at batch t: views of batches 1..t.
 Failures: those of `sade`; early batches are answered with weights that have hardly moved, and the weights keep moving
 in a direction that was right earlier.
