@@ -9,8 +9,9 @@ Equation, with the train prior pi and BCTS-calibrated posteriors P_ic that hold 
    is within two standard errors (of the difference, over images) of the best, `rule=best` the best;
 4. prediction z' + log q - log s with the calibrated logits z'.
 So a test prior that follows class frequency is estimated with one number, any other with as many as it needs.
-Failures: those of calibration (see `em_bcts`). The family knows one direction only; where the prior lies near it but not
-on it, the held-out likelihood is flat and the rule decides: `best` takes kappa too small on backward shifts.
+With fewer images than folds kappa is the largest.
+Failures: those of calibration (see `em_bcts`). The family knows one direction only; where the prior lies near it but
+not on it, the held-out likelihood is flat and the rule decides: `best` takes kappa too small on backward shifts.
 
 Access: labelled source images beyond the training set, as `em_bcts`.
 """
@@ -80,7 +81,9 @@ class EbEm(Adapter):
         likelihoods = family_log_likelihoods(ratios, counts)
         exponent = best_exponent(likelihoods.sum(axis=0))
         centre = power(counts, exponent)
-        kappa = choose(held_out(ratios, counts, likelihoods, folds), self.rule)
+        kappa = float(KAPPAS[-1])
+        if images >= FOLDS:
+            kappa = choose(held_out(ratios, counts, likelihoods, folds), self.rule)
         prior = em_prior(posteriors, calibration.prior, start=centre, added=kappa * images * centre).prior
         made = calibration.corrected(experts, prior)
         return EbEmFitted(made.weights, made.bias, made.prior, exponent, kappa)
@@ -125,7 +128,8 @@ def held_out(
         out = folds == fold
         kept = ratios[~out]
         centre = power(counts, best_exponent(totals - likelihoods[out].sum(axis=0)))
-        found[out] = np.log(ratios[out] @ _map_priors(kept, centre, kappas))
+        # A prior that gave up a class can make an image impossible: very unlikely is enough, and stays finite.
+        found[out] = np.log(np.maximum(ratios[out] @ _map_priors(kept, centre, kappas), np.finfo(np.float64).tiny))
     return found
 
 
