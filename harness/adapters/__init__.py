@@ -5,11 +5,13 @@ from methods.options import headline, look_up
 
 ADAPTERS = {
     "mean": "harness.adapters.mean:Mean",
+    "calibrated": "harness.adapters.calibrated:Calibrated",
     "sade": "harness.adapters.sade:Sade",
     "em": "harness.adapters.em:Em",
     "em_bcts": "harness.adapters.em_bcts:EmBcts",
     "map_em": "harness.adapters.map_em:MapEm",
     "eb_em": "harness.adapters.eb_em:EbEm",
+    "eb_em_recal": "harness.adapters.eb_em_recal:EbEmRecal",
     "bbse": "harness.adapters.bbse:Bbse",
     "rlls": "harness.adapters.rlls:Rlls",
     "oracle_prior": "harness.adapters.oracle_prior:OraclePrior",

@@ -62,6 +62,16 @@ def bias_corrected_temperature_scaling(
     return _fit(logits, labels, biased=True)
 
 
+def recalibrated(source: Source, first: Calibration, prior: Float[np.ndarray, " classes"]) -> Calibration:
+    """BCTS of the mean of expert logits with source images weighted so that their classes have the shares `prior`.
+
+    It answers for `prior`, and is calibrated where images of that prior lie. first: what it starts from. Raises
+    ValueError as `temperature_scaling`, and for a prior with a zero.
+    """
+    moved = replace(first, bias=first.bias + prior_correction(prior, first.prior), prior=prior)
+    return _fit(_mean(source), source.labels, biased=True, start=moved)
+
+
 @lru_cache(maxsize=8)
 def calibrated(source: Source) -> Calibration:
     """BCTS of the mean of expert logits; kept for as long as the same source is used, whatever is drawn."""
@@ -88,16 +98,24 @@ def _mean(source: Source) -> Float[np.ndarray, "source classes"]:
     return np.asarray(source.logits.mean(axis=1, dtype=np.float64))
 
 
-def _fit(logits: Float[np.ndarray, "source classes"], labels: Int[np.ndarray, " source"], biased: bool) -> Calibration:
+def _fit(
+    logits: Float[np.ndarray, "source classes"],
+    labels: Int[np.ndarray, " source"],
+    biased: bool,
+    start: Calibration | None = None,
+) -> Calibration:
+    """Minimise the mean NLL from `start` on, images weighted to its prior; by default from none, unweighted."""
     scores = np.array(logits, dtype=np.float64)
     if scores.ndim != 2 or len(scores) == 0:
         raise ValueError(f"source logits must be [images >= 1, classes], not of shape {scores.shape}")
     check_finite(scores, "source logits", image_axis=0)
     images, classes = scores.shape
     check_labels(labels, images, classes)
-    prior = normalise(np.bincount(labels, minlength=classes))
-    if (prior == 0).any():
-        raise ValueError(f"no source image is of class {int(prior.argmin())}")
+    shares = normalise(np.bincount(labels, minlength=classes))
+    prior = shares if start is None else normalise(start.prior)
+    if (shares == 0).any() or (prior == 0).any():
+        raise ValueError(f"no source image is of class {int(np.minimum(shares, prior).argmin())}")
+    weights = (prior / shares)[labels] / images
     # Answers do not change with a constant an image; with this one no exponential overflows.
     scores -= scores.max(axis=1, keepdims=True)
     own = scores[np.arange(images), labels]
@@ -107,15 +125,16 @@ def _fit(logits: Float[np.ndarray, "source classes"], labels: Int[np.ndarray, " 
         moved = slope * scores + bias
         partition = logsumexp(moved, axis=1)
         answers = np.exp(moved - partition[:, None])
-        value = float((partition - slope * own).mean() - bias @ prior)
-        by_slope = (np.einsum("nc,nc->n", answers, scores) - own).mean()
-        by_bias = answers.mean(axis=0) - prior
+        value = float(weights @ (partition - slope * own) - bias @ prior)
+        by_slope = weights @ (np.einsum("nc,nc->n", answers, scores) - own)
+        by_bias = weights @ answers - prior
         return value, np.concatenate([[by_slope], by_bias] if biased else [[by_slope]])
 
-    start = np.concatenate([[1.0], np.zeros(classes if biased else 0)])
-    bounds = [(1 / STEEPEST, STEEPEST)] + [(-LARGEST_BIAS, LARGEST_BIAS)] * (len(start) - 1)
+    slope, bias = (1.0, np.zeros(classes)) if start is None else (start.slope, start.bias)
+    values = np.concatenate([[slope], bias if biased else []])
+    bounds = [(1 / STEEPEST, STEEPEST)] + [(-LARGEST_BIAS, LARGEST_BIAS)] * (len(values) - 1)
     best = minimize(
-        nll, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 1000, "ftol": 1e-13, "gtol": 1e-7}
+        nll, values, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 1000, "ftol": 1e-12, "gtol": 1e-6}
     )
     bias = best.x[1:] - best.x[1:].mean() if biased else np.zeros(classes)
     return Calibration(float(best.x[0]), bias, prior)

@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from harness.adapters.base import Adapter, Evidence, LabelAccess, PriorAccess, TestAccess, WeightedExperts
-from harness.adapters.calibration import calibrated, calibrated_posteriors
+from harness.adapters.calibration import Calibration, calibrated, calibrated_posteriors
 from harness.adapters.check import check_evidence
 from harness.adapters.em import MOST_ITERATIONS, em_prior
 from methods.priors import ExpertPriors, normalise
@@ -38,11 +38,19 @@ _TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
-class EbEmFitted(WeightedExperts):
-    """The calibrated mean under the estimated prior; exponent: a-hat; kappa: the strength that was chosen."""
+class Estimate:
+    """prior: the estimate [C]; exponent: a-hat of its centre; kappa: the strength that was chosen."""
 
-    exponent: float = 0.0
-    kappa: float = 0.0
+    prior: Float[np.ndarray, " classes"]
+    exponent: float
+    kappa: float
+
+
+@dataclass(frozen=True)
+class EbEmFitted(WeightedExperts):
+    """The calibrated mean under the estimated prior; `estimate` says how it came about."""
+
+    estimate: Estimate | None = None
 
 
 @dataclass(frozen=True)
@@ -72,21 +80,31 @@ class EbEm(Adapter):
 
         Raises ValueError where `missing` names a reason and for logits that are not finite.
         """
-        images, experts, _ = check_evidence(self, evidence, expert_priors)
+        check_evidence(self, evidence, expert_priors)
         assert evidence.source is not None  # `missing` refused it
         calibration = calibrated(evidence.source)
+        return self.answer(evidence, calibration, self.estimate(evidence, calibration, counts, seed))
+
+    def estimate(
+        self, evidence: Evidence, calibration: Calibration, counts: Int[np.ndarray, " classes"], seed: int
+    ) -> Estimate:
+        """Steps 1 to 3 on posteriors under the prior of `calibration`."""
         posteriors = calibrated_posteriors(calibration, evidence)
         ratios = posteriors / calibration.prior
-        folds = np.random.default_rng(seed).permutation(images) % FOLDS
         likelihoods = family_log_likelihoods(ratios, counts)
         exponent = best_exponent(likelihoods.sum(axis=0))
-        centre = power(counts, exponent)
+        centre, images = power(counts, exponent), len(ratios)
         kappa = float(KAPPAS[-1])
         if images >= FOLDS:
+            folds = np.random.default_rng(seed).permutation(images) % FOLDS
             kappa = choose(held_out(ratios, counts, likelihoods, folds), self.rule)
-        prior = em_prior(posteriors, calibration.prior, start=centre, added=kappa * images * centre).prior
-        made = calibration.corrected(experts, prior)
-        return EbEmFitted(made.weights, made.bias, made.prior, exponent, kappa)
+        result = em_prior(posteriors, calibration.prior, start=centre, added=kappa * images * centre)
+        return Estimate(result.prior, exponent, kappa)
+
+    def answer(self, evidence: Evidence, calibration: Calibration, estimate: Estimate) -> EbEmFitted:
+        """Step 4."""
+        made = calibration.corrected(evidence.logits.shape[1], estimate.prior)
+        return EbEmFitted(made.weights, made.bias, made.prior, estimate)
 
 
 def power(counts: Int[np.ndarray, " classes"], exponent: float) -> Float[np.ndarray, " classes"]:

@@ -279,10 +279,10 @@ def test_eb_em_keeps_to_the_family_where_it_is_right_and_leaves_it_where_it_is_w
     for seed in range(5):
         near, far = scene(BACKWARD, images=200, seed=seed)[0], scene(ODD, images=600, seed=seed)[0]
         close, apart = fit("eb_em", near), fit("eb_em", far)
-        assert close.kappa >= 0.3 > apart.kappa
+        assert close.estimate.kappa >= 0.3 > apart.estimate.kappa
         gaps["eb_em"] += total_variation(close.prior, BACKWARD)
         gaps["em_bcts"] += total_variation(fit("em_bcts", near).prior, BACKWARD)
-        assert total_variation(apart.prior, ODD) < total_variation(power(COUNTS, apart.exponent), ODD) / 2
+        assert total_variation(apart.prior, ODD) < total_variation(power(COUNTS, apart.estimate.exponent), ODD) / 2
     assert gaps["eb_em"] < gaps["em_bcts"]
 
 
