@@ -12,7 +12,7 @@ from scipy.special import log_softmax, softmax
 
 from harness import adapters
 from harness.adapters.base import Evidence, Source
-from harness.adapters.calibration import calibrated
+from harness.adapters.calibration import calibrated, recalibrated
 from harness.adapters.confusion import confusion, predictions
 from harness.adapters.eb_em import (
     EXPONENTS,
@@ -32,7 +32,7 @@ from shifts.errors import BadInput
 
 light = settings(deadline=None, derandomize=True, max_examples=25)
 
-ESTIMATORS = ["em_bcts", "em_bcts:bias=false", "map_em", "eb_em", "eb_em:rule=best", "bbse", "rlls"]
+ESTIMATORS = ["em_bcts", "em_bcts:bias=false", "map_em", "eb_em", "eb_em:rule=best", "eb_em_recal", "bbse", "rlls"]
 ESTIMATORS += ["bbse:kind=hard", "rlls:kind=hard"]
 CLASSES = 8
 COUNTS = np.array([int(500 * 100 ** (-c / (CLASSES - 1))) for c in range(CLASSES)])
@@ -319,3 +319,58 @@ def test_eb_em_is_the_same_for_the_same_seed() -> None:
     evidence, _ = scene(ODD, images=100)
     np.testing.assert_array_equal(fit("eb_em", evidence, seed=3).prior, fit("eb_em", evidence, seed=3).prior)
     assert EbEm().rule == "two_se"
+
+
+def test_eb_em_recal_by_hand() -> None:
+    """Two rounds of eb_em, the second on a source in which class c weighs (q_c + s_c) / 2 s_c."""
+    evidence, realised = scene(ODD, images=400, temperature=1.7)
+    first, found = fit("eb_em", evidence, seed=4), fit("eb_em_recal", evidence, seed=4)
+    source = evidence.source
+    assert source is not None
+    mixed = (first.prior + 1 / CLASSES) / 2
+    second = recalibrated(source, calibrated(source), mixed)
+    scores, weights = source.logits.mean(1, dtype=float), mixed[source.labels]
+
+    def cost(slope: float, bias: np.ndarray) -> float:
+        own = log_softmax(slope * scores + bias, axis=1)[np.arange(len(scores)), source.labels]
+        return float(-(weights * own).sum() / weights.sum())
+
+    rng, best = np.random.default_rng(0), cost(second.slope, second.bias)
+    for _ in range(30):
+        assert cost(second.slope + 0.01 * rng.normal(), second.bias + 0.05 * rng.normal(size=CLASSES)) > best
+    np.testing.assert_allclose(second.prior, mixed)
+    estimate = EbEm().estimate(evidence, second, COUNTS, 4)
+    np.testing.assert_array_equal(found.prior, estimate.prior)
+    expected = second.apply(evidence.logits.mean(1)) + np.log(np.maximum(found.prior, 1e-12)) - np.log(mixed)
+    np.testing.assert_allclose(log_softmax(found.predict(evidence), 1), log_softmax(expected, 1), atol=1e-3)
+    assert total_variation(found.prior, realised) < 0.06
+
+
+def test_recalibration_helps_where_one_temperature_is_not_enough() -> None:
+    """Answers for every other class are three times too sure: one slope cannot be right for all."""
+    gaps = np.zeros(2)
+    for seed in range(5):
+        evidence, realised = scene(ODD, images=1500, seed=seed)
+        assert evidence.source is not None
+
+        def bent(logits: np.ndarray) -> np.ndarray:
+            sure = np.where(logits.mean(axis=1).argmax(axis=1) % 2 == 0, 3, 1)
+            return (logits * sure[:, None, None]).astype(np.float32)
+
+        evidence = Evidence(bent(evidence.logits), source=replace(evidence.source, logits=bent(evidence.source.logits)))
+        gaps += [total_variation(fit(name, evidence).prior, realised) for name in ("eb_em", "eb_em_recal")]
+    assert gaps[1] < gaps[0]
+
+
+def test_the_control_uses_the_source_and_no_test_image() -> None:
+    evidence, _ = scene(ODD, images=300, temperature=2.0)
+    found = fit("calibrated", evidence)
+    assert evidence.source is not None
+    expected = calibrated(evidence.source).apply(evidence.logits.mean(1))
+    np.testing.assert_allclose(found.predict(evidence), expected, atol=1e-4)
+    assert found.prior is None
+    alone = evidence.take(np.arange(1))
+    np.testing.assert_allclose(fit("calibrated", alone).predict(alone), found.predict(evidence)[:1], atol=1e-5)
+    adapter = adapters.get("calibrated")
+    assert (adapter.prior_access, adapter.label_access, adapter.test_access) == ("none", "source", "inductive")
+    assert adapter.missing(replace(evidence, source=None)) == "the evidence has no source"
