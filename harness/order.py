@@ -1,4 +1,7 @@
-"""The order in which a draw's images are shown to an adapter, as the protocol makes it."""
+"""The order in which a draw's images are shown to an adapter, as the protocol makes it.
+
+A drifting order is part of the scene and made from labels, as a draw is; a stream adapter is given images alone.
+"""
 
 from typing import Literal
 

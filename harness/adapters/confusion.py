@@ -15,6 +15,7 @@ from jaxtyping import Float
 from scipy.special import softmax
 
 from harness.adapters.base import Evidence, Source, WeightedExperts
+from harness.adapters.check import check_finite
 from harness.adapters.em import prior_correction
 from methods.priors import ExpertPriors, normalise, target_prior
 
@@ -61,8 +62,12 @@ def predictions(logits: Float[np.ndarray, "images experts classes"], kind: Kind)
 
 @lru_cache(maxsize=8)
 def confusion(source: Source, kind: Kind) -> Confusion:
-    """The confusion matrix of the source images; kept for as long as the same source is used."""
+    """The confusion matrix of the source images; kept for as long as the same source is used.
+
+    Raises ValueError for source logits that are not finite.
+    """
     images, _, classes = source.logits.shape
+    check_finite(source.logits, "source logits", image_axis=0)
     joint = predictions(source.logits, kind).T @ np.eye(classes)[source.labels] / images
     return Confusion(joint, normalise(np.bincount(source.labels, minlength=classes)), images)
 

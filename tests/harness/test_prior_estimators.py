@@ -226,6 +226,20 @@ def test_one_image_is_enough(name: str) -> None:
     assert fit(name, evidence).predict(evidence).shape == (1, CLASSES)
 
 
+@pytest.mark.parametrize("name", [*ESTIMATORS, "calibrated", "stream_em", "stream_em_bcts", "stream_history"])
+def test_what_is_not_finite_is_refused_by_image(name: str) -> None:
+    evidence, _ = scene(ODD, images=30)
+    evidence.logits[17, 1, 2] = np.nan
+    with pytest.raises(ValueError, match=r"^logits of image 17"):
+        fit(name, evidence)
+    if "source" in adapters.get(name).reads:
+        evidence, _ = scene(ODD, images=30)
+        assert evidence.source is not None
+        evidence.source.logits[23, 0, 0] = np.inf
+        with pytest.raises(ValueError, match="source logits of image 23"):
+            fit(name, evidence)
+
+
 @pytest.mark.parametrize("name", [name for name in ESTIMATORS if name != "map_em"])
 def test_without_a_source_or_a_class_in_it_they_do_not_apply(name: str) -> None:
     evidence, _ = scene(ODD, images=10)
