@@ -97,9 +97,7 @@ def family_of(
     answered = target_prior(pool.expert_priors)
     bias = np.stack([prior_correction(prior, answered) for prior in priors]).astype(np.float32)
     single = None if views is None else views[:, :, :, 0]
-    return Family(
-        "adjustment", points, priors, evidence.logits[:, 0], single, lambda block, point: block + bias[point]
-    )
+    return Family("adjustment", points, priors, evidence.logits[:, 0], single, lambda block, point: block + bias[point])
 
 
 def control_priors(train_counts: Int[np.ndarray, " classes"]) -> ExpertPriors:

@@ -102,7 +102,7 @@ def agreement(
 
 
 def view_cosines(logits: Float32[np.ndarray, "two_views classes"]) -> Float32[np.ndarray, " images"]:
-    """Cosine of the softmax answers to two views; `logits` holds one view's rows after the other's and is overwritten."""
+    """Cosine of the softmax answers to two views; `logits` has one view's rows after the other's and is overwritten."""
     logits -= logits.max(axis=1, keepdims=True)
     # the cosine ignores scale, so softmax need not be normalised
     powers = np.exp(logits, out=logits)

@@ -63,7 +63,9 @@ class Study(ABC):
             self.check(model)
         about = self.models[0].subject  # all models of one command share pool and training set
         self.draws = [Draws(about.dataset, about.train_counts, shift, redraws=0) for shift in self.shifts]
-        self.asked = {model.subject.stem: {self.study_id(model, draws): draws for draws in self.draws} for model in self.models}
+        self.asked = {
+            model.subject.stem: {self.study_id(model, draws): draws for draws in self.draws} for model in self.models
+        }
 
     @abstractmethod
     def check(self, model: Model) -> None:
@@ -186,9 +188,7 @@ class Study(ABC):
                 sha256 = model.job.make(self.results, self.device, progress)["sha256"]
             return passes.gather(model.job, sha256, self.results, self.pools, self.options.views), sha256
 
-    def _known(
-        self, model: Model, pool: PoolEvidence, sha256: str, study_id: str, draws: Draws
-    ) -> dict[str, Any]:
+    def _known(self, model: Model, pool: PoolEvidence, sha256: str, study_id: str, draws: Draws) -> dict[str, Any]:
         """The fields that every study's rows have."""
         shift, (draw, origin) = draws.shift, draws.published
         names = set(StudyRow.__dataclass_fields__)

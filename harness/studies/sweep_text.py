@@ -69,9 +69,8 @@ def _choices(methods: dict[str, list[Sweep]], shifts: Sequence[str], width: int)
         lines: list[str | list[str]] = []
         for name, group in methods.items():
             lines.append(f"-- {name} ({group[0].first.kind})")
-            for choice in CHOICES:
-                if all(choice in sweep.chosen for sweep in group):
-                    lines.append([choice, *_line(group, choice, shown)])
+            usable = [choice for choice in CHOICES if all(choice in sweep.chosen for sweep in group)]
+            lines += [[choice, *_line(group, choice, shown)] for choice in usable]
         return aligned(["chosen by", *map(short, shown), "mean", "regret"], lines)
 
     full = table(shifts)
@@ -80,7 +79,8 @@ def _choices(methods: dict[str, list[Sweep]], shifts: Sequence[str], width: int)
 
 def _line(group: Sequence[Sweep], choice: str, shown: Sequence[str]) -> list[str]:
     cells = [
-        percent(mean_of([sweep.chosen[choice].top1 for sweep in group if sweep.first.shift == shift])) for shift in shown
+        percent(mean_of([sweep.chosen[choice].top1 for sweep in group if sweep.first.shift == shift]))
+        for shift in shown
     ]
     mean = mean_of([sweep.chosen[choice].top1 for sweep in group])
     regret = "" if choice == "best" else spread(by_seed(group, lambda sweep: sweep.regret(choice)), 100)

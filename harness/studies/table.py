@@ -93,7 +93,7 @@ class StudyRow:
 
     @classmethod
     def stored(cls, where: Path) -> set[tuple[str, str]]:
-        """(study_id, checkpoint_sha256) of what a file holds; empty where there is none. Raises WorkFailed as `read`."""
+        """(study_id, checkpoint_sha256) of what a file holds, none where there is none. Raises WorkFailed as `read`."""
         if not where.exists():
             return set()
         table = cls._table(where)
@@ -115,7 +115,9 @@ class StudyRow:
         expected = cls.arrow_schema()
         if not table.schema.equals(expected, check_metadata=False):
             odd = sorted(set(table.schema.names) ^ set(expected.names)) or "types of columns"
-            raise WorkFailed(f"{where}: not rows of {cls.folder} of schema {cls.schema} ({odd}); delete it and run again")
+            raise WorkFailed(
+                f"{where}: not rows of {cls.folder} of schema {cls.schema} ({odd}); delete it and run again"
+            )
         return table
 
 
