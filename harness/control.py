@@ -26,7 +26,7 @@ def non_dominated(values: Float[np.ndarray, "points aims"]) -> Bool[np.ndarray, 
     """Whether no other point is at least as good in every aim and better in one; equals are kept together."""
     at_least = (values[None, :, :] >= values[:, None, :]).all(axis=2)
     better = (values[None, :, :] > values[:, None, :]).any(axis=2)
-    return np.asarray(~(at_least & better).any(axis=1))
+    return np.asarray(~np.any(at_least & better, axis=1))
 
 
 def hypervolume(values: Float[np.ndarray, "points aims"]) -> float:

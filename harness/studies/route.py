@@ -130,11 +130,8 @@ class MeasuredStudy(RouteStudy):
         logits, used = (torch.cat(parts).cpu().numpy() for parts in zip(*found, strict=True))
         if not np.isfinite(logits).all():
             raise WorkFailed("the network gives NaN or infinite logits")
-        seconds: list[float] = []
-        seconds_all: list[float] = []
-        for _ in range(self.options.repeats):
-            seconds_all.append(self._timed(everyone))
-            seconds.append(self._timed(skipping))
+        rounds = [(*self._timed(everyone), *self._timed(skipping)) for _ in range(self.options.repeats)]
+        seconds_all, cpu_all, seconds, cpu = map(list, zip(*rounds, strict=True))
         stored, adapter = pool.evidence.take(indices), RoutedExperts(PUBLISHED)
         same = adapter.used(stored) == used
         differences = np.abs(adapter.predict(stored) - logits)[same]
@@ -150,17 +147,19 @@ class MeasuredStudy(RouteStudy):
             "macs_all": None if macs is None else float(macs[0] + macs[1] * stored.logits.shape[1]),
             "seconds": seconds,
             "seconds_all": seconds_all,
+            "cpu_seconds": cpu,
+            "cpu_seconds_all": cpu_all,
             "agreed": float(same.mean()),
             "largest_difference": float(differences.max()) if same.any() else 0.0,
         }
 
-    def _timed(self, run: Callable[[], Any]) -> float:
-        """Wall time in seconds, including what the device still has to do."""
+    def _timed(self, run: Callable[[], Any]) -> tuple[float, float]:
+        """Wall and processor time in seconds, including what the device still has to do."""
         self._wait()
-        start = time.perf_counter()
+        start, spent = time.perf_counter(), time.process_time()
         run()
         self._wait()
-        return time.perf_counter() - start
+        return time.perf_counter() - start, time.process_time() - spent
 
     def _wait(self) -> None:
         if self.device.type == "cuda":

@@ -1,6 +1,7 @@
 """Rows of a routing study: every threshold on every shift, and the measured run."""
 
 from dataclasses import dataclass
+from statistics import median
 from typing import ClassVar
 
 from harness.studies.table import StudyRow
@@ -42,10 +43,11 @@ class RouteRow(StudyRow):
 class MeasuredRow(StudyRow):
     """Wall time of one shift's images, routed with real skipping and with all experts run, in turns.
 
-    images: how many were timed (all of the draw, or an even part of it where they would not fit in memory). seconds,
-    seconds_all: one value a repeat, forward passes only. agreed: share of images shown to as many experts as the
-    stored gate logits say; largest_difference: between the run's logits and the routed ones of the evidence, over
-    images that agree. mean_experts: of the run.
+    images: how many were timed (all of the draw, or a part of it where they would not fit in memory). seconds,
+    seconds_all: wall time of the forward passes alone, one value a repeat; cpu_seconds: processor time of this
+    process, which other load on the machine moves less (on a GPU it says little). agreed: share of images shown to as
+    many experts as the stored gate logits say; largest_difference: between the run's logits and the routed ones of the
+    evidence, over images that agree. mean_experts: of the run.
     """
 
     folder: ClassVar[str] = "routes/measured"
@@ -62,5 +64,17 @@ class MeasuredRow(StudyRow):
     macs_all: float | None
     seconds: list[float]
     seconds_all: list[float]
+    cpu_seconds: list[float]
+    cpu_seconds_all: list[float]
     agreed: float
     largest_difference: float
+
+    @property
+    def faster(self) -> float:
+        """Median wall time of all experts over that of skipping."""
+        return median(self.seconds_all) / median(self.seconds)
+
+    @property
+    def cpu_ratio(self) -> float:
+        """The same of this process's processor time."""
+        return median(self.cpu_seconds_all) / median(self.cpu_seconds)

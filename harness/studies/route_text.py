@@ -72,7 +72,7 @@ def _cells(rows: Sequence[RouteRow], experts: int) -> list[str]:
 
 def render_measured(rows: Sequence[MeasuredRow]) -> str:
     """Wall time of skipping beside all experts, one line a checkpoint and shift."""
-    header = ["method", "shift", "images", "experts", "all ms", "skipping ms", "times", "MACs", "agreed"]
+    header = ["method", "shift", "images", "experts", "all ms", "skipping ms", "faster", "CPU", "MACs", "agreed"]
     lines = [
         [
             f"{row.method} s{row.train_seed}",
@@ -81,7 +81,8 @@ def render_measured(rows: Sequence[MeasuredRow]) -> str:
             f"{row.mean_experts:.2f}",
             _milliseconds(row.seconds_all),
             _milliseconds(row.seconds),
-            f"{statistics.median(row.seconds_all) / statistics.median(row.seconds):.2f}",
+            f"{row.faster:.2f}",
+            f"{row.cpu_ratio:.2f}",
             "-" if row.macs is None or row.macs_all is None else f"{row.macs_all / row.macs:.2f}",
             percent(row.agreed),
         ]
@@ -93,8 +94,8 @@ def render_measured(rows: Sequence[MeasuredRow]) -> str:
         f"batches of {first.batch}, {len(first.seconds)} repeats: median (least-most) of the forward passes"
     )
     note = (
-        "times: wall time of all experts over that of skipping; MACs: the same of multiply-accumulates; agreed: images\n"
-        "in percent that were shown to as many experts as the stored gate logits say"
+        "faster: wall time of all experts over that of skipping; CPU, MACs: the same of this process's processor time "
+        "and\nof multiply-accumulates; agreed: images in percent shown to as many experts as the stored gate logits say"
     )
     return "\n".join([title, "", *aligned(header, lines, left=2), "", note])
 
