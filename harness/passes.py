@@ -17,7 +17,7 @@ from harness import evidence
 from harness.adapters.base import Evidence, Source
 from harness.adapters.preference import agreement
 from harness.evidence import EVIDENCE_VERSION, PoolEvidence
-from harness.heads import PreferenceHeads, lattice
+from harness.heads import STEPS, PreferenceHeads, lattice
 from harness.pools import Pools
 from methods.expert import ExpertOutput, Method
 from methods.job import TrainingJob
@@ -204,11 +204,11 @@ def _preference_parts(
 
 @torch.inference_mode()
 def preference_heads(
-    method: Method, counts: Int[np.ndarray, " classes"], network: PreferenceNetwork
+    method: Method, counts: Int[np.ndarray, " classes"], network: PreferenceNetwork, steps: int = STEPS
 ) -> PreferenceHeads:
     """The heads that a network makes at each point of the lattice, and the priors that these stand for."""
     made, experts = network.head, network.head.shape[0]
-    points = lattice(experts)
+    points = lattice(experts, steps)
     device = made.free.device
     # The centre as the network has it: for `sum` heads that is zero, which is the same as equal shares but rounding.
     given = [made.centre(), *torch.tensor(points[1:], dtype=torch.float32, device=device)]
