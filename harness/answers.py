@@ -91,16 +91,17 @@ def stored(path: Path) -> tuple[str, str] | None:
     """Key and checkpoint hash of a stored file, or None where there is none that can be read."""
     try:
         with safe_open(path, framework="np") as stream:
-            metadata = dict(stream.metadata() or {})
-        return metadata["key"], json.loads(metadata["about"])["checkpoint_sha256"]
-    except (SafetensorError, OSError, KeyError, ValueError):
+            metadata = json.loads(stream.metadata()["json"])
+        return metadata["key"], metadata["about"]["checkpoint_sha256"]
+    except (SafetensorError, OSError, TypeError, KeyError, ValueError):
         return None
 
 
 def save(path: Path, answers: Answers, made_from: str) -> None:
     """Write a checkpoint's answers under their key, complete or not at all."""
     tensors = {"predicted": answers.predicted, "hardest": answers.hardest, "labels": answers.labels}
-    metadata = {"key": made_from, "experts": str(answers.experts), "about": canonical_json(answers.about)}
+    # One entry, because the order of several is left to chance.
+    metadata = {"json": canonical_json({"key": made_from, "experts": answers.experts, "about": answers.about})}
     with atomic(path) as temporary:
         try:
             save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, temporary, metadata)
@@ -112,9 +113,9 @@ def load(path: Path) -> Answers:
     """Read a file of `save`. Raises WorkFailed, naming the file, if it is truncated or something else."""
     try:
         with safe_open(path, framework="np") as stream:
-            metadata = stream.metadata()
+            metadata = json.loads(stream.metadata()["json"])
             predicted, hardest, labels = (stream.get_tensor(name) for name in ("predicted", "hardest", "labels"))
-            return Answers(predicted, hardest, labels, int(metadata["experts"]), json.loads(metadata["about"]))
+            return Answers(predicted, hardest, labels, metadata["experts"], metadata["about"])
     except (SafetensorError, OSError, TypeError, KeyError, ValueError) as error:
         raise WorkFailed(f"{path}: no file of stored answers ({error}); delete it and run again") from error
 

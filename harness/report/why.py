@@ -92,7 +92,7 @@ def _experts(reasons: Reasons) -> str:
             f"{sum(change < 0 for change, _ in lowered)} of {len(lowered)} methods (interval below zero in "
             f"{sum(sure for _, sure in lowered)}; mean change {np.mean([change for change, _ in lowered]):+.3f})."
         )
-    return " ".join(["RIDE's claim, more experts reduce variance:", *texts]) if texts else ""
+    return " ".join(["RIDE's claim is that more experts reduce variance.", *texts]) if texts else ""
 
 
 def _hardest(reasons: Reasons) -> str:
@@ -123,7 +123,8 @@ def _premise(reasons: Reasons) -> str:
             chance = sum(trust.models / len(trust.weights) for trust in part) / models
             texts.append(
                 f"for {name} the heaviest expert is the most stable one in {stable:.0%} of {models} cases, but the "
-                f"most stable one is the most accurate in {able:.0%} (chance {chance:.0%}), the heaviest in {trusted:.0%}"
+                f"most stable one is the most accurate in {able:.0%} (chance {chance:.0%}), and the heaviest in "
+                f"{trusted:.0%}"
             )
     text = f"SADE's premise, an expert is most stable where it is skilled: {'; '.join(texts)}."
     if mine:
@@ -177,7 +178,8 @@ def _ranking(reasons: Reasons) -> str:
     single = {point.method for point in reasons.points if point.etvd == 0}
     text += (
         f". The more its experts' environments differ (ETVD), the more accurate a method is on {wrong} of "
-        f"{len(shifts)} shifts, against the bound; ETVD is 0 for {len(single)} methods, all of whose experts answer for one prior"
+        f"{len(shifts)} shifts, against the bound; ETVD is 0 for {len(single)} methods, whose experts all answer "
+        "for one prior"
     )
     if reasons.twins:
         text += "; " + ", ".join(f"{twin} makes the same networks as {first}" for twin, first in reasons.twins.items())

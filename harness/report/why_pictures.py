@@ -1,6 +1,7 @@
 """Pictures of the section "Why". Colours are those of Okabe and Ito, told apart with any colour vision."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,6 +10,7 @@ from matplotlib.figure import Figure
 from harness.report.section import Picture
 from harness.report.why_tables import Reasons, half, ordered_methods, ordered_shifts
 from harness.table import short
+from methods import METHODS
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000", "#8C6D00", "#999999", "#5D3A9B")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
@@ -55,7 +57,7 @@ def _bias_variance(reasons: Reasons, suffix: str) -> Picture:
         axis.set_yticks(range(len(methods)), methods)
         axis.set_xlim(left=0)
         _plain(axis)
-    axes[0].invert_yaxis()
+    axes[0].set_ylim(len(methods) - 0.5, -0.5)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     models = sorted({one.models for one in reasons.findings})
@@ -73,29 +75,28 @@ def _more_experts(reasons: Reasons, suffix: str) -> Picture:
     figure = Figure(figsize=(10, 3.9), layout="constrained", facecolor="white")
     axes: Sequence[Axes] = figure.subplots(1, 3, sharey=True)
     for axis, group in zip(axes, SHOTS, strict=True):
-        for number, method in enumerate(reasons.several):
+        for method in reasons.several:
             if (method, "mean", group, "variance") not in reasons.of:
                 continue
             experts = reasons.of[method, "mean", group, "variance"].experts
             line = [float(np.mean([one.value for one in reasons.alone(method, group, "variance")]))]
             line += [reasons.of[method, f"first-{k}", group, "variance"].value for k in range(2, experts)]
             line += [reasons.of[method, "mean", group, "variance"].value]
-            axis.plot(
-                range(1, experts + 1), line, color=COLOURS[number], marker=MARKERS[number], markersize=5, label=method
-            )
+            axis.plot(range(1, experts + 1), line, **_style(method), markersize=5, label=method)
             axis.set_xticks(range(1, experts + 1))
         axis.set_title(f"{group} shot", fontsize=11)
         axis.set_xlabel("experts that answer")
-        axis.set_ylim(bottom=0)
         _plain(axis)
+    # The panels share the axis: its lower end is set when all lines are drawn.
+    axes[0].set_ylim(bottom=0)
     axes[0].set_ylabel("variance")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False)
     return Picture(
         f"why-more-experts{suffix}",
         figure,
-        "Variance against the number of experts that answer: one expert (mean over experts), the first two, all of the "
-        f"same networks ({reasons.words}).",
+        "Variance against the number of experts that answer: one (mean over experts), the first two, all, of the same "
+        f"networks ({reasons.words}).{_differing(reasons)}",
         "Three panels, one a shot group: a line for each multi-expert method, variance over the number of experts.",
     )
 
@@ -121,10 +122,10 @@ def _stability(reasons: Reasons, suffix: str) -> Picture:
                     label=f"expert {place + 1}",
                 )
         grid[0, column].set_title(method, fontsize=11)
-        grid[0, column].set_ylim(0, None)
         grid[1, column].set_xticks(range(len(shifts)), list(map(short, shifts)), rotation=90, fontsize=8)
         for axis in grid[:, column]:
             _plain(axis)
+    grid[0, 0].set_ylim(bottom=0)
     grid[0, 0].set_ylabel("learned weight")
     grid[1, 0].set_ylabel("view stability")
     handles, labels = max((axis.get_legend_handles_labels() for axis in grid[0]), key=lambda pair: len(pair[1]))
@@ -142,23 +143,21 @@ def _bound(reasons: Reasons, suffix: str) -> Picture:
     there = {point.shift for point in reasons.points}
     shifts = [shift for shift in SHOWN_SHIFTS if shift in there] or ordered_shifts(there)[:3]
     figure = Figure(figsize=(10, 4.2), layout="constrained", facecolor="white")
-    axes: Sequence[Axes] = figure.subplots(1, len(shifts), sharey=True, squeeze=False)[0]
-    methods = ordered_methods(point.method for point in reasons.points)
+    axes: Sequence[Axes] = figure.subplots(1, len(shifts), sharex=True, sharey=True, squeeze=False)[0]
     for axis, shift in zip(axes, shifts, strict=True):
         for point in reasons.points:
             if point.shift != shift:
                 continue
-            number = methods.index(point.method)
             values = [100 * value for value in point.top1.values()]
             mean = 100 * point.mean
             axis.errorbar(
                 point.bound,
                 mean,
                 yerr=[[mean - min(values)], [max(values) - mean]],
-                fmt=MARKERS[number % len(MARKERS)],
-                color=COLOURS[number % len(COLOURS)],
+                **_style(point.method),
+                linestyle="none",
                 markersize=7,
-                linewidth=1.2,
+                elinewidth=1.2,
                 label=point.method,
             )
         axis.set_title(shift, fontsize=11)
@@ -174,6 +173,20 @@ def _bound(reasons: Reasons, suffix: str) -> Picture:
         f"train seed ({reasons.words}). If the bound ranked methods, dots would fall from left to right.",
         "Three panels of dots, one a test shift: accuracy of each method over the distance terms of the bound.",
     )
+
+
+def _differing(reasons: Reasons) -> str:
+    """Whose experts answer for different priors, as far as rows say so: there the order of experts matters."""
+    there = {point.method for point in reasons.all_points if point.etvd > 0 and point.method in reasons.several}
+    return f" Experts of {', '.join(ordered_methods(there))} answer for different priors." if there else ""
+
+
+def _style(method: str) -> dict[str, Any]:
+    """Colour and marker of a method, the same in every picture."""
+    known = list(METHODS)
+    name = method.partition(":")[0]
+    place = known.index(name) if name in known else len(known)
+    return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
 
 
 def _plain(axis: Axes) -> None:

@@ -101,7 +101,7 @@ def tables(reasons: Reasons) -> list[Table]:
         made += [_stability(reasons), _weights(reasons)]
     if reasons.points:
         made += [_across_methods(reasons), _across_shifts(reasons)]
-    return made
+    return [table for table in made if table.rows]
 
 
 def _by_group(reasons: Reasons, measure: str) -> Table:
