@@ -2,6 +2,8 @@
 
 Source: Domingos, A unified bias-variance decomposition, ICML 2000, which RIDE (Wang et al., ICLR 2021) applies to
 long-tailed recognition. The noise of the labels is taken as zero, so that bias holds whatever every model gets wrong.
+Training draws of one pool overlap: the largest class has the same images in each, a tail class nearly none. So the
+variance of many-shot classes comes mostly from the train seeds and is a lower bound.
 """
 
 from collections.abc import Mapping, Sequence

@@ -33,6 +33,7 @@ class Finding:
     of each model, side by side. left_out: the value without each training draw, in the order of the distinct
     train_subset_seeds; low and high: its jackknife interval at 95 %, None for one draw. tied: share of images whose
     mode over the models is tied. models_sha256: of the checkpoints' hashes; equal for methods that make equal networks.
+    shared: over the draws and seeds that all methods of the setting have, so that methods can be compared.
     """
 
     schema_version: int
@@ -54,6 +55,7 @@ class Finding:
     classes: int
     n: int
     models: int
+    shared: bool
     train_subset_seeds: list[int]
     train_seeds: list[int]
     models_sha256: str
@@ -85,15 +87,30 @@ def path(results: Path) -> Path:
 
 
 def of_answers(stored: Iterable[Answers]) -> list[Finding]:
-    """Findings from the answers of many checkpoints, sorted; one answer of each draw and seed is used."""
+    """Findings from the answers of many checkpoints, sorted; one answer of each draw and seed is used.
+
+    Each method over all its models, and, where that is something else, over those that all methods have.
+    """
     settings: dict[tuple[Any, ...], dict[tuple[int, int], Answers]] = defaultdict(dict)
     for one in stored:
         about = one.about
         settings[tuple(about[name] for name in _MADE)][about["train_subset_seed"], about["train_seed"]] = one
     found = []
     for setting, models in settings.items():
-        found += _of_models(dict(zip(_MADE, setting, strict=True)), [models[place] for place in sorted(models)])
+        named = dict(zip(_MADE, setting, strict=True))
+        alike = [set(other) for place, other in settings.items() if place[: len(SETTING)] == setting[: len(SETTING)]]
+        common = _common(alike)
+        for chosen, shared in {frozenset(models): False, common: True}.items():
+            if chosen and chosen <= set(models):
+                found += _of_models(named | {"shared": shared}, [models[place] for place in sorted(chosen)])
     return sorted(found, key=lambda finding: tuple(str(value) for value in astuple(finding)))
+
+
+def _common(methods: Sequence[set[tuple[int, int]]]) -> frozenset[tuple[int, int]]:
+    """The (draw, seed) pairs of all methods with several draws; none where they share fewer than two draws."""
+    several = [models for models in methods if len({draw for draw, _ in models}) > 1]
+    common = frozenset(set.intersection(*several)) if several else frozenset()
+    return common if len({draw for draw, _ in common}) > 1 else frozenset()
 
 
 def _of_models(setting: dict[str, Any], models: Sequence[Answers]) -> list[Finding]:
@@ -104,7 +121,7 @@ def _of_models(setting: dict[str, Any], models: Sequence[Answers]) -> list[Findi
     groups = shot_groups(counts)
     draws = np.array([model.about["train_subset_seed"] for model in models])
     distinct = list(dict.fromkeys(draws.tolist()))
-    shared = {
+    known = {
         **setting,
         "schema_version": FINDINGS_SCHEMA,
         "experts": first.experts,
@@ -118,14 +135,13 @@ def _of_models(setting: dict[str, Any], models: Sequence[Answers]) -> list[Findi
     for place, predictor in enumerate(predictors(first.experts)):
         predicted = np.stack([model.predicted[place] for model in models])
         hardest = np.stack([model.hardest[place] for model in models]).astype(np.float64)
-
         whole = _values(predicted, hardest, labels, groups)
         # Without its only training draw nothing is left of a method.
         without = [
             _values(predicted[draws != draw], hardest[draws != draw], labels, groups)
             for draw in (distinct if len(distinct) > 1 else [])
         ]
-        share = tied(predicted, len(counts))
+        ties = tied(predicted, len(counts))
         for measure in MEASURES:
             for group, value in whole[measure].items():
                 if value is None:
@@ -134,12 +150,12 @@ def _of_models(setting: dict[str, Any], models: Sequence[Answers]) -> list[Findi
                 low, high = jackknife(value, left_out) or (None, None)
                 found.append(
                     Finding(
-                        **shared,
+                        **known,
                         predictor=predictor.name,
                         used=len(predictor.used),
                         group=group,
                         classes=len(counts) if group == "all" else len(groups[group]),
-                        tied=share,
+                        tied=ties,
                         measure=measure,
                         value=value,
                         low=low,
@@ -216,6 +232,7 @@ def _schema() -> Any:
         int: pa.int64(),
         float: pa.float64(),
         str: pa.string(),
+        bool: pa.bool_(),
         list[int]: pa.list_(pa.int64()),
         list[float]: pa.list_(pa.float64()),
         float | None: pa.float64(),

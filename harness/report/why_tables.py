@@ -19,7 +19,7 @@ from shifts.shift import published_shifts
 GROUPS = ("all", "many", "medium", "few")
 TITLES = {
     "bias": "Bias: share of images whose main prediction, the mode over models, is wrong",
-    "variance": "Variance: share of models that differ from the main prediction",
+    "variance": "Variance (draws share images of many-shot classes): share of models that differ from the mode",
     "hardest_negative": "Hardest negative: the highest softmax probability of a wrong class, mean",
 }
 
@@ -29,9 +29,20 @@ class Reasons:
     """All that is stored of one setting (dataset, train imbalance, recipe)."""
 
     setting: Setting
-    findings: Sequence[Finding]
+    all_findings: Sequence[Finding]
     trusts: Sequence[Trust]
     all_points: Sequence[Point]
+
+    @cached_property
+    def findings(self) -> list[Finding]:
+        """Over the draws and seeds that all methods have; where there are no such, over each method's own."""
+        shared = [one for one in self.all_findings if one.shared]
+        return shared or list(self.all_findings)
+
+    @property
+    def short_of_models(self) -> list[str]:
+        """Methods that have too few training draws to be compared."""
+        return [m for m in ordered_methods(one.method for one in self.all_findings) if m not in self.methods]
 
     @cached_property
     def of(self) -> dict[tuple[str, str, str, str], Finding]:
@@ -87,7 +98,7 @@ def gather(results: Path) -> list[Reasons]:
         )
         for setting in settings
     ]
-    return sorted(made, key=lambda one: (-len(one.findings) - len(one.all_points), str(one.setting)))
+    return sorted(made, key=lambda one: (-len(one.all_findings) - len(one.all_points), str(one.setting)))
 
 
 def tables(reasons: Reasons) -> list[Table]:

@@ -146,6 +146,23 @@ def test_methods_and_settings_are_kept_apart() -> None:
     assert all(one.low is None and one.left_out == [] for one in found if one.models == 1)
 
 
+def test_methods_are_compared_over_the_models_that_all_have() -> None:
+    ride = [random_answers(draw, seed) for draw in range(3) for seed in range(2)]
+    shike = [random_answers(draw, 0, method="shike") for draw in range(3)]
+    lonely = [random_answers(0, 0, method="sade")]
+    found = findings.of_answers([*ride, *shike, *lonely])
+    sets = {(one.method, one.shared): (one.train_subset_seeds, one.train_seeds) for one in found}
+    assert sets == {
+        ("ride", False): ([0, 0, 1, 1, 2, 2], [0, 1] * 3),
+        ("ride", True): ([0, 1, 2], [0, 0, 0]),
+        ("shike", True): ([0, 1, 2], [0, 0, 0]),
+        ("sade", False): ([0], [0]),
+    }
+    shared = [one for one in found if one.method == "ride" and one.shared]
+    alone = findings.of_answers(ride[::2])
+    assert [one.value for one in shared] == [one.value for one in alone]
+
+
 def test_other_draws_are_not_paired() -> None:
     first = findings.of_answers([random_answers(0), random_answers(1)])
     second = findings.of_answers([random_answers(0), random_answers(2)])
