@@ -23,7 +23,11 @@ LEAST = 3
 
 @dataclass(frozen=True)
 class Point:
-    """One method's mean of experts on one shift: distances, and top-1 accuracy by (training draw, train seed)."""
+    """One method's mean of experts on one shift: distances, and top-1 accuracy by (training draw, train seed).
+
+    exact: whether the experts' priors, and so the distances, are exact (not where margins or mixup blur them).
+    networks: hashes of the checkpoints.
+    """
 
     setting: Setting
     method: str

@@ -22,10 +22,9 @@ class Trust:
     """SADE's aggregation of one method on one shift, means over `models` (training draws x train seeds).
 
     weights [E]; stability: `all` and each shot group that the shift contains -> [E], mean cosine between the answers
-    to two views; gain: points of top-1 over equal weights, as a share of 1; best: share of models in which each
-    expert is the most accurate alone [E], None where no row of `best_expert` says so. trusted_stable: share of
-    models whose heaviest expert is the most stable one; trusted_best, stable_best: whose heaviest, and whose most
-    stable, is the most accurate one (None without `best_expert`).
+    to two views; gain: points of top-1 over equal weights, as a share of 1. trusted_stable: share of models whose
+    heaviest expert is the most stable one; trusted_best, stable_best: whose heaviest, and whose most stable, is the
+    most accurate one alone (None where no row of `best_expert` says which that is).
     """
 
     setting: Setting
@@ -36,7 +35,6 @@ class Trust:
     stability: dict[str, Float[np.ndarray, " experts"]]
     gain: float
     trusted_stable: float
-    best: Float[np.ndarray, " experts"] | None
     trusted_best: float | None
     stable_best: float | None
 
@@ -75,7 +73,6 @@ def _trust(where: Setting, method: str, shift: str, rows: list[Row], best: dict[
         stability={group: values.mean(axis=0) for group, values in stability.items()},
         gain=float(np.mean([row.delta_to_mean for row in rows])),
         trusted_stable=float((heaviest == stablest).mean()),
-        best=None if ablest is None else np.bincount(ablest, minlength=weights.shape[1]) / len(rows),
         trusted_best=None if ablest is None else float((heaviest == ablest).mean()),
         stable_best=None if ablest is None else float((stablest == ablest).mean()),
     )

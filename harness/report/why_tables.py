@@ -233,12 +233,13 @@ def _across_shifts(reasons: Reasons) -> Table:
         whole = correlate(mine, "bound")
         distances = [point.bound for point in mine]
         vacuous = float(np.mean([2 * distance >= 1 for distance in distances]))
-        body.append((method, whole.points, *_cells(whole), mine[0].etvd, min(distances), max(distances), vacuous))
+        ends = mine[0].etvd, min(distances), max(distances)
+        body.append((method, whole.points, *_cells(whole), *ends, vacuous, "exact" if mine[0].exact else "approximate"))
     caption = (
         "The same across shifts for each method. least and most: its distances over the shifts; vacuous: share of "
         "shifts on which 2M times the distances alone (M = 1, 0-1 loss) is at least 1"
     )
-    columns = ("method", "shifts", "rho", "low", "high", "ETVD", "least", "most", "vacuous")
+    columns = ("method", "shifts", "rho", "low", "high", "ETVD", "least", "most", "vacuous", "priors")
     return Table(caption, columns, tuple(body))
 
 

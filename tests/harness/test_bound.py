@@ -130,11 +130,9 @@ def test_trust_of_constructed_rows() -> None:
     assert found.stability["many"].tolist() == pytest.approx([0.7, 0.85, 0.85])
     assert found.gain == pytest.approx(-0.05)
     assert (found.trusted_stable, found.trusted_best, found.stable_best) == (0.5, 1.0, 0.5)
-    assert found.best is not None
-    assert found.best.tolist() == [0.5, 0, 0.5]
 
 
 def test_trust_without_a_best_expert_says_nothing_of_it() -> None:
     (found,) = trusts([weighted([0.7, 0.3], [0.9, 0.8], "x")])
-    assert (found.best, found.trusted_best, found.stable_best) == (None, None, None)
+    assert (found.trusted_best, found.stable_best) == (None, None)
     assert found.trusted_stable == 1
