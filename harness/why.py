@@ -87,22 +87,33 @@ def report(results: Path) -> str:
 
 
 def as_text(table: Table) -> str:
-    """A table as aligned text under its caption; floats with three decimals, `-` for what there is none of."""
-    body = [[_text(cell) for cell in row] for row in table.rows]
+    """A table as aligned text under its caption, floats with three decimals, `-` for what there is none of.
+
+    A table wider than WIDTH gets narrower gaps, then fewer decimals.
+    """
+    for digits, gap in ((3, 2), (3, 1), (2, 2), (2, 1)):
+        lines = _aligned(table, digits, " " * gap)
+        if max(map(len, lines)) <= WIDTH:
+            break
+    return "\n".join([*wrap(table.caption, WIDTH), *lines])
+
+
+def _aligned(table: Table, digits: int, gap: str) -> list[str]:
+    body = [[_text(cell, digits) for cell in row] for row in table.rows]
     widths = [max(map(len, column)) for column in zip(table.columns, *body, strict=True)]
     left = [all(isinstance(row[place], str) for row in table.rows) for place in range(len(widths))]
 
     def line(row: Sequence[str]) -> str:
         cells = zip(row, widths, left, strict=True)
-        return "  ".join(cell.ljust(width) if flush else cell.rjust(width) for cell, width, flush in cells).rstrip()
+        return gap.join(cell.ljust(width) if flush else cell.rjust(width) for cell, width, flush in cells).rstrip()
 
-    return "\n".join([*wrap(table.caption, WIDTH), line(table.columns), *map(line, body)])
+    return [line(table.columns), *map(line, body)]
 
 
-def _text(cell: Cell) -> str:
+def _text(cell: Cell, digits: int) -> str:
     if cell is None:
         return "-"
-    return f"{cell:.3f}" if isinstance(cell, float) else str(cell)
+    return f"{cell:.{digits}f}" if isinstance(cell, float) else str(cell)
 
 
 def _store(results: Path) -> None:

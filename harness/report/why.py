@@ -172,8 +172,8 @@ def _ranking(reasons: Reasons) -> str:
     text = (
         f"The risk bound's distances against accuracy across {len({p.method for p in reasons.points})} methods: rank "
         f"correlation from {min(values):+.2f} to {max(values):+.2f} over {len(values)} shifts (-1 = the bound ranks "
-        f"them; its other term, the experts' own risks, is not measured); choosing the method with the least distance costs {np.mean(regrets):.3f} accuracy on average and is "
-        f"right on {right} of {len(shifts)} shifts"
+        f"them; its other term, the experts' own risks, is not measured); choosing the method with the least "
+        f"distance costs {np.mean(regrets):.3f} accuracy on average and is right on {right} of {len(shifts)} shifts"
     )
     diverse = [correlate([p for p in reasons.points if p.shift == shift], "etvd").value for shift in shifts]
     wrong = sum(value > 0 for value in diverse if value is not None)

@@ -19,7 +19,7 @@ from shifts.shift import published_shifts
 GROUPS = ("all", "many", "medium", "few")
 TITLES = {
     "bias": "Bias: share of images whose main prediction, the mode over models, is wrong",
-    "variance": "Variance (draws share images of many-shot classes): share of models that differ from the mode",
+    "variance": "Variance: share of models that differ from the mode (draws share images of many-shot classes)",
     "hardest_negative": "Hardest negative: the highest softmax probability of a wrong class, mean",
 }
 
@@ -198,11 +198,11 @@ def _weights(reasons: Reasons) -> Table:
         experts = max(len(trust.weights) for trust in mine if trust is not None)
         for place in range(experts):
             cells = [None if trust is None else float(trust.weights[place]) for trust in mine]
-            body.append((method, f"weight {place + 1}", *cells))
+            body.append((method, f"w{place + 1}", *cells))
         body.append((method, "gain", *(None if trust is None else trust.gain for trust in mine)))
         body.append((method, "premise", *(None if trust is None else trust.stable_best for trust in mine)))
     caption = (
-        "SADE's learned weights by shift, the accuracy gained over equal weights, and premise: share of models whose "
+        "SADE's learned weights w by shift, the accuracy gained over equal weights, and premise: share of models whose "
         "most stable expert is also the most accurate one on that shift"
     )
     return Table(caption, ("method", "what", *map(short, shifts)), tuple(body))
@@ -216,11 +216,12 @@ def _across_methods(reasons: Reasons) -> Table:
         named, regret = choice(here, "bound")
         best = max(here, key=lambda point: point.mean).method
         parts = [correlate(here, term).value for term in TERMS[1:]]
-        body.append((short(shift), whole.points, *_cells(whole), *parts, " ".join(named), best, regret))
+        least = named[0] + (f" +{len(named) - 1}" if len(named) > 1 else "")
+        body.append((short(shift), whole.points, *_cells(whole), *parts, least, best, regret))
     caption = (
         f"The risk bound's distances against accuracy across methods, Spearman ({reasons.words}; mean of experts; low "
-        "and high over models). -1: the least distance is the best method. least: whom the bound names; "
-        "regret: its accuracy's gap to the best method"
+        "and high over models). -1: the least distance is the best method. least: whom the bound names "
+        "(+ how many with the same distance); regret: their mean accuracy's gap to the best method"
     )
     columns = ("shift", "methods", "rho", "low", "high", "rho TV", "rho ETVD", "least", "best", "regret")
     return Table(caption, columns, tuple(body))

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from harness import answers, findings
-from harness.report.section import Section
+from harness.report.section import Section, Table
 from harness.report.why import section
+from harness.why import as_text
 from tests.harness.small import ROOT, call, command, environment, fake_row, one_line, stamps
 from tests.harness.test_findings import random_answers
 
@@ -189,6 +190,22 @@ def test_nothing_stored_is_said(tmp_path: Path) -> None:
     done = call("--stored", "--results", tmp_path, module=MODULE)
     assert (done.status, done.out.startswith("nothing is stored")) == (0, True)
     assert section(tmp_path) is None
+
+
+def test_the_reference_fits_a_terminal() -> None:
+    out = call("--stored", "--results", REFERENCE, module=MODULE).out
+    assert max(map(len, out.splitlines())) <= 100
+    assert out.count("premise") > 6
+
+
+def test_a_wide_table_gets_narrower() -> None:
+    def widest(columns: int) -> list[str]:
+        table = Table("wide", tuple("abcdefghijklmnop"[:columns]), ((0.12345,) * columns, (None,) * columns))
+        return as_text(table).splitlines()
+
+    assert widest(14)[2] == "  ".join(["0.123"] * 14)
+    assert widest(16)[2] == " ".join(["0.123"] * 16)
+    assert widest(16)[3] == " ".join(["    -"] * 16)
 
 
 def test_help_and_stored_rows_need_no_torch() -> None:
