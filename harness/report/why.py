@@ -103,7 +103,7 @@ def _hardest(reasons: Reasons) -> str:
         return ""
     several, single = (reasons.of[name, "mean", "few", "hardest_negative"] for name in COMPARED)
     return (
-        f"Its hardest negative on few-shot classes has probability {several.value:.3f} against {single.value:.3f} "
+        f"{COMPARED[0]}'s hardest negative on few-shot classes has probability {several.value:.3f} against {single.value:.3f} "
         f"({_change(findings.difference([several], [single]))})."
     )
 
