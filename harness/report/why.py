@@ -102,9 +102,10 @@ def _hardest(reasons: Reasons) -> str:
     if not all((name, "mean", "few", "hardest_negative") in reasons.of for name in COMPARED):
         return ""
     several, single = (reasons.of[name, "mean", "few", "hardest_negative"] for name in COMPARED)
+    change = _change(findings.difference([several], [single]))
     return (
-        f"{COMPARED[0]}'s hardest negative on few-shot classes has probability {several.value:.3f} against {single.value:.3f} "
-        f"({_change(findings.difference([several], [single]))})."
+        f"{COMPARED[0]}'s hardest negative on few-shot classes has probability {several.value:.3f} against "
+        f"{single.value:.3f} ({change})."
     )
 
 
