@@ -39,7 +39,7 @@ HEADS_VERSION = 1
 """Raised whenever lattice, heads or agreement of a method with a preference would be others."""
 
 
-def key(job: TrainingJob, checkpoint_sha256: str, views: int, precision: Precision) -> str:
+def key(job: TrainingJob, checkpoint_sha256: str, views: int, precision: Precision = "fp32") -> str:
     """SHA-256 of everything that determines the evidence of a checkpoint."""
     return digest(
         {
@@ -55,7 +55,7 @@ def key(job: TrainingJob, checkpoint_sha256: str, views: int, precision: Precisi
     )
 
 
-def path(job: TrainingJob, results: Path, views: int, precision: Precision) -> Path:
+def path(job: TrainingJob, results: Path, views: int, precision: Precision = "fp32") -> Path:
     """Where the evidence of a job's checkpoint is kept."""
     suffix = "" if precision == "fp32" else f"-{precision}"
     return results / "evidence" / f"{job.stem}-v{views}{suffix}.safetensors"
