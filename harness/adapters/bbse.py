@@ -1,4 +1,4 @@
-"""Black-box shift estimation: the test prior whose predictions, seen through the confusion matrix, are those found.
+"""Black-box shift estimation: the confusion matrix of source images, inverted.
 
 Source: Lipton, Wang and Smola, ICML 2018; soft predictions as in Azizzadenesheli et al., ICLR 2019.
 Equation: A w = q_pred with A = P(prediction, label) on the source and q_pred the mean prediction on the test images;

@@ -1,4 +1,4 @@
-"""The calibrated mean of expert logits, no adaptation: the control of all adapters that use labelled source images.
+"""The calibrated mean of expert logits, no adaptation: the control of adapters that use source images.
 
 Source: Alexandari, Kundaje and Shrikumar, ICML 2020 (bias-corrected temperature scaling).
 Equation: z' = a z + b fitted on the source (`harness.adapters.calibration`), for every image alike; it answers for the

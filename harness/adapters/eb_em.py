@@ -1,4 +1,4 @@
-"""Empirical-Bayes EM: EM under a Dirichlet prior whose centre and strength come from the test images themselves.
+"""Empirical-Bayes EM: a Dirichlet prior on the test prior, its centre and strength from the test images.
 
 Source: ours. EM is Saerens et al., Neural Computation 2002; calibration is Alexandari et al., ICML 2020.
 Equation, with the train prior pi and BCTS-calibrated posteriors P_ic that hold under the source prior s:

@@ -1,4 +1,4 @@
-"""Empirical-Bayes EM, calibrated where the test images are: estimate, recalibrate under the estimate, estimate again.
+"""Empirical-Bayes EM, calibrated where the test images are: estimate, recalibrate, estimate again.
 
 Source: ours; both rounds are `eb_em`. Weighting source images by ratios of densities is Shimodaira, Journal of
 Statistical Planning and Inference 2000; half of the weight stays with the source, so that no weight is extreme.

@@ -1,4 +1,4 @@
-"""EM after bias-corrected temperature scaling: calibrate on source images, then estimate the test prior.
+"""EM after bias-corrected temperature scaling: calibrate on source images, then estimate the prior.
 
 Source: Alexandari, Kundaje and Shrikumar, ICML 2020 (calibrated EM); Saerens et al., Neural Computation 2002 (EM).
 Equation: z' = a z + b fitted on the source (`harness.adapters.calibration`), posteriors softmax(z') under the class

@@ -1,4 +1,4 @@
-"""Regularised learning under label shift: the confusion matrix inverted with a penalty on the distance from no shift.
+"""Regularised learning under label shift: the confusion matrix, inverted with a penalty on the shift.
 
 Source: Azizzadenesheli, Liu, Yang and Anandkumar, "Regularized Learning for Domain Adaptation under Label Shifts",
 ICLR 2019.

@@ -1,4 +1,4 @@
-"""EM with running counts over a stream: expected class counts grow batch by batch, each image is looked at once.
+"""EM with running counts over a stream: counts grow batch by batch, each image is looked at once.
 
 Source: Saerens et al., Neural Computation 2002 (EM); Cappe and Moulines, JRSS B 2009 (the online form).
 Equation: counts N start at one batch of s = target_prior(expert_priors). For each batch, responsibilities r_ic

@@ -1,4 +1,4 @@
-"""EM with running counts on calibrated posteriors: `stream_em` after bias-corrected temperature scaling.
+"""EM with running counts over a stream, after bias-corrected temperature scaling.
 
 Source: Alexandari, Kundaje and Shrikumar, ICML 2020 (calibration before EM); the stream is that of `stream_em`.
 Equation: as `stream_em`, with calibrated logits a z + b in place of z and the source prior in place of target_prior.

@@ -1,4 +1,4 @@
-"""Follow the history: a batch is answered under the mean of earlier batches' estimates of the prior.
+"""Follow the history: a batch is answered under the mean of earlier batches' estimates.
 
 Source: Wu, Guo, Su and Weinberger, "Online Adaptation to Label Distribution Shift", NeurIPS 2021 (FTH; FTFWH with a
 window), with the estimate of `bbse` (soft predictions).

@@ -1,4 +1,4 @@
-"""SADE's aggregation in one pass over a stream: a step on each batch's views, then an answer for the batch.
+"""SADE's aggregation in one pass over a stream: a step on each batch's views, then its answer.
 
 Source: Zhang et al., NeurIPS 2022; its released script for ImageNet-LT (batch 64, one SGD step a batch, no stop).
 Equation: that of `sade`, w = softmax(v), v starting equal; for each batch one step of SGD (learning rate 0.1, momentum
