@@ -18,8 +18,8 @@ from shifts.shift import published_shifts
 PUBLISHED = tuple(str(shift) for shift in published_shifts())
 ORDER_FREE = ("shuffled_lt", "dirichlet")
 """Kinds of shift in which nobody can exploit the order of the classes."""
-NEVER_MIXED = [*SETTING[: SETTING.index("method")], "recipe", "selection"]
-"""Row fields that entrants of one field share: task and data, recipe, how a checkpoint was chosen."""
+NEVER_MIXED = [*SETTING[: SETTING.index("method")], "recipe", "selection", "evidence_precision"]
+"""Row fields that entrants of one field share: task and data, recipe, how checkpoints were chosen, precision."""
 
 Access = tuple[str, str, str]
 

@@ -150,6 +150,8 @@ def _setting(row: Row) -> str:
         parts.append(f"{row.views} view pairs")
     if row.source_n:
         parts.append(f"{row.source_n} source labels")
+    if row.evidence_precision not in (None, "fp32"):
+        parts.append(f"evidence in {row.evidence_precision}")
     return ", ".join(parts)
 
 

@@ -47,9 +47,13 @@ def train_words(row: Row) -> str:
 
 
 def recipe_words(row: Row) -> str:
-    """The recipe, and how the checkpoint was chosen where that was not the last one."""
-    recipe = "somebody else's model" if row.recipe is None else f"recipe {row.recipe}"
-    return recipe if row.selection == "last" else f"{recipe}, checkpoints chosen {row.selection}"
+    """The recipe; how the checkpoint was chosen and the precision of its evidence, where not the usual ones."""
+    parts = ["somebody else's model" if row.recipe is None else f"recipe {row.recipe}"]
+    if row.selection != "last":
+        parts.append(f"checkpoints chosen {row.selection}")
+    if row.evidence_precision not in (None, "fp32"):
+        parts.append(f"evidence in {row.evidence_precision}")
+    return ", ".join(parts)
 
 
 def sentence(

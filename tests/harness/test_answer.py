@@ -176,11 +176,13 @@ def test_recipes_data_and_selections_are_never_mixed() -> None:
         {"dataset": "cifar10"},
         {"selection": "best-on-test"},
         {"train_subset_seed": 1},
+        {"evidence_precision": "bf16"},
     ]
     made = answers([row for change in changes for row in setting(0.6, **change)])
     assert len(made) == len(changes)
     assert all(len(one.contenders) == 1 for one in made)
-    assert "recipe quick, checkpoints chosen best-on-test" in {one.recipe_note for one in made}
+    notes = {one.recipe_note for one in made}
+    assert {"recipe quick, checkpoints chosen best-on-test", "recipe quick, evidence in bf16"} < notes
 
 
 def test_somebody_elses_model() -> None:

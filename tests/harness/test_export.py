@@ -125,6 +125,12 @@ def test_names_of_networks_are_told_apart() -> None:
     assert len({model_name(row) for row in found()}) == 2
 
 
+def test_settings_on_one_network_are_told_apart() -> None:
+    variants = [{}, {"views": 1}, {"views": 3}, {"source_n": 500}, {"evidence_precision": "bf16"}]
+    files = hub_files([fake_row(**variant) for variant in variants], "owner/data")
+    assert sum(name.endswith(".yaml") for name in files) == len(variants)
+
+
 def test_superseded_rows_are_not_published() -> None:
     old, new = fake_row(top1=0.1), fake_row(top1=0.9, adapter_version=2)
     (text,) = hub_files([old, new]).values()
