@@ -18,6 +18,7 @@ from safetensors.numpy import save_file
 
 from harness.adapters.base import Evidence, WeightedExperts
 from harness.bias_variance import hardest_negative
+from harness.evidence import EVIDENCE_VERSION
 from shifts.errors import WorkFailed
 from shifts.files import atomic, canonical_json, digest
 
@@ -80,6 +81,7 @@ def key(checkpoint_sha256: str, test_fingerprint: str, indices_sha256: str) -> s
     return digest(
         {
             "answers_version": ANSWERS_VERSION,
+            "evidence_version": EVIDENCE_VERSION,
             "checkpoint": checkpoint_sha256,
             "test": test_fingerprint,
             "indices": indices_sha256,

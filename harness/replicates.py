@@ -17,9 +17,10 @@ from tqdm import tqdm
 from harness import answers, evidence, passes
 from harness.pools import Pools
 from harness.subject import data_fields
-from methods import checkpoint
-from methods.cli import check_writable, chosen_device, chosen_jobs, epochs_shown
+from methods import checkpoint, zoo
+from methods.cli import check_graphs, check_writable, chosen_device, chosen_jobs, epochs_shown
 from methods.job import TrainingJob
+from methods.networks.folding import fold_batchnorm
 from methods.train import TRAIN_VERSION
 from shifts.cli import chosen_training_set
 from shifts.draw import indices_sha256
@@ -38,6 +39,7 @@ class Replicates:
     def __init__(self, options: argparse.Namespace) -> None:
         self.results: Path = options.results
         self.device = chosen_device(options.device)
+        check_graphs(options.cuda_graphs, self.device)
         self.pools = Pools(self.device)
         draws: list[TrainingSet] = []
         self.jobs: list[TrainingJob] = []
@@ -45,6 +47,8 @@ class Replicates:
         for job in chosen_jobs(_with_draw(options, options.train_subset_seed[0])):
             draws = draws or list(_draws(options, job))
             self.jobs += [replace(job, training=training) for training in draws]
+        if options.pretrained is not None:
+            zoo.check(self.jobs, options.pretrained, self.results)
         first = self.jobs[0]
         self.indices, _ = resolve(first.dataset, Shift("uniform"), first.training.counts)
         self.notes = [] if len(draws) > 1 else ["one training draw only: no interval, and variance over seeds alone"]
@@ -123,7 +127,8 @@ class Replicates:
             logits = self._stored_logits(job, sha256)
             if logits is None:
                 pool = self.pools.of(job, job.dataset.test, self.indices)
-                logits = clean_logits(job.network(self.results, self.device), pool.clean())
+                network = fold_batchnorm(job.network(self.results, self.device), job.spec.image_size)
+                logits = clean_logits(network, pool.clean())
             about = data_fields(job.dataset, job.training) | {
                 "method": job.method_name,
                 "method_version": job.method.version,
@@ -137,11 +142,11 @@ class Replicates:
             answers.save(self.path(job), made, self.key(job, sha256))
 
     def _stored_logits(self, job: TrainingJob, sha256: str) -> Float[np.ndarray, "images experts classes"] | None:
-        """Clean logits from evidence of this checkpoint, whatever its number of views; None where there is none."""
-        for path in sorted(passes.path(job, self.results, 0).parent.glob(f"{job.stem}-v*.safetensors")):
+        """Clean logits from float32 evidence of this checkpoint, with any number of views; None where there is none."""
+        for path in sorted(passes.path(job, self.results, 0, "fp32").parent.glob(f"{job.stem}-v*.safetensors")):
             views = path.stem.rpartition("-v")[2]
             found = evidence.metadata(path)
-            if found is None or not views.isdigit() or found.get("key") != passes.key(job, sha256, int(views)):
+            if found is None or not views.isdigit() or found.get("key") != passes.key(job, sha256, int(views), "fp32"):
                 continue
             try:
                 with safe_open(path, framework="np") as stream:

@@ -177,6 +177,7 @@ def test_one_draw_has_no_interval_and_says_so(wanted: list[object], answered: Pa
         (["--methods", "rode"], "ride"),
         (["--train-subset-seed", "-1"], "whole number"),
         (["--seeds"], "--seeds"),
+        (["--methods", "softmax", "--pretrained", "no-zoo"], "no weights of embedded softmax quick seed 0"),
     ],
 )
 def test_bad_input_is_one_line(given: list[str], says: str, tmp_path: Path) -> None:
