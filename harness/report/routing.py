@@ -35,7 +35,7 @@ class Setting:
             *({row.shift for row in self.rows if row.method == method} for method in self.methods)
         )
         rows = {row.shift: row for row in self.rows if row.shift in common}
-        return sorted(rows, key=lambda shift: _order(rows[shift]))
+        return sorted(rows, key=lambda shift: rows[shift].shift_order)
 
     @property
     def title(self) -> str:
@@ -87,12 +87,6 @@ def _settings(rows: Sequence[RouteRow]) -> list[Setting]:
     return [setting for setting in settings if setting.shifts]
 
 
-def _order(row: RouteRow) -> tuple[int, float, str]:
-    place = {"forward_lt": 0, "uniform": 1, "backward_lt": 2}.get(row.shift_kind, 3)
-    ratio = row.shift_ratio or 0.0
-    return place, -ratio if place == 0 else ratio, row.shift
-
-
 def _lead(setting: Setting, several: bool) -> str:
     parts = []
     for method in setting.methods:
@@ -102,10 +96,10 @@ def _lead(setting: Setting, several: bool) -> str:
             gained = 100 * fmean(row.top1 - row.top1_all for row in rows)
             ends.append(f"{fmean(row.mean_experts for row in rows):.2f} on {shift} ({gained:+.1f} points)")
         saved = _saved(setting.of(method))
-        text = f"{method} runs {', '.join(ends)} of its {setting.of(method)[0].experts} experts"
+        text = f"of {setting.of(method)[0].experts} experts {method} runs {', '.join(ends)}"
         parts.append(text + ("" if saved is None else f" and saves {100 * saved:.0f} % of the MACs over all shifts"))
     prefix = f"{setting.title}: " if several else ""
-    return f"{prefix}At the released threshold of 0.5, against running every expert, {'; '.join(parts)}."
+    return f"{prefix}At the released threshold of 0.5, and against running every expert: {'; '.join(parts)}."
 
 
 def _saved(rows: Sequence[RouteRow]) -> float | None:
