@@ -185,9 +185,9 @@ def _distances(
 def _scalars(
     draw: Draw, outcome: Outcome, reference: Outcome, estimate: Float[np.ndarray, " classes"] | None
 ) -> dict[str, Any]:
-    """What a redraw keeps."""
+    """What a redraw keeps, rounded to six decimals: thousands of rows have ten of them."""
     metrics = outcome.metrics
-    return {
+    kept = {
         "draw_seed": draw.seed,
         "n": metrics.n,
         "top1": metrics.top1,
@@ -198,6 +198,7 @@ def _scalars(
         "tv_predicted_test": tv_predicted_test(metrics),
         "tv_estimate_test": None if estimate is None else tv_estimate_test(estimate, metrics.per_class_total),
     }
+    return {name: round(value, 6) if isinstance(value, float) else value for name, value in kept.items()}
 
 
 def _pool_accuracies(pool: PoolEvidence) -> Float[np.ndarray, " classes"]:

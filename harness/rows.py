@@ -210,7 +210,6 @@ def order(row: Row) -> tuple[Any, ...]:
 def pack(rows: list[Row], destination: Path) -> list[Path]:
     """Write rows as one Parquet file a dataset, `rows-<dataset>.parquet`; returns the files."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     from shifts.files import atomic
 
@@ -222,9 +221,27 @@ def pack(rows: list[Row], destination: Path) -> list[Path]:
             values.update({name: json.dumps(values[name], sort_keys=True) for name in nested})
         where = destination / ("rows-" + re.sub(r"[^\w.-]+", "_", dataset) + ".parquet")
         with atomic(where) as temporary:
-            pq.write_table(pa.Table.from_pylist(columns), temporary, compression="zstd")
+            _write_small(pa.Table.from_pylist(columns), temporary)
         written.append(where)
     return written
+
+
+def _write_small(table: Any, path: Path) -> None:
+    """Write a table as Parquet with floating-point columns split by byte, which makes them compress."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    float64 = pa.float64()
+    single = [column.name for column in table.schema if column.type == float64]
+    lists = [column.name for column in table.schema if column.type == pa.list_(float64)]
+    pq.write_table(
+        table,
+        path,
+        compression="zstd",
+        compression_level=19,
+        use_dictionary=[name for name in table.schema.names if name not in (*single, *lists)],
+        column_encoding=dict.fromkeys([*single, *(f"{name}.list.element" for name in lists)], "BYTE_STREAM_SPLIT"),
+    )
 
 
 def _is_nested(hint: Any) -> bool:
