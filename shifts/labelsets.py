@@ -155,7 +155,7 @@ def _stem(text: str) -> str:
 def check_counts(
     name: str, labels: UInt8[np.ndarray, "images classes"], expected: Mapping[str, int], images: int | None
 ) -> None:
-    """Raise BadInput unless the training set has that many images and the `expected` label counts, by class in order."""
+    """Raise BadInput unless the training set has that many images and the `expected` counts, by label in order."""
     found = dict(zip(expected, labels.sum(axis=0, dtype=np.int64).tolist(), strict=True))
     wrong = [label for label in expected if found[label] != expected[label]]
     details = []
