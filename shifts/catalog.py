@@ -54,6 +54,11 @@ class Entry:
     train_images: int | None = None
     made: Callable[[str], tuple[ImageSet, ImageSet]] | None = None
 
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """Names of the labels of a published multi-label training set, in order."""
+        return None if self.label_counts is None else tuple(self.label_counts)
+
 
 _CIFAR: dict[str, Any] = {
     "licence": "no licence stated; research use, cite Krizhevsky 2009",
@@ -236,9 +241,7 @@ def load(
     folder, open_splits = _source(entry, name, None if data_dir is None else Path(data_dir))
     columns = (image_column or entry.image_column, label_column or entry.label_column)
     found = None if ids is None else Path(ids)
-    train, test = image_set_pair(
-        entry.name, open_splits(), *columns, entry.label_counts and tuple(entry.label_counts), found
-    )
+    train, test = image_set_pair(entry.name, open_splits(), *columns, entry.labels, found)
     if entry.label_counts is not None:
         check_counts(entry.name, train.labels, entry.label_counts, entry.train_images)
     entry = replace(entry, task="multi_label") if train.multi_label else entry
