@@ -102,7 +102,8 @@ class TrainingJob:
         """Estimated floating-point operations of training: 6 a MAC (forward 2, backward 4), over all stages."""
         with torch.device("meta"):  # counted without weights, whatever the network's size
             macs = count_macs(self.method.network(self.spec), self.spec.image_size)
-        return 6 * macs * int(self.training.n) * sum(stage.epochs for stage in self.method.stages(self.recipe))
+        passes = sum(stage.epochs * len(stage.samplers) for stage in self.method.stages(self.recipe))
+        return 6 * macs * int(self.training.n) * passes
 
     def data(self, device: torch.device) -> TrainingData:
         """The drawn training set for the loop: in the device's memory, or streamed where the recipe resizes."""

@@ -14,7 +14,7 @@ from itertools import count
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Shaped, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -42,14 +42,14 @@ def worker_count() -> int:
 class StreamedImages:
     """The long-tailed training set where it lies: images of any size, cropped to `size` pixels a side.
 
-    indices: int64 [N] into `source`, in the order of `labels`. mean and std are of pixels scaled to 0..1; they,
-    labels and counts lie on the device.
+    indices: int64 [N] into `source`, in the order of `labels` (classes, or label sets of 0 and 1, uint8 [N, C]). mean
+    and std are of pixels scaled to 0..1; they, labels and counts lie on the device.
     """
 
     source: ImageSet
     indices: Int[np.ndarray, " images"]
     size: int
-    labels: Int[Tensor, " images"]
+    labels: Shaped[Tensor, " images *classes"]
     counts: Float[Tensor, " classes"]
     mean: Float[Tensor, " 3"]
     std: Float[Tensor, " 3"]

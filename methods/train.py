@@ -183,16 +183,23 @@ def _batch(
     generator: torch.Generator,
 ) -> Batch:
     """The chosen images, augmented `pixels`, normalised and mixed where the stage says so."""
-    images, target = to_float(pixels, data.mean, data.std), data.labels[chosen]
+    images, target = to_float(pixels, data.mean, data.std), _target(data, chosen)
+    population = len(data.labels)
     if stage.mixup is None:
-        return Batch(images, target, data.counts, generator=generator)
+        return Batch(images, target, data.counts, generator=generator, population=population)
     # Beta(a, a) as a ratio of two gammas: the share stays on the device
     shape = torch.full((2,), stage.mixup, device=images.device)
     gammas = torch._standard_gamma(shape, generator)
     share = gammas[0] / gammas.sum()
     partner = torch.randperm(len(chosen), generator=generator, device=images.device)
     mixed = share * images + (1 - share) * images[partner]
-    return Batch(mixed, target, data.counts, target[partner], share, generator=generator)
+    return Batch(mixed, target, data.counts, target[partner], share, generator=generator, population=population)
+
+
+def _target(data: TrainingData, chosen: Int[Tensor, " batch"]) -> Tensor:
+    """Class indices [batch] as they are, label sets [batch, C] as float32."""
+    target = data.labels[chosen]
+    return target if target.ndim == 1 else target.float()
 
 
 def _set_modes(network: nn.Module, stage: Stage) -> None:
@@ -236,7 +243,9 @@ def _cache(
 def _cached_batch(data: TrainingData, cache: ExpertOutput, chosen: Tensor, generator: torch.Generator) -> Batch:
     output = ExpertOutput(cache.logits[chosen], cache.features[chosen])
     nothing = torch.empty(0, 3, *data.image_size, device=data.device)
-    return Batch(nothing, data.labels[chosen], data.counts, output=output, generator=generator)
+    return Batch(
+        nothing, _target(data, chosen), data.counts, output=output, generator=generator, population=len(data.labels)
+    )
 
 
 def _optimiser(network: nn.Module, stage: Stage) -> torch.optim.SGD:
