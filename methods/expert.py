@@ -173,6 +173,7 @@ class Stage:
     cached: what the network makes of every training image, augmented once, is computed without gradient when an
     epoch starts, and batches index that; repeated images of one epoch share their augmentation. It needs `freeze`
     (what is cached must not change within the epoch) and no mixup.
+    fine_tune: stem and first shared stage are not trained, and all BatchNorm keeps its statistics.
     """
 
     name: str
@@ -187,6 +188,7 @@ class Stage:
     samplers: tuple[Sampler, ...] = (instance,)
     freeze: bool = False
     cached: bool = False
+    fine_tune: bool = False
 
     def __post_init__(self) -> None:
         if not self.samplers or (self.cached and (self.mixup is not None or not self.freeze)):

@@ -23,6 +23,7 @@ Expected mAP total / head / medium / tail (ResNet-50, Table 1): VOC-MLT 81.44 / 
 (COCO-MLT 53.15, 52.76, 54.71, 56.62, 56.90). Spread unknown; of the benchmark's methods about 0.7 a seed on VOC-MLT.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, cast
@@ -43,22 +44,26 @@ SAMPLERS = {"uniform": (instance,), "rebalanced": (class_aware,), "both": (insta
 
 
 class Compensated(nn.Module):
-    """A network of branches and, for training only, the logit compensation of each (`means`, `scales`: [E, 2, C])."""
+    """A network of branches and, for training only, the logit compensation of each (`means`, `scales`: [E, 2, C]).
 
-    def __init__(self, network: nn.Module, branches: int, classes: int) -> None:
+    Both are held as their distance from the plain loss (means from 0, scales from 1) over sqrt(rate), so that a
+    gradient step moves them at `rate` times the learning rate, and weight decay draws to the plain loss.
+    """
+
+    def __init__(self, network: nn.Module, branches: int, classes: int, rate: float) -> None:
         super().__init__()
         self.network = network
         self.means = nn.Parameter(torch.zeros(branches, 2, classes))
         self.scales = nn.Parameter(torch.zeros(branches, 2, classes))
-        """Distance from one."""
+        self.factor = math.sqrt(rate)
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> ExpertOutput:
         return cast(ExpertOutput, self.network(images))
 
     def compensation(self, branch: int) -> Compensation:
         """Scales and means of the branch's logits: of labels that are there, then of those that are not."""
-        (positive_mean, negative_mean), scales = self.means[branch], self.scales[branch] + 1
-        return Compensation(scales[0], positive_mean, scales[1], negative_mean)
+        means, scales = self.factor * self.means[branch], 1 + self.factor * self.scales[branch]
+        return Compensation(scales[0], means[0], scales[1], means[1])
 
 
 @dataclass(frozen=True)
@@ -66,11 +71,14 @@ class Ltml(MultiLabel):
     name: ClassVar[str] = "ltml"
     consistency: float = 0.1
     compensation: bool = True
+    compensation_rate: float = 0.1
     branches: Literal["both", "uniform", "rebalanced"] = "both"
 
     def __post_init__(self) -> None:
         if self.consistency < 0:
             raise ValueError(f"consistency must be >= 0 (0 switches it off), not {self.consistency:g}")
+        if self.compensation_rate <= 0:
+            raise ValueError(f"compensation_rate must be > 0, not {self.compensation_rate:g}")
 
     @property
     def branches_count(self) -> int:
@@ -81,7 +89,9 @@ class Ltml(MultiLabel):
 
     def training_network(self, spec: NetworkSpec) -> nn.Module:
         network = self.network(spec)
-        return Compensated(network, self.branches_count, spec.classes) if self.compensation else network
+        if not self.compensation:
+            return network
+        return Compensated(network, self.branches_count, spec.classes, self.compensation_rate)
 
     def trained_network(self, training_network: nn.Module) -> nn.Module:
         return training_network.network if isinstance(training_network, Compensated) else training_network

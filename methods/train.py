@@ -5,6 +5,7 @@ resumed at an epoch's end reaches the same weights as an undisturbed one (bit fo
 (`methods.parallel`) these choices are the same in each, and each computes its rows of every batch.
 """
 
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -30,6 +31,8 @@ from shifts.files import digest
 
 TRAIN_VERSION = 1
 """Raised whenever the same settings would train other weights: part of every checkpoint's key."""
+EARLY = re.compile(r"(^|\.)(stem|shared\.0)\.")
+"""Names of the parameters that `Stage.fine_tune` leaves as they are, in any network of experts."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,8 @@ def train(
         if state is not None and number < state.stage:
             continue
         for name, parameter in network.named_parameters():
-            parameter.requires_grad_(stage.trainable(name))
+            kept = stage.fine_tune and EARLY.search(name) is not None
+            parameter.requires_grad_(stage.trainable(name) and not kept)
         _set_modes(network, stage)
         optimiser = _optimiser(network, stage)
         stepper = parallel.Stepper(network, stage.step)
@@ -207,7 +211,8 @@ def _set_modes(network: nn.Module, stage: Stage) -> None:
     network.train()
     for module in network.modules():
         parameters = list(module.parameters())
-        if stage.freeze and parameters and not any(parameter.requires_grad for parameter in parameters):
+        frozen = stage.freeze and parameters and not any(parameter.requires_grad for parameter in parameters)
+        if frozen or (stage.fine_tune and isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm)):
             module.eval()
 
 

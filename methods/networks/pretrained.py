@@ -26,6 +26,11 @@ ADVICE = (
 )
 
 
+def cached(backbone: str) -> list[Path]:
+    """The backbone's files in torch.hub's cache, sorted."""
+    return sorted((Path(torch.hub.get_dir()) / "checkpoints").glob(f"{backbone}-*.pth"))
+
+
 def weights_file(pretrained: str, backbone: str) -> Path:
     """The file that `pretrained` stands for: `hub` for torch.hub's cache, or a path.
 
@@ -37,7 +42,7 @@ def weights_file(pretrained: str, backbone: str) -> Path:
         if not Path(pretrained).is_file():
             raise BadInput(f"no pre-trained weights at {pretrained}: {advice}")
         return Path(pretrained)
-    found = sorted(folder.glob(f"{backbone}-*.pth"))
+    found = cached(backbone)
     if not found:
         raise BadInput(f"{backbone} needs pre-trained weights: {advice}")
     if len(found) > 1:
