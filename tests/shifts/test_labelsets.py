@@ -1,5 +1,6 @@
 """Multi-label datasets from tables: every layout of labels, lists of ids, published counts, and what is refused."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -111,6 +112,24 @@ def test_ids_keep_the_listed_training_images(folder: Folder, tmp_path: Path, ids
     assert len(dataset.test) == 4, "the test pool is left as it is"
     whole = load(str(where))
     assert dataset.train.encoded([0]) == whole.train.encoded([1])
+
+
+def test_an_image_folder_with_metadata(tmp_path: Path) -> None:
+    """Files as they come, and beside them a line for each: the easiest layout to make of VOC's own."""
+    for split, rows in (("train", TRAIN[:5]), ("test", TEST[:3])):
+        where = tmp_path / "voc" / split
+        where.mkdir(parents=True)
+        lines = []
+        for i, row in enumerate(rows):
+            (where / f"2008_{i:06}.png").write_bytes(encode(value=i))
+            lines.append(json.dumps({"file_name": f"2008_{i:06}.png", "labels": [NAMES[c] for c in row]}))
+        (where / "metadata.jsonl").write_text("\n".join(lines))
+    (tmp_path / "ids.txt").write_text("2008_000004\n2008_000001\n2008_000003\n2008_000002\n")
+    dataset = load(str(tmp_path / "voc"), ids=tmp_path / "ids.txt")
+    assert dataset.class_names == tuple(NAMES)
+    assert dataset.train.labels.tolist() == [[1, 1, 0], [1, 0, 1], [0, 1, 1], [1, 0, 0]]
+    assert dataset.train.images(np.array([0]))[0, 0, 0, 0] == 1
+    assert dataset.test.class_counts().tolist() == [1, 2, 1]
 
 
 PUBLISHED = Entry(
