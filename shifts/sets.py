@@ -114,6 +114,8 @@ def resolve(
         return list_indices(Path(str(shift.path)), pool), "published"
     rank = class_rank(train_counts, dataset.rank_by_index)
     if dataset.task == "multi_label":
+        if shift.rule == "first-n":
+            raise BadInput(f"shift {shift}: label sets are selected by their marginals; -first_n does not apply")
         if shift.kind == "natural":
             return np.arange(len(pool)), "published" if dataset.entry.label_counts is not None else "generated"
         return select(pool.labels, wanted_marginals(shift, rank), seed), "generated"

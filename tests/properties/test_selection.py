@@ -107,6 +107,12 @@ def test_the_embedded_shifts() -> None:
     assert sizes["backward_lt-50"] == (464, pytest.approx(0.866, abs=5e-4))
 
 
+def test_no_rule_of_single_labels() -> None:
+    dataset = load("embedded_mosaics")
+    with pytest.raises(BadInput, match="first_n does not apply"):
+        resolve(dataset, Shift.parse("forward_lt-50-first_n"), dataset.train.class_counts())
+
+
 @pytest.mark.parametrize("text", ["shuffled_lt-50-s3", "dirichlet-0.1-s7", "custom-x.json", "list-x"])
 def test_shifts_of_single_labels(text: str) -> None:
     dataset = load("embedded_mosaics")
