@@ -9,7 +9,8 @@ Entry = dict[str, Any]
 
 LEGEND = """\
 mAP: mean average precision over labels; head, medium, tail: over labels with >= 100, 20-99, < 20 training images (- =
-none in the draw); interval: 95% bootstrap over test images for one train seed, ± standard deviation over several."""
+none in the draw); interval: 95% bootstrap over test images for one train seed, ± standard deviation over several. A
+label that is rarer in the draw is harder to rank: compare methods on one shift, not shifts with one another."""
 
 
 def render(entries: Sequence[Entry], shifts: Sequence[str]) -> str:
@@ -38,7 +39,7 @@ def _detailed(entries: Sequence[Entry]) -> str:
     wanted = "" if first["tv_wanted"] is None else f", TV(reached, wanted) = {first['tv_wanted']:.3f}"
     title = (
         f"test {first['shift']}: n = {first['n']:,}, {first['labels_per_image']:.2f} labels an image, "
-        f"TV(train, test) = {first['tv_train_test']:.3f}{wanted}"
+        f"TV(train, test) = {first['tv_train_test']:.3f}{wanted}; random ranking: {100 * random_map(first):.1f}"
     )
     paper = any(entry["reported"] for entry in entries)
     heading = ["method", "mAP %", "interval", "head", "medium", "tail", *(["paper"] if paper else [])]
@@ -69,6 +70,12 @@ def _side_by_side(entries: Sequence[Entry], shifts: Sequence[str]) -> str:
         for method in sorted(means, key=lambda method: -means[method])
     ]
     return "mAP % side by side\n" + _aligned([["method", *map(short, shifts), "mean"], *body])
+
+
+def random_map(entry: Entry) -> float:
+    """mAP of a random ranking in a draw: a label's average precision is then its share of the images."""
+    shares = [positives / entry["n"] for positives in entry["per_class_positives"] if positives]
+    return sum(shares) / len(shares)
 
 
 def percent(summary: Entry | None) -> str:
