@@ -39,7 +39,7 @@ def _detailed(entries: Sequence[Entry]) -> str:
     wanted = "" if first["tv_wanted"] is None else f", TV(reached, wanted) = {first['tv_wanted']:.3f}"
     title = (
         f"test {first['shift']}: n = {first['n']:,}, {first['labels_per_image']:.2f} labels an image, "
-        f"TV(train, test) = {first['tv_train_test']:.3f}{wanted}; random ranking: {100 * random_map(first):.1f}"
+        f"TV(train, test) = {first['tv_train_test']:.3f}{wanted}"
     )
     paper = any(entry["reported"] for entry in entries)
     heading = ["method", "mAP %", "interval", "head", "medium", "tail", *(["paper"] if paper else [])]
@@ -53,7 +53,8 @@ def _detailed(entries: Sequence[Entry]) -> str:
         ]
         for entry in sorted(entries, key=_rank)
     ]
-    return title + "\n" + _aligned([heading, *body])
+    chance = ["(random ranking)", f"{100 * random_map(first):.1f}", *[""] * (len(heading) - 2)]
+    return title + "\n" + _aligned([heading, *body, chance])
 
 
 def _side_by_side(entries: Sequence[Entry], shifts: Sequence[str]) -> str:
@@ -100,6 +101,8 @@ def _aligned(rows: Sequence[Sequence[str]]) -> str:
     """Columns aligned, the first to the left."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
-        "  ".join([row[0].ljust(widths[0]), *(text.rjust(w) for text, w in zip(row[1:], widths[1:], strict=True))])
+        "  ".join(
+            [row[0].ljust(widths[0]), *(text.rjust(w) for text, w in zip(row[1:], widths[1:], strict=True))]
+        ).rstrip()
         for row in rows
     )
