@@ -25,6 +25,7 @@ from methods.train import TrainingImages, build_network, train
 from shifts.cli import add_data_arguments
 from shifts.errors import BadInput
 from tests.methods import tiny
+from tests.methods.test_streaming import streamed_images
 
 NAMES = methods.of_task("multi_label")
 ABLATION = {
@@ -298,6 +299,15 @@ def test_steps_get_float_label_sets_label_counts_and_the_number_of_images(tmp_pa
             assert batch.population == 45
     uniform = torch.cat([batches[0].target for batches in seen])
     assert torch.equal(uniform.sum(0), data.counts)
+
+
+def test_streamed_label_sets_are_trained_on(tmp_path: Path) -> None:
+    data = tiny.label_sets(images=21)
+    streamed = replace(streamed_images(), labels=data.labels, counts=data.counts, whole=True)
+    recipe = replace(RECIPE, crop="whole", size=8)
+    trained = train(Ltml(), recipe, streamed, 1, resume=tmp_path / "run.safetensors", key="key")
+    assert np.isfinite(trained.losses).all()
+    assert len(trained.losses) == 2
 
 
 def test_mixup_of_label_sets_is_the_expected_loss() -> None:
