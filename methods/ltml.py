@@ -8,16 +8,20 @@ with w_k = y_k e^(1 - N_k/N) + (1 - y_k) e^(N_k/N) and learnable means mp, mn an
 start at 0 and 1, are trained with everything else and are dropped after training (`compensation`): raw logits at test.
 Prediction: the mean of the branches' logits (adapter `mean`), through a sigmoid.
 Network: all stages but the last are shared; a branch is a last stage, global average pooling and a linear classifier.
-The paper's ablation, each branch alone to everything; with one branch there is nothing to agree with:
+The paper's ablation, each branch alone to everything (with one branch `consistency` means nothing):
   ltml:branches=uniform,compensation=false     ltml:branches=rebalanced,compensation=false
   ltml:compensation=false,consistency=0        two branches
   ltml:compensation=false                      + consistency
   ltml                                         + compensation
 No code was released, and what was at hand is not the paper's own text; where it is silent, this is chosen here: both
 batches are one forward pass, so BatchNorm sees their union; streams are as long as the training set and not aligned
-otherwise; gradients of the consistency reach both branches; scales are held as their distance from one, so that weight
-decay draws to the plain loss; own recipe: half the recipe's learning rate (0.01 under `published`, known of a
-re-implementation; baselines 0.02). Its test-time augmentation is not offered. Not a reproduction.
+otherwise; gradients of the consistency reach both branches; weight decay draws the compensation to the plain loss; own
+recipe: half the recipe's learning rate (0.01 under `published`, known of a re-implementation; baselines 0.02). Its
+test-time augmentation is not offered. Not a reproduction.
+A compensation that knows the labels is a short cut: the loss falls for ever as mp rises and mn sinks, without the
+network. So it learns at `compensation_rate` = 0.01 of the learning rate. Embedded mosaics, one seed, whole test pool:
+mAP 56.5 without it, 55.8 / 51.6 at rates 0.01 / 0.1 (recipe quick); half the epochs and learning rate, 44.8 and, at
+rate 1, 36.8.
 Expected mAP total / head / medium / tail (ResNet-50, Table 1): VOC-MLT 81.44 / 75.68 / 85.53 / 82.69, COCO-MLT 56.90 /
 54.13 / 60.59 / 54.47. Ablation, total: one branch 77.15 and 78.36, two 79.42, + consistency 81.22, + compensation 81.44
 (COCO-MLT 53.15, 52.76, 54.71, 56.62, 56.90). Spread unknown; of the benchmark's methods about 0.7 a seed on VOC-MLT.
@@ -71,7 +75,7 @@ class Ltml(MultiLabel):
     name: ClassVar[str] = "ltml"
     consistency: float = 0.1
     compensation: bool = True
-    compensation_rate: float = 0.1
+    compensation_rate: float = 0.01
     branches: Literal["both", "uniform", "rebalanced"] = "both"
 
     def __post_init__(self) -> None:
