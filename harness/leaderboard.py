@@ -16,6 +16,8 @@ import jsonschema
 from filelock import FileLock
 
 from harness import rows
+from harness.multi_label import leaderboard as label_leaderboard
+from harness.multi_label import rows as label_rows
 from harness.rows import Row
 from harness.statistics import mean_sd
 from shifts.errors import BadInput, WorkFailed
@@ -118,6 +120,8 @@ def current(found: Iterable[Row]) -> list[list[Row]]:
 def write(results: Path) -> Path:
     """Rebuild `leaderboard.json` of a results folder from its rows, under a lock. Returns its path.
 
+    Multi-label rows have a part of their own, `multi_label`, where there are any.
+
     Raises BadInput if the file there is of a newer schema, WorkFailed for a row that cannot be read.
     """
     where = results / "leaderboard.json"
@@ -125,6 +129,9 @@ def write(results: Path) -> Path:
     with FileLock(results / ".leaderboard.lock"):
         check_schema(where)
         board = build(rows.load_all(results))
+        found = label_rows.load_all(results)
+        if found:
+            board["multi_label"] = label_leaderboard.build(found)
         validate(board)
         write_text(where, json.dumps(board, indent=1, sort_keys=True, allow_nan=False) + "\n")
     return where
@@ -268,7 +275,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(write(options.results))
     if options.pack:
         found = rows.load_all(options.results)
-        for file in [*rows.pack(found, options.pack), write(options.pack)]:
+        files = rows.pack(found, options.pack) + label_rows.pack(label_rows.load_all(options.results), options.pack)
+        for file in [*files, write(options.pack)]:
             print(file)
 
 

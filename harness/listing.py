@@ -8,6 +8,7 @@ from shifts.shift import published_shifts
 SHIFTS = [
     ("forward_lt-R, backward_lt-R", "long-tailed in the training set's class order, or reversed, ratio R"),
     ("uniform", "the whole balanced pool"),
+    ("natural", "the pool as it is"),
     ("shuffled_lt-R-sS", "long-tailed over a seeded permutation of the classes"),
     ("dirichlet-A-sS", "class prior drawn from Dirichlet(A)"),
     ("custom-FILE.json", "class weights or counts from a file"),

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from methods.augment import to_float
-from methods.crops import Crop, centre_crop, view_crop
+from methods.crops import Crop, centre_crop, view_crop, whole_picture
 from methods.job import TrainingJob, normalisation, pixels
 from methods.streaming import stream
 from methods.views import ViewDraw
@@ -90,12 +90,15 @@ class StreamedPool:
     size: int
     mean: Float[Tensor, " 3"]
     std: Float[Tensor, " 3"]
+    whole: bool = False
+    """Whether clean images are whole pictures rather than their centres."""
 
     def __len__(self) -> int:
         return len(self.chosen)
 
     def clean(self) -> Iterator[Float[Tensor, "batch 3 height width"]]:
-        for images, _ in self._batches(partial(centre_crop, size=self.size), seed=0):
+        crop = partial(whole_picture if self.whole else centre_crop, size=self.size)
+        for images, _ in self._batches(crop, seed=0):
             yield to_float(images, self.mean, self.std)
 
     def view(self, seed: int) -> Iterator[Float[Tensor, "batch 3 height width"]]:
@@ -125,8 +128,8 @@ class Pools:
         Raises WorkFailed for an image that cannot be decoded, at once or, where they are streamed, when it is reached.
         """
         mean, std = normalisation(job.dataset, self.device)
-        if job.recipe.crop == "resized":
-            return StreamedPool(images, chosen, job.recipe.size, mean, std)
+        if job.recipe.crop != "pad":
+            return StreamedPool(images, chosen, job.recipe.size, mean, std, whole=job.recipe.crop == "whole")
         key = digest([images.fingerprint, chosen.tolist(), mean.tolist(), std.tolist()])
         if key not in self._made:
             self._made[key] = MemoryPool(pixels(images.images(chosen), self.device), mean, std)

@@ -129,13 +129,13 @@ class Row:
 FIELDS = tuple(field.name for field in fields(Row))
 
 
-def _kinds(hint: Any) -> set[type]:
+def kinds_of(hint: Any) -> set[type]:
     """The Python types of a field's values as JSON has them; a whole number may stand for a float."""
     kinds = {get_origin(part) or part for part in (get_args(hint) if isinstance(hint, UnionType) else (hint,))}
     return kinds | {int} if float in kinds else kinds
 
 
-_KINDS = {name: _kinds(hint) for name, hint in get_type_hints(Row).items()}
+_KINDS = {name: kinds_of(hint) for name, hint in get_type_hints(Row).items()}
 
 
 def folder(results: Path) -> Path:
@@ -214,7 +214,7 @@ def pack(rows: list[Row], destination: Path) -> list[Path]:
     from shifts.files import atomic
 
     written = []
-    nested = [name for name, hint in get_type_hints(Row).items() if _is_nested(hint)]
+    nested = [name for name, hint in get_type_hints(Row).items() if is_nested(hint)]
     for dataset in sorted({row.dataset for row in rows}):
         columns = [asdict(row) for row in rows if row.dataset == dataset]
         for values in columns:
@@ -244,7 +244,7 @@ def _write_small(table: Any, path: Path) -> None:
     )
 
 
-def _is_nested(hint: Any) -> bool:
+def is_nested(hint: Any) -> bool:
     """Whether a field holds objects, which a Parquet file keeps as JSON text."""
     return "dict" in str(hint)
 
@@ -256,7 +256,7 @@ def _packed(results: Path) -> Iterator[Row]:
         return
     import pyarrow.parquet as pq
 
-    nested = [name for name, hint in get_type_hints(Row).items() if _is_nested(hint)]
+    nested = [name for name, hint in get_type_hints(Row).items() if is_nested(hint)]
     for file in files:
         try:
             for values in pq.read_table(file).to_pylist():

@@ -18,6 +18,7 @@ EXAMPLES = """\
   python -m harness.run --dataset cifar100 --recipe published-bf16 --methods sade --shift all --pretrained
   python -m harness.run --evidence my-model.safetensors --shift all shuffled_lt-50-s3 dirichlet-0.1-s7
   python -m harness.run --shift all --seeds 0 1 2 --dry-run --jobs | tr '\\n' '\\0' | xargs -0 -P 2 -n 1 sh -c
+  python -m harness.run --dataset embedded_mosaics --shift forward_lt uniform backward_lt --methods bce ltml
   python -m harness.run --list
 """
 
@@ -26,6 +27,7 @@ OURS = [
     "data_dir",
     "image_column",
     "label_column",
+    "ids",
     "train_imbalance",
     "profile",
     "draw_rule",
@@ -60,9 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in OURS:
             if getattr(options, name) != made.get_default(name):
                 raise BadInput(f"--{name.replace('_', '-')} is about our own models and does not go with --evidence")
-    from harness.session import Session
+    from harness.session import session_of
 
-    session = Session(options)
+    session = session_of(options)
     if options.dry_run:
         print(session.commands() if options.jobs else session.forecast())
         return 0

@@ -52,10 +52,14 @@ class Work:
 
 
 class Session:
-    """Everything one command line asks for. Building it reads data and raises BadInput; nothing is written."""
+    """Everything one command line asks for. Building it reads data and raises BadInput; nothing is written.
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    jobs: what is to be trained (by default what the options say).
+    """
+
+    def __init__(self, options: argparse.Namespace, jobs: Sequence[TrainingJob] | None = None) -> None:
         self.options = options
+        self.jobs = jobs
         self.results: Path = options.results
         leaderboard.check_schema(self.results / "leaderboard.json")
         self.adapters = [adapters.get(name) for name in dict.fromkeys(options.adapters or adapters.ADAPTERS)]
@@ -67,7 +71,7 @@ class Session:
         self.works = list(self._stranger() if options.evidence else self._jobs())
 
     def _jobs(self) -> Iterator[Work]:
-        for job in chosen_jobs(self.options):
+        for job in chosen_jobs(self.options) if self.jobs is None else self.jobs:
             yield self._work(subject.of_job(job, self.options.views, self.options.evidence_precision), job=job)
 
     def _stranger(self) -> Iterator[Work]:
@@ -165,14 +169,18 @@ class Session:
                 return
             with epochs_shown(f"  {work.job.method_name} s{work.job.seed}") as progress:
                 described = work.job.make(self.results, self.device, progress)
-            asked = self.options.views, self.options.evidence_precision
-            pool = passes.gather(work.job, described["sha256"], self.results, self.pools, *asked)
-            known = {key: described[key] for key in ("parameters", "macs", "train_seconds")}
-            known |= {
-                "checkpoint_sha256": described["sha256"],
-                "evidence_seconds": float(pool.metadata["seconds"]),
-            }
-            self._measure(work, pool, known)
+            self._finish_trained(work, work.job, described)
+
+    def _finish_trained(self, work: Work, job: TrainingJob, described: dict[str, Any]) -> None:
+        """Gather evidence of a checkpoint, as `described`, and measure."""
+        asked = self.options.views, self.options.evidence_precision
+        pool = passes.gather(job, described["sha256"], self.results, self.pools, *asked)
+        known = {key: described[key] for key in ("parameters", "macs", "train_seconds")}
+        known |= {
+            "checkpoint_sha256": described["sha256"],
+            "evidence_seconds": float(pool.metadata["seconds"]),
+        }
+        self._measure(work, pool, known)
 
     def _measure(self, work: Work, pool: PoolEvidence, known: dict[str, Any]) -> None:
         """Compute and store the missing rows of a subject."""
@@ -223,6 +231,21 @@ class Session:
         return "\n".join(lines)
 
 
+def session_of(options: argparse.Namespace) -> Session:
+    """The session of a command line, by the task of its dataset. Raises BadInput."""
+    if options.evidence:
+        return Session(options)
+    # Names are checked before any data is read.
+    for name in options.adapters or []:
+        adapters.get(name)
+    jobs = chosen_jobs(options)
+    if jobs[0].dataset.task == "multi_label":
+        from harness.multi_label.session import LabelSession
+
+        return LabelSession(options, jobs)
+    return Session(options, jobs)
+
+
 def _arguments(options: argparse.Namespace, job: TrainingJob) -> Sequence[str]:
     """The command-line arguments of `methods.train` for one job."""
     given = {
@@ -230,6 +253,7 @@ def _arguments(options: argparse.Namespace, job: TrainingJob) -> Sequence[str]:
         "--data-dir": options.data_dir,
         "--image-column": options.image_column,
         "--label-column": options.label_column,
+        "--ids": options.ids,
         "--train-imbalance": options.train_imbalance,
         "--profile": options.profile,
         "--draw-rule": options.draw_rule,

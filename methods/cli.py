@@ -26,7 +26,12 @@ EXAMPLES = """\
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     """What is trained, how, and where results go."""
     group = parser.add_argument_group("training")
-    group.add_argument("--methods", nargs="+", metavar="NAME", help="methods, options on the name (default: all)")
+    group.add_argument(
+        "--methods",
+        nargs="+",
+        metavar="NAME",
+        help="methods, options on the name (default: all that fit the data)",
+    )
     group.add_argument(
         "--recipe", default="quick", help="quick, published, published-xF, each -bf16, or a TOML file (default: quick)"
     )
@@ -82,11 +87,14 @@ def chosen_jobs(options: argparse.Namespace) -> "list[TrainingJob]":
     from methods.job import TrainingJob
 
     # Names are checked before any data is read.
-    chosen = [methods.get(name) for name in dict.fromkeys(options.methods or methods.METHODS)]
+    chosen = [methods.get(name) for name in dict.fromkeys(options.methods or [])]
     setting = recipe.get(options.recipe, options.dataset)
     networks.check(setting.backbone)
     setting.weights()
     dataset = chosen_dataset(options)
+    chosen = chosen or list(map(methods.get, methods.of_task(dataset.entry.task)))
+    for method in chosen:
+        methods.check_task(method, dataset.entry.task, dataset.name)
     training = chosen_training_set(options, dataset)
     how = options.accumulate, options.sync_bn, options.pretrained, options.cuda_graphs
     jobs = [

@@ -4,6 +4,9 @@ Source: the ImageNet recipe of the released codes of RIDE and SADE: training tak
 side ratio 3/4-4/3), a flip, and colour jitter (brightness, contrast and saturation, in random order); testing resizes
 the shorter side to 8/7 of the crop's (256 for 224) and takes the centre; SADE's views take a random resized crop of
 area 0.2-1. All resizing is bilinear with antialiasing, on 8-bit pixels (Pillow).
+
+Pictures of several things lose labels in such crops. The released code of Wu et al., ECCV 2020, takes them as a whole:
+training a random part of at least 0.8 of each side, testing everything, resized without regard to the sides' ratio.
 """
 
 import math
@@ -18,6 +21,8 @@ Crop = Callable[[Image.Image, np.random.Generator], Image.Image]
 
 TRAINING_AREA = (0.08, 1.0)
 VIEW_AREA = (0.2, 1.0)
+WHOLE_SIDE = 0.8
+"""Least share of either side in a training crop of a whole picture."""
 RATIO = (3 / 4, 4 / 3)
 LOG_RATIO = (math.log(RATIO[0]), math.log(RATIO[1]))
 ENHANCERS = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
@@ -27,7 +32,26 @@ def training_crop(
     image: Image.Image, generator: np.random.Generator, *, size: int, flip: bool, jitter: float
 ) -> Image.Image:
     """Random resized crop to `size` pixels a side; flip with probability 1/2 if `flip`; factors in 1 +- `jitter`."""
-    image = random_resized_crop(image, generator, size, TRAINING_AREA)
+    return _flip_and_jitter(random_resized_crop(image, generator, size, TRAINING_AREA), generator, flip, jitter)
+
+
+def whole_training_crop(
+    image: Image.Image, generator: np.random.Generator, *, size: int, flip: bool, jitter: float
+) -> Image.Image:
+    """A random part of at least 0.8 of each side, resized to a square of `size` pixels; then as `training_crop`."""
+    shares, places = generator.uniform(WHOLE_SIDE, 1, 2).tolist(), generator.random(2).tolist()
+    lengths = [max(1, round(share * side)) for share, side in zip(shares, image.size, strict=True)]
+    left, top = (int(at * (side - own + 1)) for at, side, own in zip(places, image.size, lengths, strict=True))
+    box = (left, top, left + lengths[0], top + lengths[1])
+    return _flip_and_jitter(image.resize((size, size), Image.Resampling.BILINEAR, box), generator, flip, jitter)
+
+
+def whole_picture(image: Image.Image, generator: np.random.Generator, *, size: int) -> Image.Image:
+    """Everything, resized to a square of `size` pixels; nothing is drawn."""
+    return image.resize((size, size), Image.Resampling.BILINEAR)
+
+
+def _flip_and_jitter(image: Image.Image, generator: np.random.Generator, flip: bool, jitter: float) -> Image.Image:
     mirrored, *uniform = generator.random(1 + len(ENHANCERS)).tolist()
     if flip and mirrored < 0.5:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)

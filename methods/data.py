@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Shaped, UInt8
 from torch import Tensor
 
 from methods.augment import augment
@@ -13,10 +13,13 @@ from methods.expert import Augmentation
 
 
 class TrainingData(Protocol):
-    """A long-tailed training set; labels, counts, mean and std (of pixels scaled to 0..1) lie on the device."""
+    """A long-tailed training set; labels, counts, mean and std (of pixels scaled to 0..1) lie on the device.
+
+    labels: class indices, or label sets of 0 and 1 (uint8 [N, C]) with their label counts.
+    """
 
     @property
-    def labels(self) -> Int[Tensor, " images"]: ...
+    def labels(self) -> Shaped[Tensor, " images *classes"]: ...
 
     @property
     def counts(self) -> Float[Tensor, " classes"]: ...
@@ -52,7 +55,7 @@ class TrainingImages:
     """The training set on the device; mean and std are of pixels scaled to 0..1."""
 
     images: UInt8[Tensor, "images channels height width"]
-    labels: Int[Tensor, " images"]
+    labels: Shaped[Tensor, " images *classes"]
     counts: Float[Tensor, " classes"]
     mean: Float[Tensor, " 3"]
     std: Float[Tensor, " 3"]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from methods.priors import ExpertPriors
 from methods.samplers import Sampler, instance
+from shifts.catalog import Task
 
 if TYPE_CHECKING:
     from methods.recipe import Recipe
@@ -44,10 +45,16 @@ class NetworkSpec:
         return len(self.counts)
 
 
+Target = Int[Tensor, " batch"] | Float[Tensor, "batch classes"]
+"""Class indices, or label sets of 0 and 1."""
+
+
 @dataclass(frozen=True)
 class Batch:
     """One augmented batch on the device, with the class counts [C] of the set that it was drawn from.
 
+    `population` is the number N of images in that set. For label sets `target` is float32 [batch, C] of 0 and 1, and
+    `counts` are label counts, which do not add up to N.
     With mixup, `images` are already mixed: `share` (0-dim tensor) of the image labelled `target`, the rest of
     the image labelled `partner`. Without it `partner` is None. In a stage with `cached`, `output` is what the frozen
     network made of the augmented images, and `images` is empty. A step that draws random numbers draws them from
@@ -55,12 +62,13 @@ class Batch:
     """
 
     images: Float[Tensor, "batch channels height width"]
-    target: Int[Tensor, " batch"]
+    target: Target
     counts: Float[Tensor, " classes"]
-    partner: Int[Tensor, " batch"] | None = None
+    partner: Target | None = None
     share: Float[Tensor, ""] | None = None
     output: ExpertOutput | None = None
     generator: torch.Generator | None = None
+    population: int = 0
 
     def expect(self, loss: Callable[[Tensor], Tensor]) -> Tensor:
         """share * loss(target) + (1 - share) * loss(partner): a loss under mixup (Zhang et al., ICLR 2018)."""
@@ -166,6 +174,7 @@ class Stage:
     epoch starts, and batches index that; repeated images of one epoch share their augmentation. It needs `freeze`
     (what is cached must not change within the epoch) and no mixup.
     switches: epochs (from 0) from which the step does something else; between them it does not depend on the epoch.
+    fine_tune: stem and first shared stage are not trained, and all BatchNorm keeps its statistics.
     """
 
     name: str
@@ -181,6 +190,7 @@ class Stage:
     freeze: bool = False
     cached: bool = False
     switches: tuple[int, ...] = ()
+    fine_tune: bool = False
 
     def __post_init__(self) -> None:
         if not self.samplers or (self.cached and (self.mixup is not None or not self.freeze)):
@@ -193,6 +203,8 @@ class Method(ABC):
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
+    task: ClassVar[Task] = "single_label"
+    """What its data are: images of one class each, or of a set of labels each."""
     has_gates: ClassVar[bool] = False
     """Whether its network has routing gates between experts (`gate_logits`)."""
     has_preference: ClassVar[bool] = False

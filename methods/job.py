@@ -106,13 +106,14 @@ class TrainingJob:
         """Estimated floating-point operations of training: 6 a MAC (forward 2, backward 4), over all stages."""
         with torch.device("meta"):  # counted without weights, whatever the network's size
             macs = count_macs(self.method.network(self.spec), self.spec.image_size)
-        return 6 * macs * int(self.training.n) * sum(stage.epochs for stage in self.method.stages(self.recipe))
+        passes = sum(stage.epochs * len(stage.samplers) for stage in self.method.stages(self.recipe))
+        return 6 * macs * int(self.training.n) * passes
 
     def data(self, device: torch.device) -> TrainingData:
         """The drawn training set for the loop: in the device's memory, or streamed where the recipe resizes."""
         if self.recipe.crop == "pad":
             return on_device(self.dataset, self.training, device)
-        return streamed(self.dataset, self.training, device, self.recipe.size)
+        return streamed(self.dataset, self.training, device, self.recipe.size, whole=self.recipe.crop == "whole")
 
     def make(self, results: Path, device: torch.device, progress: Progress) -> dict[str, Any]:
         """The checkpoint's description, after training it if it is missing. The caller (its main process) holds `lock`.
@@ -203,7 +204,9 @@ def on_device(dataset: Dataset, training: TrainingSet, device: torch.device) -> 
     )
 
 
-def streamed(dataset: Dataset, training: TrainingSet, device: torch.device, size: int) -> StreamedImages:
+def streamed(
+    dataset: Dataset, training: TrainingSet, device: torch.device, size: int, whole: bool = False
+) -> StreamedImages:
     """The drawn training set where it lies, cropped to `size` pixels a side, with the dataset's normalisation."""
     mean, std = normalisation(dataset, device)
     return StreamedImages(
@@ -214,6 +217,7 @@ def streamed(dataset: Dataset, training: TrainingSet, device: torch.device, size
         counts=torch.as_tensor(training.counts, dtype=torch.float32, device=device),
         mean=mean,
         std=std,
+        whole=whole,
     )
 
 

@@ -14,9 +14,18 @@ batch 64, lr 0.025, cosine, weight decay 5e-4: not offered here. Places-LT as in
 full width, 30 epochs, batch 128, lr 0.01 for heads and 0.001 for all else, weight decay 4e-4, x0.1 from 10, x0.01 from
 20, no warm-up; assumed: re-weighting from 20 (no file of RIDE's exists). What methods have as options stays with them:
 tau = 1 of SADE on iNaturalist and Places-LT is `sade:tau=1`, RIDE's gamma and lambda stand in its docstring.
+
+VOC-MLT and COCO-MLT as in the released code of Wu et al., ECCV 2020, which LTML follows: pre-trained ResNet-50, stem
+and first stage frozen, BatchNorm in evaluation mode, whole pictures at 224 pixels, batch 32, lr 0.02, momentum 0.9,
+weight decay 1e-4, x0.1 at 5/8 and x0.01 at 7/8. Its 8 epochs are 3,875 / 22,560 draws of its sampler each; here an
+epoch is 1,142 / 1,909 images, so 27 / 95 epochs make as many steps. Not expressed: warm-up by steps from a third of the
+rate (500 steps; here linear over 14 / 8 epochs), gradient norms clipped at 35, hue and channel-swap distortion (here
+jitter 0.4 of brightness, contrast and saturation), dropped last batches, and the neck between pooling and classifier.
+Where torch.hub's cache has no ResNet-50, they are trained from scratch as `published-scratch`.
 """
 
 import math
+import re
 import tomllib
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -24,7 +33,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from methods.expert import Augmentation, Schedule, Sgd, Stage, Step
 from methods.networks.pretrained import BACKBONES as PRETRAINED
-from methods.networks.pretrained import HUB, weights_file, weights_sha256
+from methods.networks.pretrained import HUB, cached, weights_file, weights_sha256
 from shifts.errors import BadInput, check_name
 
 
@@ -37,8 +46,10 @@ class Recipe:
     stands in for `factors` in those methods.
     crop: `pad` = images of one size, held in memory, cropped after padding; `resized` = images of any size, streamed
     by worker processes, cropped at random and resized to `size` pixels a side (tested: shorter side 8/7 `size`, centre
-    crop); `padding` then means nothing. jitter: strength of brightness, contrast and saturation jitter (`resized`).
+    crop); `whole` = streamed too, but most of a picture in training, all of it in testing, whatever its sides' ratio;
+    `padding` then means nothing. jitter: strength of brightness, contrast and saturation jitter (not with `pad`).
     pretrained: weights that trunk and branches start from, `hub` (torch.hub's cache) or a file; empty = none.
+    fine_tune: stem and first stage stay as the pre-trained weights have them, and so do BatchNorm's statistics.
     strong: AutoAugment and Cutout in the methods whose papers use them (shike); they need hundreds of epochs.
     precision: `bf16` runs convolutions and matrix products in bfloat16 under autocast; losses stay in float32.
     """
@@ -62,10 +73,11 @@ class Recipe:
     trunk_lr: float = 1.0
     drw_epoch: int = 0
     drw_factors: tuple[float, ...] = (0.01, 1e-4)
-    crop: Literal["pad", "resized"] = "pad"
+    crop: Literal["pad", "resized", "whole"] = "pad"
     size: int = 0
     jitter: float = 0.0
     pretrained: str = ""
+    fine_tune: bool = False
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 2 or self.lr <= 0 or self.warmup < 0 or self.padding < 0:
@@ -88,13 +100,15 @@ class Recipe:
             )
         if len(self.drw_factors) != 2 or self.drw_epoch < 0 or not 0 < self.trunk_lr < math.inf:
             raise BadInput(f"recipe {self.name}: two drw_factors, drw_epoch >= 0 and trunk_lr > 0 are needed")
-        if not 0 <= self.jitter <= 1 or (self.size > 0) != (self.crop == "resized") or self.size < 0:
+        if not 0 <= self.jitter <= 1 or (self.size > 0) != (self.crop != "pad") or self.size < 0:
             raise BadInput(
-                f'recipe {self.name}: crop = "resized" needs a size > 0 (224), crop = "pad" none (0: the images\' own);'
-                " jitter must lie in 0..1"
+                f'recipe {self.name}: crop = "resized" or "whole" needs a size > 0 (224), crop = "pad" none (0: the '
+                "images' own); jitter must lie in 0..1"
             )
         if self.jitter and self.crop == "pad":
-            raise BadInput(f'recipe {self.name}: jitter goes with crop = "resized"')
+            raise BadInput(f'recipe {self.name}: jitter goes with crop = "resized" or "whole"')
+        if self.fine_tune and not self.pretrained:
+            raise BadInput(f"recipe {self.name}: fine_tune goes with pre-trained weights")
         if self.pretrained and self.backbone not in PRETRAINED:
             names = ", ".join(PRETRAINED)
             raise BadInput(f"recipe {self.name}: pretrained goes with backbone {names}, not {self.backbone}")
@@ -129,6 +143,7 @@ class Recipe:
             augmentation=Augmentation(own.padding, own.flip, own.rotation, jitter=own.jitter),
             mixup=mixup,
             switches=switches,
+            fine_tune=own.fine_tune,
         )
 
     def scaled(self, factor: float, name: str) -> "Recipe":
@@ -143,11 +158,15 @@ class Recipe:
         )
 
     def settings(self) -> dict[str, Any]:
-        """All fields but the name: what determines a result. Of pre-trained weights that is their SHA-256 (hex).
+        """All fields but the name: what determines a result (`fine_tune` where it is on).
+
+        Of pre-trained weights that is their SHA-256 (hex).
 
         Raises BadInput where those are missing.
         """
         settings = {key: value for key, value in asdict(self).items() if key != "name"}
+        if not self.fine_tune:
+            del settings["fine_tune"]  # keys of checkpoints made before the field existed stay valid
         if self.pretrained:
             settings["pretrained"] = weights_sha256(self.pretrained, self.backbone)
         return settings
@@ -158,6 +177,18 @@ QUICK = Recipe(
 )
 PUBLISHED = Recipe("published")
 _RESIZED: dict[str, Any] = {"crop": "resized", "size": 224, "rotation": 0.0, "drw_factors": (0.1, 0.01)}
+_LABEL_SETS: dict[str, Any] = {
+    "backbone": "resnet50",
+    "pretrained": HUB,
+    "fine_tune": True,
+    "batch_size": 32,
+    "lr": 0.02,
+    "nesterov": False,
+    "weight_decay": 1e-4,
+    "jitter": 0.4,
+    **_RESIZED,
+    "crop": "whole",
+}
 _HUNDRED: dict[str, Any] = {"epochs": 100, "milestones": (60, 80), "drw_epoch": 80, "weight_decay": 2e-4}
 DATASET_CHANGES: dict[str, dict[str, Any]] = {
     "cifar10": {"lr": 0.05},
@@ -176,17 +207,28 @@ DATASET_CHANGES: dict[str, dict[str, Any]] = {
         "jitter": 0.4,
         **_RESIZED,
     },
+    "voc_mlt": {"epochs": 27, "milestones": (17, 24), "warmup": 14, **_LABEL_SETS},
+    "coco_mlt": {"epochs": 95, "milestones": (59, 83), "warmup": 8, **_LABEL_SETS},
 }
 """What `published` changes on a dataset. CIFAR-10: the SADE maintainers' answer to a user; no configuration exists."""
 
-RECIPES = ("quick", "published", "published-xF", "FILE.toml")
+QUICK_CHANGES: dict[str, dict[str, Any]] = {
+    "embedded_mosaics": {"epochs": 32, "milestones": (26, 30), "batch_size": 32, "lr": 0.1}
+}
+"""What `quick` changes on a dataset: 915 small pictures need more steps."""
+WEIGHTS_IF_THERE = ("voc_mlt", "coco_mlt")
+"""Datasets whose published recipe becomes `published-scratch` where there are no pre-trained weights."""
+
+RECIPES = ("quick", "published", "published-xF", "published[-xF]-scratch", "FILE.toml")
+_FORM = re.compile(r"published(?:-x(?P<factor>.*?))?(?P<scratch>-scratch)?")
 _BF16 = "-bf16"
 
 
 def get(text: str, dataset: str) -> Recipe:
     """The recipe that `text` names: quick, published, published-xF (F > 0), each also -bf16, or a TOML file.
 
-    Raises BadInput.
+    `-scratch`, before `-bf16`, leaves out pre-trained weights; on VOC-MLT and COCO-MLT that is done, and the recipe so
+    named, where torch.hub's cache has none. Raises BadInput.
     """
     if text.endswith(".toml"):
         return read(Path(text))
@@ -195,17 +237,22 @@ def get(text: str, dataset: str) -> Recipe:
         if recipe.precision == "fp32":
             return replace(recipe, name=recipe.name + _BF16, precision="bf16")
     if text == "quick":
-        return QUICK
-    published = replace(PUBLISHED, **DATASET_CHANGES.get(dataset, {}))
-    if text == "published":
-        return published
-    if text.startswith("published-x"):
-        factor = _number(text.removeprefix("published-x"))
+        return replace(QUICK, **QUICK_CHANGES.get(dataset, {}))
+    form = _FORM.fullmatch(text)
+    if form is None:
+        check_name("recipe", text, RECIPES)
+        raise BadInput(f"recipe {text!r} stands for a form: give a number for F or the path of a TOML file")
+    recipe = replace(PUBLISHED, **DATASET_CHANGES.get(dataset, {}))
+    if form["factor"] is not None:
+        factor = _number(form["factor"])
         if not 0 < factor < math.inf:
             raise BadInput(f"recipe {text!r}: published-xF needs a number F > 0, as in published-x0.1")
-        return published.scaled(factor, f"published-x{factor:g}")
-    check_name("recipe", text, RECIPES)
-    raise BadInput(f"recipe {text!r} stands for a form: give a number for F or the path of a TOML file")
+        recipe = recipe.scaled(factor, f"published-x{factor:g}")
+    if form["scratch"] and not recipe.pretrained:
+        raise BadInput(f"recipe {text!r}: the published recipe of {dataset} has no pre-trained weights to leave out")
+    if form["scratch"] or (dataset in WEIGHTS_IF_THERE and not cached(recipe.backbone)):
+        recipe = replace(recipe, name=f"{recipe.name}-scratch", pretrained="", fine_tune=False)
+    return recipe
 
 
 def _number(text: str) -> float:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Reported(NamedTuple):
-    """A published top-1 (fraction of 1), where it was read, and whether the authors themselves print it."""
+    """A published top-1 or mAP (fraction of 1), where it was read, and whether the authors themselves print it."""
 
     value: float
     source: str
@@ -15,7 +15,7 @@ class Reported(NamedTuple):
 
 
 def reported(method: str, adapter: str, dataset: str, imbalance: float | None, shift: str) -> Reported | None:
-    """The published figure for a setting (canonical names, default options), or None."""
+    """The published figure for a setting (canonical names, default options; imbalance None: natural), or None."""
     return _figures().get((method, adapter, dataset, imbalance, shift))
 
 
@@ -24,7 +24,8 @@ def _figures() -> dict[tuple[str, str, str, float | None, str], Reported]:
     tables = tomllib.loads((Path(__file__).parent / "reported.toml").read_text(encoding="utf-8"))["figures"]
     found: dict[tuple[str, str, str, float | None, str], Reported] = {}
     for table in tables:
-        for shift, value in table["top1"].items():
-            setting = (table["method"], table["adapter"], table["dataset"], float(table["imbalance"]), shift)
+        imbalance = None if table["imbalance"] == "natural" else float(table["imbalance"])
+        for shift, value in table["top1" if "top1" in table else "map"].items():
+            setting = (table["method"], table["adapter"], table["dataset"], imbalance, shift)
             found.setdefault(setting, Reported(value / 100, table["source"], table["primary"]))
     return found

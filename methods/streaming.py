@@ -14,13 +14,13 @@ from itertools import count
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Shaped, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from methods import distributed, parallel
 from methods.augment import augment
-from methods.crops import Crop, rgb, training_crop
+from methods.crops import Crop, rgb, training_crop, whole_training_crop
 from methods.expert import Augmentation
 from shifts.errors import WorkFailed
 from shifts.imageset import ImageSet
@@ -42,17 +42,19 @@ def worker_count() -> int:
 class StreamedImages:
     """The long-tailed training set where it lies: images of any size, cropped to `size` pixels a side.
 
-    indices: int64 [N] into `source`, in the order of `labels`. mean and std are of pixels scaled to 0..1; they,
-    labels and counts lie on the device.
+    indices: int64 [N] into `source`, in the order of `labels` (classes, or label sets of 0 and 1, uint8 [N, C]). mean
+    and std are of pixels scaled to 0..1; they, labels and counts lie on the device.
     """
 
     source: ImageSet
     indices: Int[np.ndarray, " images"]
     size: int
-    labels: Int[Tensor, " images"]
+    labels: Shaped[Tensor, " images *classes"]
     counts: Float[Tensor, " classes"]
     mean: Float[Tensor, " 3"]
     std: Float[Tensor, " 3"]
+    whole: bool = False
+    """Whether crops keep most of a picture (`crops.whole_training_crop`)."""
 
     @property
     def device(self) -> torch.device:
@@ -74,7 +76,8 @@ class StreamedImages:
         batch, and all get all of them. Raises WorkFailed for an unreadable image.
         """
         seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
-        crop = partial(training_crop, size=self.size, flip=augmentation.flip, jitter=augmentation.jitter)
+        form = whole_training_crop if self.whole else training_crop
+        crop = partial(form, size=self.size, flip=augmentation.flip, jitter=augmentation.jitter)
         sizes = [len(batch) for batch in rows]
         places = np.split(self.indices[torch.cat(list(rows)).cpu().numpy()], np.cumsum(sizes)[:-1])
         rest = replace(augmentation, padding=0, flip=False)

@@ -5,6 +5,7 @@ resumed at an epoch's end reaches the same weights as an undisturbed one (bit fo
 (`methods.parallel`) these choices are the same in each, and each computes its rows of every batch.
 """
 
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -31,6 +32,8 @@ from shifts.files import digest
 
 TRAIN_VERSION = 1
 """Raised whenever the same settings would train other weights: part of every checkpoint's key."""
+EARLY = re.compile(r"(^|\.)(stem|shared\.0)\.")
+"""Names of the parameters that `Stage.fine_tune` leaves as they are, in any network of experts."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,8 @@ def train(
         if state is not None and number < state.stage:
             continue
         for name, parameter in network.named_parameters():
-            parameter.requires_grad_(stage.trainable(name))
+            kept = stage.fine_tune and EARLY.search(name) is not None
+            parameter.requires_grad_(stage.trainable(name) and not kept)
         _set_modes(network, stage)
         optimiser = _optimiser(network, stage, on_device=graphs)
         generator = torch.Generator(device)
@@ -174,16 +178,23 @@ def _batch(
     generator: torch.Generator,
 ) -> Batch:
     """The chosen images, augmented `pixels`, normalised and mixed where the stage says so."""
-    images, target = to_float(pixels, data.mean, data.std), data.labels[chosen]
+    images, target = to_float(pixels, data.mean, data.std), _target(data, chosen)
+    population = len(data.labels)
     if stage.mixup is None:
-        return Batch(images, target, data.counts, generator=generator)
+        return Batch(images, target, data.counts, generator=generator, population=population)
     # Beta(a, a) as a ratio of two gammas: the share stays on the device
     shape = torch.full((2,), stage.mixup, device=images.device)
     gammas = torch._standard_gamma(shape, generator)
     share = gammas[0] / gammas.sum()
     partner = torch.randperm(len(chosen), generator=generator, device=images.device)
     mixed = share * images + (1 - share) * images[partner]
-    return Batch(mixed, target, data.counts, target[partner], share, generator=generator)
+    return Batch(mixed, target, data.counts, target[partner], share, generator=generator, population=population)
+
+
+def _target(data: TrainingData, chosen: Int[Tensor, " batch"]) -> Tensor:
+    """Class indices [batch] as they are, label sets [batch, C] as float32."""
+    target = data.labels[chosen]
+    return target if target.ndim == 1 else target.float()
 
 
 def _set_modes(network: nn.Module, stage: Stage) -> None:
@@ -191,7 +202,8 @@ def _set_modes(network: nn.Module, stage: Stage) -> None:
     network.train()
     for module in network.modules():
         parameters = list(module.parameters())
-        if stage.freeze and parameters and not any(parameter.requires_grad for parameter in parameters):
+        frozen = stage.freeze and parameters and not any(parameter.requires_grad for parameter in parameters)
+        if frozen or (stage.fine_tune and isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm)):
             module.eval()
 
 
@@ -227,7 +239,9 @@ def _cache(
 def _cached_batch(data: TrainingData, cache: ExpertOutput, chosen: Tensor, generator: torch.Generator) -> Batch:
     output = ExpertOutput(cache.logits[chosen], cache.features[chosen])
     nothing = torch.empty(0, 3, *data.image_size, device=data.device)
-    return Batch(nothing, data.labels[chosen], data.counts, output=output, generator=generator)
+    return Batch(
+        nothing, _target(data, chosen), data.counts, output=output, generator=generator, population=len(data.labels)
+    )
 
 
 def _optimiser(network: nn.Module, stage: Stage, on_device: bool) -> torch.optim.SGD:

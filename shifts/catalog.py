@@ -1,10 +1,10 @@
 """Named datasets: one declarative entry each, and `load`, which turns a name into a train and a test `ImageSet`."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -14,8 +14,12 @@ from shifts.errors import BadInput, check_name
 from shifts.export import Drawn, read_drawn
 from shifts.hub import is_hub_id, open_folder, open_hub
 from shifts.imageset import ImageSet
+from shifts.labelsets import check_counts
 from shifts.listfiles import load_lists
+from shifts.longtailed import COCO_COUNTS, COCO_IMAGES, VOC_COUNTS, VOC_IMAGES
+from shifts.mosaics import embedded_mosaics
 
+Task = Literal["single_label", "multi_label"]
 Channels = tuple[float, float, float]
 
 CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
@@ -28,7 +32,9 @@ class Entry:
     """One dataset, declared. `mean` and `std` are per channel in [0, 1]; None = computed from the training pool.
 
     `imbalance` is the default training imbalance (None: natural); `lists` are the train and test list files of
-    list-file data; `published` says that the eleven published shifts are drawn from this very pool.
+    list-file data; `published` says that the eleven published shifts are drawn from this very pool. A published
+    multi-label training set has its label counts by class, in order, and its number of images, which what is loaded
+    must have; `made` makes train and test instead of reading them.
     """
 
     name: str
@@ -43,6 +49,15 @@ class Entry:
     mean: Channels | None = None
     std: Channels | None = None
     published: bool = False
+    task: Task = "single_label"
+    label_counts: Mapping[str, int] | None = None
+    train_images: int | None = None
+    made: Callable[[str], tuple[ImageSet, ImageSet]] | None = None
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """Names of the labels of a published multi-label training set, in order."""
+        return None if self.label_counts is None else tuple(self.label_counts)
 
 
 _CIFAR: dict[str, Any] = {
@@ -116,6 +131,36 @@ ENTRIES: tuple[Entry, ...] = (
         mean=(0.466, 0.471, 0.380),
         std=(0.195, 0.194, 0.192),
     ),
+    Entry(
+        "embedded_mosaics",
+        "multi-label: 887 + 2,529 pictures of 1 to 4 embedded images, 10 classes, long-tailed label counts",
+        "MIT, Zalando SE 2017; cite Xiao, Rasul, Vollgraf 2017",
+        rank_by_index=True,
+        task="multi_label",
+        made=embedded_mosaics,
+    ),
+    Entry(
+        "voc_mlt",
+        "multi-label: VOC-MLT, 1,142 images of VOC2012 + VOC2007 test, 20 classes (--data-dir, --ids)",
+        "images: Flickr's terms, cite Everingham et al. 2010; id list: non-commercial, cite Wu et al. 2020",
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        task="multi_label",
+        label_counts=VOC_COUNTS,
+        train_images=VOC_IMAGES,
+    ),
+    Entry(
+        "coco_mlt",
+        "multi-label: COCO-MLT, 1,909 images of train2017 + val2017, 80 classes (--ids)",
+        "annotations CC BY 4.0, images Flickr's terms, cite Lin et al. 2014; id list: non-commercial, Wu et al. 2020",
+        hub_id="detection-datasets/coco",
+        label_column="objects.category",
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        task="multi_label",
+        label_counts=COCO_COUNTS,
+        train_images=COCO_IMAGES,
+    ),
 )
 
 
@@ -137,6 +182,10 @@ class Dataset:
     @property
     def name(self) -> str:
         return self.entry.name
+
+    @property
+    def task(self) -> Task:
+        return self.entry.task
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -170,19 +219,32 @@ def load(
     data_dir: str | Path | None = None,
     image_column: str | None = None,
     label_column: str | None = None,
+    ids: str | Path | None = None,
 ) -> Dataset:
     """The dataset of a catalog name, a Hub id or a local folder; `data_dir` = read this local copy instead.
 
-    Raises BadInput: unknown name, missing or unreadable data, columns, splits or labels that do not fit.
+    ids: a file that lists the training images to keep of a multi-label dataset, one id a line (VOC-MLT, COCO-MLT).
+    Raises BadInput: unknown name, missing or unreadable data, columns, splits or labels that do not fit, training
+    images that are not the published ones.
     """
     entry = _entry(name)
+    if ids is not None and (entry.lists is not None or entry.made is not None):
+        raise BadInput(f"{name} takes no --ids; multi-label datasets whose training images are listed do")
+    if entry.made is not None:
+        if data_dir is not None:
+            raise BadInput(f"{name} is made of the embedded images and takes no --data-dir")
+        return _dataset(entry, *entry.made(entry.name))
     if entry.lists is not None:
         if data_dir is None:
             raise BadInput(f"{name} needs --data-dir: the folder with {' and '.join(entry.lists)} and the images")
         return _dataset(entry, *load_lists(entry.name, Path(data_dir), *entry.lists))
     folder, open_splits = _source(entry, name, None if data_dir is None else Path(data_dir))
     columns = (image_column or entry.image_column, label_column or entry.label_column)
-    train, test = image_set_pair(entry.name, open_splits(), *columns)
+    found = None if ids is None else Path(ids)
+    train, test = image_set_pair(entry.name, open_splits(), *columns, entry.labels, found)
+    if entry.label_counts is not None:
+        check_counts(entry.name, train.labels, entry.label_counts, entry.train_images)
+    entry = replace(entry, task="multi_label") if train.multi_label else entry
     return _dataset(entry, train, test, None if folder is None else read_drawn(folder, train.class_counts()))
 
 
@@ -236,6 +298,8 @@ def _source(entry: Entry, name: str, data_dir: Path | None) -> tuple[Path | None
     if folder is None and entry.name == "embedded":
         folder = EMBEDDED_FOLDER
     if folder is None and entry.hub_id is None:
+        if entry.label_counts is not None:
+            raise BadInput(f"{name} needs --data-dir: a folder with train and test images and their lists of labels")
         folder = Path(name)
     if folder is not None:
         found = folder

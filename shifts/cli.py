@@ -76,6 +76,7 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--data-dir", metavar="DIR", help="read the dataset from this local copy")
     group.add_argument("--image-column", metavar="NAME", help="the images' column, where it is not found")
     group.add_argument("--label-column", metavar="NAME", help="the labels' column, where it is not found")
+    group.add_argument("--ids", metavar="FILE", help="ids of the training images, one a line (voc_mlt, coco_mlt)")
     group.add_argument(
         "--train-imbalance",
         type=_train_imbalance,
@@ -102,9 +103,9 @@ def add_shift_arguments(parser: argparse.ArgumentParser) -> None:
         "--shift",
         nargs="+",
         metavar="SHIFT",
-        help="all, forward_lt, uniform, backward_lt, shuffled_lt, or a full form: backward_lt-50, "
-        "shuffled_lt-50-s3, dirichlet-0.1-s7, custom-FILE.json, list-FILE; -first_n at the end changes the draw "
-        "rule (default: backward_lt)",
+        help="all, forward_lt, uniform, backward_lt, shuffled_lt, natural (the pool as it is), or a full form: "
+        "backward_lt-50, shuffled_lt-50-s3, dirichlet-0.1-s7, custom-FILE.json, list-FILE; -first_n at the end changes "
+        "the draw rule (default: backward_lt)",
     )
     group.add_argument(
         "--imbalance",
@@ -124,7 +125,7 @@ def add_shift_arguments(parser: argparse.ArgumentParser) -> None:
 
 def chosen_dataset(arguments: argparse.Namespace) -> Dataset:
     """The dataset that the data arguments name. Raises BadInput."""
-    return load(arguments.dataset, arguments.data_dir, arguments.image_column, arguments.label_column)
+    return load(arguments.dataset, arguments.data_dir, arguments.image_column, arguments.label_column, arguments.ids)
 
 
 def chosen_training_set(arguments: argparse.Namespace, dataset: Dataset) -> TrainingSet:

@@ -1,6 +1,7 @@
 """From the splits of a `datasets` dataset to two `ImageSet`s: which columns, which labels, which classes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,23 +9,31 @@ from jaxtyping import Int
 
 from shifts.errors import BadInput
 from shifts.imageset import ImageSet, TableStore
+from shifts.labelsets import holds_lists, multi_hot, named_images
 
-TEST_SPLITS = ("test", "validation", "valid")
+TEST_SPLITS = ("test", "validation", "valid", "val")
 
 
 def image_set_pair(
-    name: str, splits: Mapping[str, Any], image_column: str | None, label_column: str | None
+    name: str,
+    splits: Mapping[str, Any],
+    image_column: str | None,
+    label_column: str | None,
+    class_names: Sequence[str] | None = None,
+    ids: Path | None = None,
 ) -> tuple[ImageSet, ImageSet]:
-    """Train and test `ImageSet` of a dataset's splits (test: `test`, else `validation`, `valid`).
+    """Train and test `ImageSet` of a dataset's splits (test: `test`, else `validation`, `valid`, `val`).
 
     A column that is not named is found by its type or usual name. Labels may be `ClassLabel`, whole numbers from
-    0, or strings (classes = their sorted names in train). Raises BadInput for what does not fit.
+    0, or strings (classes = their sorted names in train); lists of those make a multi-label dataset
+    (`shifts.labelsets`), whose classes `class_names` may name and of whose training images `ids` lists those to
+    keep. Raises BadInput for what does not fit.
     """
     if "train" not in splits:
         raise BadInput(f"{name} has no train split; it has: {', '.join(splits) or 'none'}")
     test_split = next((split for split in TEST_SPLITS if split in splits), None)
     if test_split is None:
-        raise BadInput(f"{name} has no test split (test, validation or valid); it has: {', '.join(splits)}")
+        raise BadInput(f"{name} has no test split (test, validation, valid or val); it has: {', '.join(splits)}")
     train, test = splits["train"], splits[test_split]
     for split, table in (("train", train), (test_split, test)):
         if len(table) == 0:
@@ -33,11 +42,14 @@ def image_set_pair(
     label = _column(name, train, "label", label_column)
     for column, option in ((image, "image"), (label, "label")):
         _column(f"{name} ({test_split} split)", test, option, column)
-    class_names, labels = _labels(name, label, {"train": train, test_split: test})
-    made = [
-        ImageSet(name, split, labels[split], class_names, TableStore(_undecoded(name, table, image), image))
-        for split, table in (("train", train), (test_split, test))
-    ]
+    tables = {split: _undecoded(name, table, image) for split, table in (("train", train), (test_split, test))}
+    lists = holds_lists(train, label)
+    if not lists and (ids is not None or class_names is not None):
+        raise BadInput(f"{name}: column {label!r} (--label-column) holds no lists of labels, which --ids and it need")
+    if ids is not None:
+        tables["train"] = tables["train"].select(named_images(name, tables["train"], image, ids))
+    names, labels = multi_hot(name, label, tables, class_names) if lists else _labels(name, label, tables)
+    made = [ImageSet(name, split, labels[split], names, TableStore(table, image)) for split, table in tables.items()]
     return made[0], made[1]
 
 
@@ -45,7 +57,7 @@ def _column(name: str, table: Any, role: str, asked: str | None) -> str:
     """The column of a role; `asked` must exist, otherwise the only one of the right type or usual name."""
     features = table.features
     if asked is not None:
-        if asked not in features:
+        if asked.partition(".")[0] not in features:
             raise BadInput(f"{name} has no column {asked!r} (--{role}-column); it has: {', '.join(features)}")
         return asked
     wanted = "Image" if role == "image" else "ClassLabel"

@@ -22,6 +22,9 @@ from shifts.cli import (
 from shifts.distance import total_variation
 from shifts.draw import indices_sha256
 from shifts.export import export
+from shifts.labelsets import co_occurrence
+from shifts.profiles import class_rank
+from shifts.selection import miss
 from shifts.sets import TrainingSet, resolve
 from shifts.shift import Shift
 
@@ -31,6 +34,10 @@ EXAMPLES = """\
   python -m shifts.describe --dataset cifar100 --data-dir FOLDER --shift shuffled_lt-50-s3 dirichlet-0.1-s7 --json
   python -m shifts.describe --dataset cifar100 --train-imbalance 100 --export cifar100-lt100
 """
+
+
+PAIRS = 8
+"""Pairs of labels shown."""
 
 
 @command
@@ -56,15 +63,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def summary(
     dataset: Dataset, training: TrainingSet, shift: Shift, indices: Int[np.ndarray, " drawn"]
 ) -> dict[str, object]:
-    """One shift as plain values: canonical text, n, counts, TV(train, test), hash of the drawn indices."""
-    counts = np.bincount(dataset.test.labels[indices], minlength=dataset.classes)
-    return {
+    """One shift as plain values: canonical text, n, counts, TV(train, test), hash of the drawn indices.
+
+    Of a multi-label dataset also `tv_wanted` (TV between the label marginals reached and those asked for, None where
+    none are), `labels_per_image` and `co_occurrence` (images with both labels, [C, C]).
+    """
+    counts = class_counts(dataset, indices)
+    told: dict[str, object] = {
         "shift": str(shift),
         "n": len(indices),
         "counts": counts.tolist(),
         "tv_train_test": total_variation(training.counts, counts),
         "indices_sha256": indices_sha256(indices),
     }
+    if dataset.task == "multi_label":
+        labels, rank = dataset.test.labels[indices], class_rank(training.counts, dataset.rank_by_index)
+        told["tv_wanted"] = miss(labels, shift, rank)
+        told["labels_per_image"] = float(labels.sum(axis=1).mean())
+        told["co_occurrence"] = co_occurrence(labels).tolist()
+    return told
+
+
+def class_counts(dataset: Dataset, indices: Int[np.ndarray, " drawn"]) -> Int[np.ndarray, " classes"]:
+    """Test images of each class (multi-label: with each label) in a drawn set, int64 [C]."""
+    labels = dataset.test.labels[indices]
+    if dataset.task == "multi_label":
+        return labels.sum(axis=0, dtype=np.int64)
+    return np.bincount(labels, minlength=dataset.classes)
 
 
 def _parser() -> Parser:
@@ -84,21 +109,36 @@ def _parser() -> Parser:
 def _print_table(
     dataset: Dataset, training: TrainingSet, drawn: Sequence[tuple[Shift, Int[np.ndarray, " drawn"], str]]
 ) -> None:
-    groups = [
-        int((training.counts > 100).sum()),
-        int(((training.counts >= 20) & (training.counts <= 100)).sum()),
-        int((training.counts < 20).sum()),
-    ]
+    multi = dataset.task == "multi_label"
+    large, small = training.counts >= (100 if multi else 101), training.counts < 20
+    groups = [int(group.sum()) for group in (large, ~large & ~small, small)]
     print(f"{dataset.name}: {dataset.classes} classes, test pool {len(dataset.test):,}")
     print(f"licence: {dataset.entry.licence}")
     print(f"training set: {training.describe()}, n = {training.n:,}")
-    print(f"many/medium/few classes: {'/'.join(map(str, groups))}; indices {training.indices_sha256[:12]}\n")
-    print(f"{'shift':<32}{'n':>8}{'largest':>9}{'smallest':>10}{'TV train-test':>15}  {'indices':<12}  draw")
+    title = "head/medium/tail labels" if multi else "many/medium/few classes"
+    print(f"{title}: {'/'.join(map(str, groups))}; indices {training.indices_sha256[:12]}\n")
+    if multi:
+        _print_labels(dataset, training)
+    wanted = f"{'TV wanted':>11}" if multi else ""
+    print(f"{'shift':<32}{'n':>8}{'largest':>9}{'smallest':>10}{'TV train-test':>15}{wanted}  {'indices':<12}  draw")
     for shift, indices, origin in drawn:
         row = summary(dataset, training, shift, indices)
-        counts = np.bincount(dataset.test.labels[indices], minlength=dataset.classes)
+        counts = class_counts(dataset, indices)
         sizes = f"{len(indices):>8,}{counts.max():>9,}{counts.min():>10,}{row['tv_train_test']:>15.3f}"
+        if multi:
+            sizes += f"{row['tv_wanted']:>11.3f}" if row["tv_wanted"] is not None else f"{'-':>11}"
         print(f"{_shorten(str(shift), 31):<32}{sizes}  {str(row['indices_sha256'])[:12]}  {origin}")
+
+
+def _print_labels(dataset: Dataset, training: TrainingSet) -> None:
+    """Label counts of the training set and the pairs of labels that occur together most often."""
+    labels = dataset.train.labels[training.indices]
+    together = np.triu(co_occurrence(labels), 1)
+    print(f"labels an image: {labels.sum(axis=1).mean():.2f}; images with each label: {training.counts.tolist()}")
+    pairs = [divmod(int(place), dataset.classes) for place in np.argsort(-together, axis=None, kind="stable")[:PAIRS]]
+    names = dataset.class_names
+    told = ", ".join(f"{names[a]} + {names[b]} {together[a, b]}" for a, b in pairs if together[a, b])
+    print(f"most often together: {told or 'none'}\n")
 
 
 def _shorten(text: str, width: int) -> str:

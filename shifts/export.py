@@ -70,6 +70,8 @@ def export(dataset: "Dataset", training: "TrainingSet", folder: Path) -> int:
     Encoded images, columns and features pass through unchanged, in dataset order. Raises BadInput for list-file
     data and for a folder that holds anything else.
     """
+    if dataset.task == "multi_label":
+        raise BadInput(f"{dataset.name} is multi-label, and its training set is not drawn: there is nothing to export")
     stores = [images.store for images in (dataset.train, dataset.test)]
     if not all(isinstance(store, TableStore) for store in stores):
         raise BadInput(f"{dataset.name} is a list of files: copy those that its lists name instead of exporting")

@@ -79,12 +79,13 @@ class FileStore:
 class ImageSet:
     """One split of a dataset: labels, class names, and images decoded only when asked for.
 
-    `labels` are int64 [N] in 0..C-1; `paths` are the lines' paths of a list-file dataset, else None.
+    `labels` are int64 [N] in 0..C-1 or, of a multi-label split, uint8 multi-hot [N, C]; `paths` are the lines' paths
+    of a list-file dataset, else None.
     """
 
     name: str
     split: str
-    labels: Int[np.ndarray, " images"]
+    labels: Int[np.ndarray, " images"] | UInt8[np.ndarray, "images classes"]
     class_names: tuple[str, ...]
     store: Store
     paths: tuple[str, ...] | None = None
@@ -92,8 +93,15 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def multi_label(self) -> bool:
+        """Whether an image has a set of labels instead of one."""
+        return self.labels.ndim == 2
+
     def class_counts(self) -> Int[np.ndarray, " classes"]:
-        """Images of each class, int64 [C]."""
+        """Images of each class, int64 [C]; of a multi-label split that many images have the label."""
+        if self.multi_label:
+            return self.labels.sum(axis=0, dtype=np.int64)
         return np.bincount(self.labels, minlength=len(self.class_names))
 
     @cached_property

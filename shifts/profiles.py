@@ -23,6 +23,7 @@ __all__ = [
     "class_rank",
     "expand_shifts",
     "profile_counts",
+    "profile_weights",
     "published_shifts",
     "train_counts",
 ]
@@ -52,8 +53,8 @@ def profile_counts(profile: str, n_max: int, imbalance: float, classes: int) -> 
         return [n_max if c < classes // 2 else int(n_max / imbalance) for c in range(classes)]
     if profile == "pareto":
         # The guard keeps n_max/IF from falling to the next lower number by rounding.
-        return [int(n_max * weight + 1e-9) for weight in _weights(profile, imbalance, classes)]
-    return [int(n_max * weight) for weight in _weights(profile, imbalance, classes)]
+        return [int(n_max * weight + 1e-9) for weight in profile_weights(profile, imbalance, classes)]
+    return [int(n_max * weight) for weight in profile_weights(profile, imbalance, classes)]
 
 
 def train_counts(
@@ -92,6 +93,8 @@ def class_counts(
     pool = np.asarray(pool_counts, dtype=np.int64)
     if shift.kind == "uniform":
         return np.full(len(pool), pool.min())
+    if shift.kind == "natural":
+        return pool.copy()
     if shift.kind == "dirichlet":
         return _largest_set(_dirichlet(shift, len(pool)), pool)
     if shift.kind == "custom":
@@ -108,7 +111,7 @@ def class_counts(
     return _fit("exp", shift.ratio, pool, rank, class_names, f"{shift.kind} ratio")
 
 
-def _weights(profile: str, imbalance: float, classes: int) -> list[float]:
+def profile_weights(profile: str, imbalance: float, classes: int) -> list[float]:
     """Share of the head's size by class rank, before rounding."""
     if profile == "step":
         return [1.0 if c < classes // 2 else 1 / imbalance for c in range(classes)]
@@ -141,7 +144,7 @@ def _fit(
 
 def _largest_profile(profile: str, imbalance: float, pool: list[int]) -> list[int]:
     """Profile sizes by rank with the largest head for which no class exceeds its pool."""
-    weights = _weights(profile, imbalance, len(pool))
+    weights = profile_weights(profile, imbalance, len(pool))
     bounds = ((size + 1) / max(weight, 1e-12) for size, weight in zip(pool, weights, strict=True))
     n_max = min(int(min(bounds)), pool[0])
     sizes = profile_counts(profile, n_max, imbalance, len(pool))

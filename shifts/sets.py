@@ -21,12 +21,13 @@ from shifts.profiles import (
     class_rank,
     train_counts,
 )
+from shifts.selection import select, wanted_marginals
 from shifts.shift import MAX_SEED, number_text
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingSet:
-    """A training set drawn from a dataset's training pool.
+    """A training set drawn from a dataset's training pool; a multi-label one is the pool, `counts` its label counts.
 
     `indices` are int64 [n] in dataset order, `counts` int64 [C]. `imbalance` is None for the natural profile.
     `indices_sha256` refers to the full pool, also where the images come from an exported folder; `fingerprint` is the
@@ -75,9 +76,14 @@ def training_set(
     if dataset.drawn is not None:
         return _as_exported(dataset, wanted, profile, rule, seed)
     pool = dataset.train.class_counts()
-    rank = class_rank(pool, dataset.rank_by_index)
-    counts = train_counts(profile, pool, wanted, rank, dataset.class_names)
-    indices = np.sort(draw(dataset.train.labels, counts, rule, seed))
+    if dataset.task == "multi_label":
+        if wanted is not None:
+            raise BadInput(f"{dataset.name} is multi-label and taken as it is; --train-imbalance: allowed is natural")
+        counts, indices = pool, np.arange(len(dataset.train))
+    else:
+        rank = class_rank(pool, dataset.rank_by_index)
+        counts = train_counts(profile, pool, wanted, rank, dataset.class_names)
+        indices = np.sort(draw(dataset.train.labels, counts, rule, seed))
     imbalance_used = None if wanted is None else float(wanted)
     return TrainingSet(
         indices,
@@ -98,21 +104,28 @@ def resolve(
 
     `train_counts` give the class order of sets that are not ranked by class index; `seed` is the draw's (0 = the
     fixed published draw, others are redraws). `published`: a list file, or one of the eleven sets on the pool that
-    they were published on. Raises BadInput where the pool cannot give the shift.
+    they were published on. Of a multi-label pool they are selected by label marginals (`shifts.selection`). Raises
+    BadInput where the pool cannot give the shift.
     """
     if not 0 <= seed <= MAX_SEED:
         raise BadInput(f"the draw seed is {seed}; it must lie in 0..{MAX_SEED}")
     pool = dataset.test
-    if shift.kind == "list":
+    if shift.kind == "list" and dataset.task == "single_label":
         return list_indices(Path(str(shift.path)), pool), "published"
     rank = class_rank(train_counts, dataset.rank_by_index)
+    if dataset.task == "multi_label":
+        if shift.rule == "first-n":
+            raise BadInput(f"shift {shift}: label sets are selected by their marginals; -first_n does not apply")
+        if shift.kind == "natural":
+            return np.arange(len(pool)), "published" if dataset.entry.label_counts is not None else "generated"
+        return select(pool.labels, wanted_marginals(shift, rank), seed), "generated"
     counts = class_counts(shift, pool.class_counts(), rank, dataset.class_names)
     indices = draw(pool.labels, counts, str(shift.rule), seed)
     return indices, "published" if _is_published(dataset, shift, len(indices), seed) else "generated"
 
 
 def _is_published(dataset: Dataset, shift: Shift, n: int, seed: int) -> bool:
-    if shift.kind == "uniform" and n == len(dataset.test):
+    if shift.kind in ("uniform", "natural") and n == len(dataset.test):
         return dataset.entry.published or dataset.entry.lists is not None
     listed = shift.kind in ("forward_lt", "backward_lt") and shift.ratio in PUBLISHED_RATIOS
     return dataset.entry.published and listed and shift.rule == RULES[0] and seed == 0

@@ -8,7 +8,7 @@ from typing import Literal, cast, get_args
 
 from shifts.errors import BadInput, check_name
 
-Kind = Literal["forward_lt", "uniform", "backward_lt", "shuffled_lt", "dirichlet", "custom", "list"]
+Kind = Literal["forward_lt", "uniform", "backward_lt", "shuffled_lt", "dirichlet", "natural", "custom", "list"]
 Rule = Literal["seeded-shuffle", "first-n"]
 
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -171,6 +171,7 @@ def _example(kind: str) -> str:
     """The canonical form of a kind, for messages."""
     return {
         "uniform": "uniform",
+        "natural": "natural (the whole pool)",
         "shuffled_lt": "shuffled_lt-50-s3 (ratio 50, seed 3)",
         "dirichlet": "dirichlet-0.1-s7 (alpha 0.1, seed 7)",
         "custom": "custom-FILE.json",

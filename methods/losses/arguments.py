@@ -34,6 +34,19 @@ def check_experts(expert_logits: Float[Tensor, "batch experts classes"]) -> None
         raise ValueError(f"expert logits must be [batch, experts, classes], not empty, not of shape {shape}")
 
 
+def check_label_sets(logits: Float[Tensor, "batch classes"], labels: Float[Tensor, "batch classes"]) -> None:
+    """Raise ValueError unless `logits` [B, C] and `labels` [B, C] (floating point, in 0..1) fit and are not empty."""
+    if logits.ndim != 2 or 0 in logits.shape:
+        raise ValueError(f"logits must be [batch, classes], not empty, not of shape {tuple(logits.shape)}")
+    if labels.shape != logits.shape or not labels.is_floating_point():
+        given = f"{labels.dtype} of shape {tuple(labels.shape)}"
+        raise ValueError(f"label sets must be floating point of shape {tuple(logits.shape)}, not {given}")
+    if labels.device.type == "cpu":
+        low, high = (float(bound) for bound in labels.aminmax())
+        if not 0 <= low <= high <= 1:
+            raise ValueError(f"label sets must hold values in 0..1, not in {low:g}..{high:g}")
+
+
 def check_counts(
     counts: Num[Tensor, " classes"],
     classes: int | None = None,

@@ -18,12 +18,15 @@ def check(backbone: str) -> None:
         torchvision_resnet()
 
 
-def build(spec: NetworkSpec, experts: int, *, reduced: bool, head: Head = CosineHead) -> ExpertNetwork:
+def build(
+    spec: NetworkSpec, experts: int, *, reduced: bool, head: Head = CosineHead, last_only: bool = False
+) -> ExpertNetwork:
     """The backbone that `spec` names with `experts` branches; `reduced` narrows the branches.
 
-    Freshly initialised, but for what `spec.pretrained` holds. Raises BadInput for an unknown backbone, for a missing
-    torchvision where the backbone needs it, and for pre-trained weights that do not fit.
+    A branch is the last two stages and a head, or the last stage and a head (`last_only`). Freshly initialised, but for
+    what `spec.pretrained` holds. Raises BadInput for an unknown backbone, for a missing torchvision where the backbone
+    needs it, and for pre-trained weights that do not fit.
     """
     check_name("backbone", spec.backbone, BACKBONES)
     family = expert_resnet if spec.backbone in BLOCKS else imagenet_resnet
-    return family(spec, experts, reduced=reduced, head=head)
+    return family(spec, experts, reduced=reduced, head=head, last_only=last_only)

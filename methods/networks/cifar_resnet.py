@@ -1,4 +1,4 @@
-"""The CIFAR ResNet family as experts: shared stem and first stage, stages 2-3 and head of each expert's own.
+"""The CIFAR ResNet family as experts: shared stem and first stage (or two), later stages and head of each expert's own.
 
 Source: He et al., CVPR 2016 (section 4.2); RIDE's released layout, which SADE, BalPoE and PRL use unchanged.
 `reduced` narrows the experts' own stages by 3/4 (16/24/48). With three reduced experts, 100 classes, ResNet-32
@@ -47,14 +47,29 @@ def stage(width_in: int, width: int, blocks: int, stride: int) -> nn.Sequential:
 
 
 class ExpertResNet(ExpertNetwork):
-    """Experts share stem and stage 1 and have their own stages 2-3 and head; convolutions start Kaiming-normal."""
+    """Experts share stem and stage 1 and have their own stages 2-3 and head; convolutions start Kaiming-normal.
 
-    def __init__(self, blocks: int, widths: tuple[int, int, int], experts: int, classes: int, head: Head) -> None:
+    last_only: stage 2 is shared too.
+    """
+
+    def __init__(
+        self,
+        blocks: int,
+        widths: tuple[int, int, int],
+        experts: int,
+        classes: int,
+        head: Head,
+        *,
+        last_only: bool = False,
+    ) -> None:
         stem = nn.Sequential(nn.Conv2d(3, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU())
         shared = stage(widths[0], widths[0], blocks, 1)
+        own: tuple[int, ...] = widths
+        if last_only:
+            shared = nn.Sequential(*shared, *stage(widths[0], widths[1], blocks, 2))
+            own = widths[1:]
         branches = [
-            nn.Sequential(*(stage(before, width, blocks, 2) for before, width in pairwise(widths)))
-            for _ in range(experts)
+            nn.Sequential(*(stage(before, width, blocks, 2) for before, width in pairwise(own))) for _ in range(experts)
         ]
         super().__init__(stem, shared, branches, dim=widths[-1])
         for module in self.modules():
@@ -63,8 +78,10 @@ class ExpertResNet(ExpertNetwork):
         self.add_heads(head, classes)
 
 
-def expert_resnet(spec: NetworkSpec, experts: int, *, reduced: bool, head: Head = CosineHead) -> ExpertResNet:
+def expert_resnet(
+    spec: NetworkSpec, experts: int, *, reduced: bool, head: Head = CosineHead, last_only: bool = False
+) -> ExpertResNet:
     """The CIFAR ResNet that `spec.backbone` names, with `experts` branches. Raises BadInput for other backbones."""
     blocks = BLOCKS[check_name("backbone", spec.backbone, BLOCKS)]
     widths = (16, 24, 48) if reduced else (16, 32, 64)
-    return ExpertResNet(blocks, widths, experts, spec.classes, head)
+    return ExpertResNet(blocks, widths, experts, spec.classes, head, last_only=last_only)

@@ -30,3 +30,14 @@ def linear_head(dim: int, classes: int) -> nn.Linear:
     head = nn.Linear(dim, classes)
     nn.init.kaiming_normal_(head.weight)
     return head
+
+
+def small_linear_head(dim: int, classes: int) -> nn.Linear:
+    """Linear classifier with bias; weights from N(0, 0.01^2), bias 0: every sigmoid starts near one half.
+
+    Source: released code of Wu et al., ECCV 2020.
+    """
+    head = nn.Linear(dim, classes)
+    nn.init.normal_(head.weight, std=0.01)
+    nn.init.zeros_(head.bias)
+    return head

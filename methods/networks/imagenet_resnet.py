@@ -1,4 +1,5 @@
 """ResNets and ResNeXt for 224-pixel images as experts: shared stem and layers 1-2, layers 3-4 and head an expert's own.
+Where asked for, layer 3 is shared too.
 
 Source: He et al., CVPR 2016; Xie et al., CVPR 2017; RIDE's released layout, which SADE uses too. The blocks are
 torchvision's: stride on the 3x3 convolution, projected shortcuts. `reduced` narrows layers 3-4 from 256/512 to 192/384
@@ -82,21 +83,27 @@ def initialise(network: nn.Module) -> None:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
-def imagenet_resnet(spec: NetworkSpec, experts: int, *, reduced: bool, head: Head = CosineHead) -> ExpertNetwork:
+def imagenet_resnet(
+    spec: NetworkSpec, experts: int, *, reduced: bool, head: Head = CosineHead, last_only: bool = False
+) -> ExpertNetwork:
     """The network that `spec.backbone` names, with `experts` branches; fresh but for what `spec.pretrained` holds.
 
-    Raises BadInput for other backbones, where torchvision is not installed, and for weights that do not fit.
+    last_only: layer 3 is shared too, so that a branch is layer 4 and a head. Raises BadInput for other backbones, where
+    torchvision is not installed, and for weights that do not fit.
     """
     layers = Layers(spec.backbone, reduced=reduced)
+    own = (4,) if last_only else (3, 4)
     network = ExpertNetwork(
         layers.stem(),
-        shared=nn.Sequential(layers.layer(1), layers.layer(2)),
-        branches=[nn.Sequential(layers.layer(3), layers.layer(4)) for _ in range(experts)],
+        shared=nn.Sequential(*(layers.layer(number) for number in range(1, own[0]))),
+        branches=[nn.Sequential(*map(layers.layer, own)) for _ in range(experts)],
         dim=layers.widths[-1],
     )
     initialise(network)
     if spec.pretrained is not None:
-        late = {f"layer{3 + i}": [f"branches.{expert}.{i}" for expert in range(experts)] for i in range(2)}
-        load_pretrained(network, spec.pretrained, EARLY | late)
+        parts = EARLY | {f"layer{number}": [f"shared.{number - 1}"] for number in range(3, own[0])}
+        for place, number in enumerate(own):
+            parts[f"layer{number}"] = [f"branches.{expert}.{place}" for expert in range(experts)]
+        load_pretrained(network, spec.pretrained, parts)
     network.add_heads(head, spec.classes)
     return network

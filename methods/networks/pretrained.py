@@ -1,7 +1,8 @@
-"""Pre-trained weights for Places-LT's ResNet-152: found locally, loaded into shared layers and every branch.
+"""Pre-trained ResNets for Places-LT, VOC-MLT and COCO-MLT: found locally, loaded into shared layers and every branch.
 
-The field fine-tunes a ResNet-152 trained on ImageNet. The released code of SADE starts from a Caffe conversion; here
-the weights are torchvision's, in its names, from a file that the user has. Nothing is downloaded.
+The field fine-tunes a ResNet-152 (Places-LT) or ResNet-50 trained on ImageNet. The released code of SADE starts from a
+Caffe conversion; here the weights are torchvision's, in its names, from a file that the user has. Nothing is
+downloaded.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,14 +15,20 @@ from torch import Tensor, nn
 from shifts.errors import BadInput
 from shifts.files import file_sha256
 
-BACKBONES = ("resnet152",)
-"""Backbones that pre-trained weights are for: those whose branches keep full widths."""
+FILES = {"resnet50": "resnet50-0676ba61.pth", "resnet152": "resnet152-394f9c45.pth"}
+BACKBONES = tuple(FILES)
+"""Backbones that pre-trained weights are for. They fit full widths: narrowed branches are refused."""
 HUB = "hub"
 """Stands for the file that torch.hub has in its cache."""
 ADVICE = (
-    "download https://download.pytorch.org/models/resnet152-394f9c45.pth into {folder}, or give a file as "
+    "download https://download.pytorch.org/models/{file} into {folder}, or give a file as "
     'pretrained = "FILE.safetensors" (or .pth) in a TOML recipe; pretrained = "" trains from scratch'
 )
+
+
+def cached(backbone: str) -> list[Path]:
+    """The backbone's files in torch.hub's cache, sorted."""
+    return sorted((Path(torch.hub.get_dir()) / "checkpoints").glob(f"{backbone}-*.pth"))
 
 
 def weights_file(pretrained: str, backbone: str) -> Path:
@@ -30,13 +37,14 @@ def weights_file(pretrained: str, backbone: str) -> Path:
     Raises BadInput, with what to download, where there is none, or several in the cache.
     """
     folder = Path(torch.hub.get_dir()) / "checkpoints"
+    advice = ADVICE.format(file=FILES.get(backbone, ""), folder=folder)
     if pretrained != HUB:
         if not Path(pretrained).is_file():
-            raise BadInput(f"no pre-trained weights at {pretrained}: {ADVICE.format(folder=folder)}")
+            raise BadInput(f"no pre-trained weights at {pretrained}: {advice}")
         return Path(pretrained)
-    found = sorted(folder.glob(f"{backbone}-*.pth"))
+    found = cached(backbone)
     if not found:
-        raise BadInput(f"{backbone} needs pre-trained weights: {ADVICE.format(folder=folder)}")
+        raise BadInput(f"{backbone} needs pre-trained weights: {advice}")
     if len(found) > 1:
         names = " and ".join(file.name for file in found)
         raise BadInput(f"{folder} holds {names}: name the one to use as pretrained = FILE in a TOML recipe")

@@ -1,7 +1,11 @@
 """Pools: views do not depend on batches, and are made once for all networks that see them."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from harness import pools
 from harness.pools import MemoryPool, Pools
@@ -51,3 +55,20 @@ def test_networks_share_a_pool_and_orders_do_not() -> None:
     chosen = training.indices[:5]
     assert shared.of(jobs[0], dataset.train, chosen) is shared.of(jobs[1], dataset.train, chosen)
     assert shared.of(jobs[0], dataset.train, chosen[::-1]) is not shared.of(jobs[0], dataset.train, chosen)
+
+
+def test_whole_pictures_are_tested_where_the_recipe_trains_on_them() -> None:
+    dataset = load("embedded_mosaics")
+    training, chosen = training_set(dataset), np.arange(5)
+    form = {"backbone": "resnet10", "size": 40}
+    found = {}
+    for crop in ("whole", "resized"):
+        recipe = replace(QUICK, crop=crop, **form)  # type: ignore[arg-type]
+        job = TrainingJob(dataset, training, get("ltml"), recipe, 0)
+        found[crop] = torch.cat(list(Pools(torch.device("cpu")).of(job, dataset.test, chosen).clean()))
+    mean, std = (torch.tensor(values).float()[:, None, None] for values in dataset.normalisation)
+    for number, picture in enumerate(dataset.test.images(chosen)[..., 0]):
+        resized = np.asarray(Image.fromarray(picture).resize((40, 40), Image.Resampling.BILINEAR))
+        expected = (torch.from_numpy(resized.copy()).float() / 255 - mean) / std
+        torch.testing.assert_close(found["whole"][number], expected)
+    assert not torch.equal(found["whole"], found["resized"])

@@ -44,7 +44,7 @@ class Odd(Softmax):
 
 @dataclass(frozen=True)
 class Case:
-    """One training run; `stop` ends it after that many epochs of stage 1."""
+    """One training run; `stop` ends it after that many epochs of stage 1; `sets`: on label sets."""
 
     method: str | Method
     recipe: Recipe = BASE
@@ -52,6 +52,7 @@ class Case:
     stop: int = 0
     streamed: bool = False
     norm: bool = False
+    sets: bool = False
 
 
 EQUAL = {
@@ -71,6 +72,8 @@ EQUAL = {
     },
     "prl, released": Case("prl:variant=released", SLOW),
     "odd": Case(Odd()),
+    "ltml": Case("ltml", sets=True),
+    "distribution_balanced": Case("distribution_balanced", sets=True),
     "one image left": Case("softmax", replace(BASE, batch_size=22)),
     "streamed": Case("balpoe", replace(BASE, crop="resized", size=8), streamed=True),
 }
@@ -82,7 +85,7 @@ OTHER = {
     "prl, preference_weighted": Case("prl:variant=preference_weighted", SLOW),
 }
 """Losses that are not, which each process computes on its own rows."""
-ACCUMULATED = ("balpoe", "ride", "prl, released", "odd", "one image left")
+ACCUMULATED = ("balpoe", "ride", "prl, released", "odd", "ltml", "one image left")
 NORM = {"ride with BatchNorm": Case("ride", replace(BASE, epochs=1), norm=True)}
 """Its last stage is frozen, and uses the running statistics of the main process in all."""
 
@@ -104,7 +107,7 @@ def run(case: Case, resume: Path) -> tuple[dict[str, Tensor], list[float]]:
     trained = train(
         method,
         case.recipe,
-        streamed_images() if case.streamed else tiny.images(),
+        streamed_images() if case.streamed else tiny.label_sets() if case.sets else tiny.images(),
         1,
         resume=resume,
         key="key",

@@ -53,6 +53,18 @@ def test_pretrained_weights_reach_shikes_stages(weights: Path) -> None:
     assert torch.equal(network["stem.0.weight"], given["conv1.weight"])
 
 
+def test_pretrained_weights_reach_ltmls_trunk_and_both_last_stages(weights: Path) -> None:
+    given = torch.load(weights, weights_only=True)
+    network = methods.get("ltml").training_network(spec(weights)).state_dict()
+    for branch in range(2):
+        assert torch.equal(network[f"network.branches.{branch}.0.0.conv1.weight"], given["layer4.0.conv1.weight"])
+    for layer in (1, 2, 3):
+        assert torch.equal(
+            network[f"network.shared.{layer - 1}.0.bn2.running_var"], given[f"layer{layer}.0.bn2.running_var"]
+        )
+    assert torch.equal(network["network.stem.0.weight"], given["conv1.weight"])
+
+
 def test_pretrained_weights_of_another_shape_are_refused(weights: Path) -> None:
     with pytest.raises(BadInput, match=r"do not fit the backbone: \d+ differ, first branches.0"):
         networks.build(spec(weights), 2, reduced=True)
@@ -124,6 +136,38 @@ def test_places_needs_weights_and_says_which(hub: Path) -> None:
         replace(setting, pretrained="nowhere.pth").weights()
 
 
+def test_published_recipe_of_label_sets_follows_the_weights_that_are_there(hub: Path) -> None:
+    names = ("published", "published-bf16", "published-x0.5")
+    without = [recipe.get(name, "voc_mlt") for name in names]
+    assert [setting.name for setting in without] == [
+        "published-scratch",
+        "published-scratch-bf16",
+        "published-x0.5-scratch",
+    ]
+    assert not any(setting.pretrained or setting.fine_tune for setting in without)
+    (hub / "resnet50-1.pth").write_bytes(b"one")
+    voc, coco = (recipe.get("published", name) for name in ("voc_mlt", "coco_mlt"))
+    assert voc.name == coco.name == "published"
+    assert voc.weights() == hub / "resnet50-1.pth"
+    assert (voc.backbone, voc.batch_size, voc.lr, voc.weight_decay, voc.nesterov) == ("resnet50", 32, 0.02, 1e-4, False)
+    assert (voc.crop, voc.size, voc.fine_tune) == ("whole", 224, True)
+    # as many steps as 8 epochs of the released sampler, whose drops come at 5/8 and 7/8
+    for setting, images, draws in ((voc, 1142, 3875), (coco, 1909, 22560)):
+        assert setting.epochs * images == pytest.approx(8 * draws, rel=0.02)
+        at = [milestone / setting.epochs for milestone in setting.milestones]
+        assert at == pytest.approx([5 / 8, 7 / 8], abs=0.02)
+    assert recipe.get("published-scratch", "voc_mlt") == without[0]
+    assert recipe.get("published-scratch", "places_lt").weights() is None
+    with pytest.raises(BadInput, match="of cifar100 has no pre-trained weights to leave out"):
+        recipe.get("published-scratch", "cifar100")
+
+
+def test_settings_name_fine_tuning_only_where_it_is_on(hub: Path) -> None:
+    (hub / "resnet50-1.pth").write_bytes(b"one")
+    assert recipe.get("published", "voc_mlt").settings()["fine_tune"] is True
+    assert "fine_tune" not in recipe.PUBLISHED.settings()
+
+
 def test_the_key_follows_the_content_of_pretrained_weights(hub: Path) -> None:
     places = recipe.get("published", "places_lt")
     copies = []
@@ -142,7 +186,9 @@ def test_the_key_follows_the_content_of_pretrained_weights(hub: Path) -> None:
         ({"crop": "resized", "size": -1}, "needs a size > 0"),
         ({"jitter": 0.4}, "jitter goes with"),
         ({"crop": "resized", "size": 8, "jitter": 1.5}, "jitter must lie"),
-        ({"pretrained": "hub"}, "pretrained goes with backbone resnet152, not resnet32"),
+        ({"pretrained": "hub"}, "pretrained goes with backbone resnet50, resnet152, not resnet32"),
+        ({"fine_tune": True}, "fine_tune goes with pre-trained weights"),
+        ({"crop": "whole"}, "needs a size > 0"),
         ({"trunk_lr": 0.0}, "trunk_lr > 0"),
         ({"drw_epoch": -1}, "drw_epoch >= 0"),
         ({"drw_factors": (0.1,)}, "two drw_factors"),

@@ -68,6 +68,12 @@ def test_cifar10_has_half_the_learning_rate() -> None:
     assert recipe.get("quick", "cifar10") == QUICK
 
 
+def test_quick_takes_more_steps_on_mosaics_and_is_itself_elsewhere() -> None:
+    mosaics = recipe.get("quick", "embedded_mosaics")
+    assert mosaics == replace(QUICK, epochs=32, milestones=(26, 30), batch_size=32, lr=0.1)
+    assert all(recipe.get("quick", name) == QUICK for name in ("embedded", "cifar100", "voc_mlt"))
+
+
 def test_a_tenth_of_published() -> None:
     short = recipe.get("published-x0.1", "cifar100")
     assert short == replace(PUBLISHED, name="published-x0.1", epochs=20, milestones=(16, 18), warmup=0)

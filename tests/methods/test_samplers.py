@@ -15,7 +15,7 @@ from methods.expert import Augmentation, Batch, Method, NetworkSpec, Stage
 from methods.networks.cifar_resnet import expert_resnet
 from methods.priors import ExpertPriors, normalise
 from methods.recipe import Recipe
-from methods.samplers import Sampler, class_balanced, instance
+from methods.samplers import Sampler, class_aware, class_balanced, instance
 from methods.softmax import Softmax
 from methods.train import build_network, derived_seed
 from tests.methods import tiny
@@ -142,12 +142,54 @@ def test_class_balanced_draws_classes_uniformly_within_statistical_bounds(counts
     assert len(order.unique()) == len(labels)
 
 
+def label_sets(counts: Sequence[int], images: int) -> Tensor:
+    """Label sets [images, C] of these label counts; labels fall on images independently of one another."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.zeros(images, len(counts), dtype=torch.uint8)
+    for label, count in enumerate(counts):
+        labels[torch.randperm(images, generator=generator)[:count], label] = 1
+    return labels
+
+
+@pytest.mark.parametrize("counts", [(250, 120, 40, 5), (200, 0, 60, 1, 7)])
+def test_class_aware_draws_every_image_as_often_as_its_labels_say(counts: tuple[int, ...]) -> None:
+    """The expected share of an image is the sum over its labels of (1/K) (1/N_k), K labels that there are."""
+    labels, generator = label_sets(counts, 300), torch.Generator().manual_seed(0)
+    epochs = 60
+    order = torch.cat([class_aware(labels, labels.sum(0).float(), generator) for _ in range(epochs)])
+    assert len(order) == epochs * 300
+    present = torch.tensor(counts) > 0
+    share = (labels[:, present].double() / labels[:, present].sum(0)).sum(1) / int(present.sum())
+    assert float(share.sum()) == pytest.approx(1)
+    drawn = torch.bincount(order, minlength=300)
+    assert not drawn[share == 0].any()
+    spread = (len(order) * share * (1 - share)).sqrt()
+    assert ((drawn - len(order) * share).abs() <= 5 * spread).all()
+    # of each label: more often than its own share where it comes with others
+    expected = (share[:, None] * labels).sum(0)
+    found = labels[order].double().mean(0)
+    bound = 5 * (expected * (1 - expected) / len(order)).sqrt()
+    assert ((found - expected).abs() <= bound).all()
+    assert (found[present] > 0.9 / int(present.sum())).all()
+
+
+def test_class_aware_goes_through_all_images_of_a_label_before_it_repeats_one() -> None:
+    labels = torch.eye(2, dtype=torch.uint8).repeat_interleave(torch.tensor([60, 4]), 0)
+    order = class_aware(labels, labels.sum(0).float(), torch.Generator().manual_seed(0))
+    frequent, rare = order[order < 60], order[order >= 60]
+    assert len(frequent.unique()) == len(frequent)
+    assert len(rare) > 20
+    assert all(set(part.tolist()) == {60, 61, 62, 63} for part in rare.split(4)[:-1])
+
+
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize("sampler", [instance, class_balanced])
+@pytest.mark.parametrize("sampler", [instance, class_balanced, class_aware])
 def test_samplers_never_make_the_host_wait(sampler: Sampler) -> None:
     device = torch.device("cuda")
     labels = torch.arange(4, device=device).repeat_interleave(torch.tensor(tiny.COUNTS, device=device))
+    if sampler is class_aware:
+        labels = torch.eye(4, dtype=torch.uint8, device=device)[labels]
     counts, generator = torch.tensor(tiny.COUNTS, device=device).float(), torch.Generator(device).manual_seed(0)
     torch.cuda.set_sync_debug_mode("error")
     try:

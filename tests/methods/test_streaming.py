@@ -97,6 +97,44 @@ def test_random_boxes_lie_inside_and_keep_their_ranges(sides: tuple[int, int], a
         assert (np.abs(np.log(widths / heights)) <= np.log(4 / 3) + 0.05).all()
 
 
+@pytest.mark.parametrize("sides", [(500, 375), (8, 8), (1, 40)])
+def test_crops_of_whole_pictures_keep_four_fifths_of_each_side(sides: tuple[int, int]) -> None:
+    """A picture of its own coordinates: what the crop shows spans at least 0.8 of both axes."""
+    width, height = sides
+    x = np.linspace(0, 250, width)[None].repeat(height, 0)
+    y = np.linspace(0, 250, height)[:, None].repeat(width, 1)
+    picture = Image.fromarray(np.stack([x, y, np.zeros_like(x)], -1).astype(np.uint8))
+    generator, spans, mirrored = np.random.default_rng(0), [], 0
+    for _ in range(200):
+        made = crops.whole_training_crop(picture, generator, size=32, flip=True, jitter=0.0)
+        assert made.size == (32, 32)
+        pixels = np.asarray(made).astype(int)
+        mirrored += int(pixels[0, 0, 0] > pixels[0, -1, 0])
+        spans.append([np.ptp(pixels[..., axis]) for axis in range(2)])
+    if min(sides) > 100:
+        assert (np.array(spans) > 0.75 * 250).all()
+        assert np.ptp(np.array(spans)[:, 0]) > 0.1 * 250
+        assert 60 < mirrored < 140
+
+
+def test_whole_pictures_are_resized_whatever_their_ratio() -> None:
+    picture = Image.fromarray(np.arange(24, dtype=np.uint8).reshape(4, 6) * 10).convert("RGB")
+    made = np.asarray(crops.whole_picture(picture, np.random.default_rng(0), size=8))
+    assert made.shape == (8, 8, 3)
+    assert made[0, 0, 0] < 10
+    assert made[-1, -1, 0] > 220
+
+
+def test_streamed_whole_pictures_differ_from_crops_by_their_form_alone() -> None:
+    parts, wholes = (replace(streamed_images(), whole=whole) for whole in (False, True))
+    rows, still = [torch.arange(5)], Augmentation(flip=False, rotation=0.0)
+    made = [next(data.augmented(rows, still, torch.Generator().manual_seed(0))) for data in (parts, wholes)]
+    again = next(wholes.augmented(rows, still, torch.Generator().manual_seed(0)))
+    assert made[0].shape == made[1].shape
+    assert not torch.equal(*made)
+    assert torch.equal(made[1], again)
+
+
 def test_random_boxes_have_uniform_areas() -> None:
     generator = np.random.default_rng(0)
     # up to half of the area every ratio fits, so nothing is drawn again

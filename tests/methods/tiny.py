@@ -41,3 +41,14 @@ def crash_after(stage: str, epoch: int) -> Callable[[str, int, int, float], None
             raise KeyboardInterrupt
 
     return progress
+
+
+def label_sets(images: int = 45, classes: int = 4, side: int = 8) -> TrainingImages:
+    """Random pixels with label sets: label k is on every (k + 2)-th image, and one label at least on each."""
+    generator = torch.Generator().manual_seed(0)
+    every = torch.arange(2, 2 + classes)
+    labels = (torch.arange(images)[:, None] % every == 0).to(torch.uint8)
+    labels[labels.sum(1) == 0, 0] = 1
+    pixels = torch.randint(0, 256, (images, 3, side, side), generator=generator, dtype=torch.uint8)
+    mean, std = torch.full((3,), 0.5), torch.full((3,), 0.25)
+    return TrainingImages(pixels, labels, labels.sum(0).float(), mean, std)

@@ -198,7 +198,7 @@ def bad(change: Callable[[dict[str, list[Any]]], Any]) -> dict[str, list[Any]]:
         ("train", lambda c: c.update(label=[0, 2] * 6), r"class 1 \(1\) has no image in the train split"),
         ("test", lambda c: c.update(label=[0, 2] * 6), r"class 1 \(1\) has no image in the test split"),
         ("train", lambda c: c.clear(), "has no train split; it has: test"),
-        ("test", lambda c: c.clear(), r"has no test split \(test, validation or valid\); it has: train"),
+        ("test", lambda c: c.clear(), r"has no test split \(test, validation, valid or val\); it has: train"),
     ],
 )
 def test_bad_tables(

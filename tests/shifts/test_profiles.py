@@ -50,6 +50,12 @@ def test_an_unbalanced_pool_gives_the_largest_profile_that_fits() -> None:
     assert class_counts(Shift("uniform"), pool, np.arange(3)).tolist() == [10, 10, 10]
 
 
+def test_natural_is_the_pool_and_uniform_its_balanced_part() -> None:
+    pool = np.array([5, 9, 2])
+    assert class_counts(Shift("natural"), pool, np.arange(3)).tolist() == [5, 9, 2]
+    assert class_counts(Shift("uniform"), pool, np.arange(3)).tolist() == [2, 2, 2]
+
+
 def test_rank_of_a_long_tailed_set() -> None:
     assert class_rank(np.array([5, 9, 5, 1]), by_index=False).tolist() == [1, 0, 2, 3]
     assert class_rank(np.array([5, 9, 5, 1]), by_index=True).tolist() == [0, 1, 2, 3]

@@ -1,0 +1,1 @@
+"""Label sets: what is measured, stored and shown of models that give an image several labels."""

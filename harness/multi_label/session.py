@@ -1,0 +1,148 @@
+"""A run of the main command on label sets: as any other, with its own evidence, metrics, rows and table.
+
+Only the adapter `mean` applies: what the others do needs a softmax over classes, of which an image has one.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness import leaderboard, rows
+from harness.adapters.mean import Mean
+from harness.evidence import PoolEvidence
+from harness.multi_label import evidence, table
+from harness.multi_label import rows as label_rows
+from harness.multi_label.evidence import LabelEvidence
+from harness.multi_label.metrics import METRICS_VERSION, RESAMPLES, evaluate
+from harness.plan import Draws, Task
+from harness.session import Session, Work, revision, versions
+from harness.subject import Subject
+from methods.job import TrainingJob, device_name
+from shifts.distance import total_variation
+from shifts.errors import BadInput
+from shifts.files import digest
+from shifts.profiles import class_rank
+from shifts.selection import miss
+
+
+@dataclass(frozen=True)
+class LabelTask(Task):
+    """One multi-label row to be."""
+
+    def complete(self, checkpoint_sha256: str | None) -> bool:
+        return label_rows.complete(self.path, checkpoint_sha256)
+
+
+class LabelSession(Session):
+    """Everything that one command line asks for of a multi-label dataset."""
+
+    def __init__(self, options: argparse.Namespace, jobs: Sequence[TrainingJob]) -> None:
+        for name in options.adapters or []:
+            if name != Mean.name:
+                raise BadInput(
+                    f"adapter {name} does not apply to {jobs[0].dataset.name}, whose images have label sets; "
+                    f"allowed: {Mean.name}"
+                )
+        super().__init__(options, jobs)
+        if not options.adapters:
+            self.notes.append("label sets take the adapter mean only; views and redraws are not used")
+        self.adapters = [Mean()]
+
+    def _work(self, about: Subject, job: TrainingJob | None = None, pool: PoolEvidence | None = None) -> Work:
+        if self.draws is None:
+            self.draws = [Draws(about.dataset, about.train_counts, shift, 0) for shift in self.shifts]
+        adapter = Mean()
+        tasks: list[Task] = []
+        for drawn in self.draws:
+            shift = str(drawn.shift)
+            row_id = digest(
+                {
+                    "subject": about.identity,
+                    "label_evidence_version": evidence.EVIDENCE_VERSION,
+                    "label_metrics_version": METRICS_VERSION,
+                    "resamples": RESAMPLES,
+                    "adapter": {"adapter": adapter.name, "adapter_version": adapter.version},
+                    "shift": shift,
+                    "indices": drawn.indices_sha256,
+                }
+            )
+            path = label_rows.path(self.results, about.stem, adapter.name, shift, row_id)
+            tasks.append(LabelTask(adapter, drawn, row_id, path))
+        return Work(about, tasks, job)
+
+    def _finish_trained(self, work: Work, job: TrainingJob, described: dict[str, Any]) -> None:
+        pool = evidence.gather(job, described["sha256"], self.results, self.pools)
+        known = {key: described[key] for key in ("parameters", "macs", "train_seconds")}
+        known |= {"checkpoint_sha256": described["sha256"], "evidence_seconds": float(pool.metadata["seconds"])}
+        fitted = Mean().fit(pool.evidence, pool.train_counts, pool.expert_priors, 0)
+        scores = fitted.predict(pool.evidence)
+        for task in work.missing(self.results):
+            indices = task.draws.published[0].indices
+            metrics = evaluate(scores[indices], pool.labels[indices], pool.train_counts)
+            measured: dict[str, Any] = {
+                "metrics_version": METRICS_VERSION,
+                "n": metrics.n,
+                "per_class_ap": list(metrics.per_class_ap),
+                "per_class_positives": list(metrics.per_class_positives),
+            }
+            for name, interval in metrics.intervals.items():
+                measured[name] = getattr(metrics, name)
+                measured[f"{name}_interval"] = None if interval is None else list(interval)
+            label_rows.store(task.path, self._label_row(work.subject, job, task, pool, known | measured))
+
+    def _label_row(
+        self, about: Subject, job: TrainingJob, task: Task, pool: LabelEvidence, fields: dict[str, Any]
+    ) -> label_rows.LabelRow:
+        """A row from what is known of the subject, the draw and what was measured."""
+        adapter, shift, (draw, origin) = task.adapter, task.draws.shift, task.draws.published
+        labels = pool.labels[draw.indices]
+        rank = class_rank(pool.train_counts, about.dataset.rank_by_index)
+        published = about.reported(adapter.name, str(shift))
+        values = {
+            **about.fields,
+            **fields,
+            "schema_version": label_rows.ROW_SCHEMA,
+            "row_id": task.row_id,
+            "task": "multi_label",
+            "train_labels_per_image": float(pool.train_counts.sum() / job.training.n),
+            "initial_weights": _initial_weights(job),
+            "branches": pool.evidence.logits.shape[1],
+            "adapter": adapter.name,
+            "adapter_version": adapter.version,
+            "evidence_version": evidence.EVIDENCE_VERSION,
+            "prior_access": adapter.prior_access,
+            "label_access": adapter.label_access,
+            "test_access": adapter.test_access,
+            "selection": "last",
+            "shift": str(shift),
+            "shift_kind": shift.kind,
+            "shift_ratio": shift.ratio,
+            "shift_origin": origin,
+            "labels_per_image": float(labels.sum(axis=1).mean()),
+            "indices_sha256": task.draws.indices_sha256,
+            "tv_train_test": total_variation(pool.train_counts, labels.sum(axis=0)),
+            "tv_wanted": miss(labels, shift, rank),
+            "device": device_name(self.device),
+            "determinism": "bit for bit" if self.device.type == "cpu" else "as far as the CUDA libraries allow",
+            "versions": dict(versions()),
+            "revision": revision(),
+            "reported_value": None if published is None else published.value,
+            "reported_source": None if published is None else published.source,
+            "reported_primary": None if published is None else published.primary,
+        }
+        return label_rows.LabelRow(**{name: values[name] for name in label_rows.FIELDS})
+
+    def report(self) -> str:
+        wanted = {task.row_id for work in self.works for task in work.tasks}
+        part = leaderboard.read(self.results)["multi_label"]
+        entries = [entry for entry in part["entries"] if wanted & set(entry["row_ids"])]
+        lines = [f"note: {note}" for note in self.notes]
+        lines += [table.render(entries, [str(shift) for shift in self.shifts])]
+        lines += ["", f"leaderboard: {self.results / 'leaderboard.json'}    rows: {rows.folder(self.results)}"]
+        return "\n".join(lines)
+
+
+def _initial_weights(job: TrainingJob) -> str:
+    """`random`, or the SHA-256 of the pre-trained weights that training starts from."""
+    return f"pretrained {job.recipe.settings()['pretrained']}" if job.recipe.pretrained else "random"
