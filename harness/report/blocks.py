@@ -25,6 +25,7 @@ BLOCK = (
     "train_counts_sha256",
     "recipe",
     "recipe_sha256",
+    "selection",
 )
 """Row fields that must agree before two rows are compared: data, training set and recipe."""
 
@@ -150,7 +151,7 @@ def _block(title: str, slug: str, group: Sequence[Row]) -> Block:
     return Block(title, slug, rows, shifts, tuple(made), several)
 
 
-_OF_METHOD = {"backbone": "{}", "epochs": "{} epochs", "parameters": "{} parameters", "selection": "{}"}
+_OF_METHOD = {"backbone": "{}", "epochs": "{} epochs", "parameters": "{} parameters"}
 _OF_ADAPTER = {
     "views": "{} views",
     "source_n": "{} source labels",
@@ -227,6 +228,7 @@ def _apart(titles: Sequence[str], heads: Sequence[Row]) -> list[str]:
         "test_fingerprint": "test data {:.6}",
         "train_counts_sha256": "train counts {:.6}",
         "recipe_sha256": "recipe version {:.6}",
+        "selection": "checkpoints chosen {}",
     }
     apart = []
     for title, head in zip(titles, heads, strict=True):

@@ -1,9 +1,10 @@
 """The user's question, answered for each situation of access: best mean, best worst shift, smallest largest regret."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.report.blocks import SITUATIONS, Block, situation
+from harness.report.blocks import SITUATIONS, Block, is_ordered, situation
 from harness.report.cells import percent
 from harness.report.section import Table
 from harness.table import short
@@ -24,23 +25,39 @@ class Card:
 
 @dataclass(frozen=True)
 class Choice:
-    """The answer for one situation of access, ready to be shown."""
+    """One answer, ready to be shown: for what somebody has at hand, or within one access class."""
 
     title: str
-    key: str
+    over: str
+    told: bool
     sentence: str
-    note: str
+    notes: tuple[str, ...]
     cards: tuple[Card, Card, Card]
     table: Table
 
 
-def choices(block: Block) -> list[Choice]:
-    """The answers to a block's rows, in the order of the situations."""
-    from harness.answer import answers
+@dataclass(frozen=True)
+class Choices:
+    """The answers to one block's rows. `classes` is the overview of the access classes, each also in `by_class`."""
 
-    found = [_choice(answer) for answer in answers(block.rows)]
-    order = list(SITUATIONS)
-    return sorted(found, key=lambda choice: order.index(choice.key))
+    by_situation: tuple[Choice, ...]
+    by_class: tuple[Choice, ...]
+    classes: Table
+
+
+NO_ANSWER = (
+    "There is no answer for these rows: no method with an adapter has all eleven published shifts (--shift all), or an "
+    "order-free one, with the same train seeds."
+)
+
+
+def choices(block: Block) -> Choices:
+    """The answers to a block's rows; empty where no contender has a whole set of shifts."""
+    from harness.answer import answers, situations
+
+    rows = [row for row in block.rows if row.task == "single_label"]
+    by_class = answers(rows)
+    return Choices(tuple(map(_choice, situations(rows))), tuple(map(_choice, by_class)), _overview(by_class))
 
 
 def access_text(prior_access: str, label_access: str, test_access: str) -> str:
@@ -66,29 +83,74 @@ def contender_name(contender: "Contender") -> str:
     return contender.method if contender.adapter == "mean" else f"{contender.method} + {contender.adapter}"
 
 
+def shifts_text(shifts: Sequence[str]) -> str:
+    """The shifts of an answer in words."""
+    if any(is_ordered(shift) for shift in shifts):
+        return f"{len(shifts)} published shifts"
+    return f"{len(shifts)} order-free shift{'s' if len(shifts) > 1 else ''}"
+
+
 def _choice(answer: "Answer") -> Choice:
     mean, worst, regret = answer.best_mean, answer.best_worst, answer.least_regret
     interval = ""
     if mean.mean_low is not None and mean.mean_high is not None:
-        interval = f", 95 % interval {100 * mean.mean_low:.1f} to {100 * mean.mean_high:.1f}"
+        interval = f"95 % interval {100 * mean.mean_low:.1f} to {100 * mean.mean_high:.1f}"
     cards = (
-        Card(
-            "Best mean",
-            contender_name(mean),
-            percent(mean.mean),
-            f"over {len(answer.shifts)} shift{'s' if len(answer.shifts) > 1 else ''}{interval}",
-        ),
+        Card("Best mean", contender_name(mean), percent(mean.mean), interval),
         Card("Best worst shift", contender_name(worst), percent(worst.worst), f"on {worst.worst_shift}"),
         Card(
             "Smallest largest regret",
             contender_name(regret),
             f"{100 * regret.regret:.1f} points",
-            f"behind the best of this situation, on {regret.regret_shift}",
+            f"behind the best, on {regret.regret_shift}",
         ),
     )
+    notes = []
+    if answer.recipe_note != f"recipe {answer.contenders[0].recipe}":
+        notes.append(answer.recipe_note)
+    if answer.left_out:
+        notes.append(f"{answer.left_out} left out: not on all of these shifts with the same train seeds.")
     return Choice(
-        access_text(*answer.access), situation(*answer.access), answer.sentence, answer.recipe_note, cards, _table(answer)
+        answer.situation or access_text(*answer.access),
+        shifts_text(answer.shifts),
+        situation(*answer.access) == "told",
+        answer.sentence,
+        tuple(notes),
+        cards,
+        _table(answer),
     )
+
+
+def _overview(found: "Sequence[Answer]") -> Table:
+    """The three criteria of each access class in a line."""
+    rows = tuple(
+        (
+            access_text(*answer.access),
+            shifts_text(answer.shifts),
+            contender_name(answer.best_mean),
+            answer.best_mean.mean,
+            contender_name(answer.best_worst),
+            answer.best_worst.worst,
+            short(answer.best_worst.worst_shift),
+            contender_name(answer.least_regret),
+            answer.least_regret.regret,
+            short(answer.least_regret.regret_shift),
+        )
+        for answer in found
+    )
+    columns = (
+        "access",
+        "over",
+        "best mean",
+        "mean %",
+        "best worst shift",
+        "worst %",
+        "on",
+        "smallest largest regret",
+        "regret, % points",
+        "on ",
+    )
+    return Table("Within each access class, nothing that needs less admitted", columns, rows)
 
 
 def _table(answer: "Answer") -> Table:
@@ -122,7 +184,7 @@ def _table(answer: "Answer") -> Table:
         "to %",
         "worst %",
         "on",
-        "largest regret %",
+        "largest regret, % points",
         "on ",
         "adjusted p",
         "not apart from the best",

@@ -3,7 +3,7 @@
 import re
 
 from harness.report import cells
-from harness.report.choice import Choice
+from harness.report.choice import NO_ANSWER, Choices
 from harness.report.parts import Report
 from harness.report.section import Section, Table
 from harness.report.words import READING
@@ -16,8 +16,7 @@ def render(report: Report) -> str:
     lines = ["# Report"]
     for chapter in report.chapters:
         lines += [f"## {escape(chapter.block.title)}", "### The answer"]
-        for choice in chapter.choices:
-            lines += _choice(choice)
+        lines += _answer(chapter.choices)
         for section in chapter.sections:
             lines += _section(section, "###")
     for section in report.further:
@@ -33,13 +32,18 @@ def escape(text: str) -> str:
     return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
 
 
-def _choice(choice: Choice) -> list[str]:
-    cards = [
-        f"- {card.criterion}: **{escape(card.winner)}**, {escape(card.value)} {escape(card.detail)}"
-        for card in choice.cards
-    ]
-    note = [escape(choice.note)] if choice.note else []
-    return [f"#### {escape(choice.title)}", escape(choice.sentence), *note, *cards, *_table(choice.table)]
+def _answer(choices: Choices) -> list[str]:
+    if not choices.by_class:
+        return [escape(NO_ANSWER)]
+    lines = []
+    for choice in choices.by_situation:
+        cards = [
+            f"- {card.criterion}: **{escape(card.winner)}**, {escape(f'{card.value} {card.detail}'.strip())}"
+            for card in choice.cards
+        ]
+        lines += [f"#### {escape(f'{choice.title}, over {choice.over}')}", escape(choice.sentence)]
+        lines += [*map(escape, choice.notes), *cards, *_table(choice.table)]
+    return [*lines, "#### By access class", *_table(choices.classes)]
 
 
 def _section(section: Section, level: str) -> list[str]:

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from harness.report import cells, plot
 from harness.report.board import board
+from harness.report.choice import NO_ANSWER
 from harness.report.parts import Report
 from harness.report.section import Section
 from harness.report.words import READING
@@ -44,6 +45,7 @@ def render(report: Report, figures: dict[str, str]) -> str:
         folded=FOLDED,
         summary=_summary(report),
         reading=READING,
+        no_answer=NO_ANSWER,
     )
 
 

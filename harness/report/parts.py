@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.report import accuracy, adaptation, calibration, published, weights
 from harness.report.blocks import Block, blocks
-from harness.report.choice import Choice, choices
+from harness.report.choice import Choices, choices
 from harness.report.section import Section
 from harness.rows import Row
 
@@ -31,7 +31,7 @@ class Chapter:
     """One block of the report: the answer, then its sections."""
 
     block: Block
-    choices: list[Choice]
+    choices: Choices
     sections: list[Section]
 
 
