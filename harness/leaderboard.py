@@ -91,22 +91,27 @@ def build(found: Iterable[Row]) -> dict[str, Any]:
 
     Of rows of several versions of a program part only the newest count; how many were left out is `superseded`.
     """
-    groups: dict[str, list[Row]] = defaultdict(list)
-    for row in found:
-        groups[json.dumps([_pick(row, SETTING), row.shift, row.indices_sha256], sort_keys=True)].append(row)
-    entries, superseded = [], 0
-    for group in groups.values():
-        newest = max(_versions(row) for row in group)
-        kept = [row for row in group if _versions(row) == newest]
-        superseded += len(group) - len(kept)
-        entries.append(_entry(kept))
-    entries.sort(key=_entry_order)
+    found = list(found)
+    groups = current(found)
+    entries = sorted(map(_entry, groups), key=_entry_order)
     return {
         "schema_version": LEADERBOARD_SCHEMA,
-        "superseded": superseded,
+        "superseded": len(found) - sum(map(len, groups)),
         "entries": entries,
         "means": _means(entries),
     }
+
+
+def current(found: Iterable[Row]) -> list[list[Row]]:
+    """Rows by (setting, shift, draw), one a train seed; of several versions of a program part only the newest."""
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in found:
+        groups[json.dumps([_pick(row, SETTING), row.shift, row.indices_sha256], sort_keys=True)].append(row)
+    kept = []
+    for group in groups.values():
+        newest = max(_versions(row) for row in group)
+        kept.append([row for row in group if _versions(row) == newest])
+    return kept
 
 
 def write(results: Path) -> Path:

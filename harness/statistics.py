@@ -1,11 +1,11 @@
-"""Intervals and tests between rows: Wilson, exact McNemar, mean and standard deviation over seeds."""
+"""Intervals and tests between rows: Wilson, exact McNemar, Holm, mean and standard deviation over seeds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 from scipy.special import bdtr, ndtri
 
@@ -67,3 +67,19 @@ def mean_sd(values: Sequence[float]) -> MeanSd:
         raise ValueError("mean_sd needs at least one value, all finite")
     sd = float(array.std(ddof=1)) if len(array) > 1 else None
     return MeanSd(float(array.mean()), sd, len(array))
+
+
+def holm(p: ArrayLike) -> Float[np.ndarray, " tests"]:
+    """Holm's step-down adjusted p values, in the order given. Source: Holm, Scandinavian Journal of Statistics 1979.
+
+    p: [tests] in [0, 1]; none gives none. An adjusted p below .05 rejects at family-wise error .05.
+    Raises ValueError for values outside [0, 1].
+    """
+    values = np.asarray(p, dtype=np.float64)
+    if values.ndim != 1 or not ((values >= 0) & (values <= 1)).all():
+        raise ValueError("Holm's correction needs p values in [0, 1]")
+    order = np.argsort(values, kind="stable")
+    stepped = values[order] * np.arange(len(values), 0, -1)
+    adjusted = np.empty_like(values)
+    adjusted[order] = np.minimum(np.maximum.accumulate(stepped), 1.0)
+    return adjusted

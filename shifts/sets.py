@@ -48,7 +48,7 @@ class TrainingSet:
 
     def describe(self) -> str:
         """In words: `imbalance 100 (exp, seeded-shuffle, subset seed 0)` or `natural`."""
-        return _words(self.imbalance, self.profile, self.rule, self.seed)
+        return in_words(self.imbalance, self.profile, self.rule, self.seed)
 
 
 def training_set(
@@ -122,9 +122,10 @@ def _as_exported(dataset: Dataset, imbalance: float | None, profile: str, rule: 
     drawn = dataset.drawn
     assert drawn is not None
     if (imbalance, profile, rule, seed) != (drawn.imbalance, drawn.profile, drawn.rule, drawn.seed):
+        held = in_words(drawn.imbalance, drawn.profile, drawn.rule, drawn.seed)
         raise BadInput(
-            f"the data folder holds the training set {_words(drawn.imbalance, drawn.profile, drawn.rule, drawn.seed)} "
-            f"of {drawn.dataset} and nothing else; {_words(imbalance, profile, rule, seed)} needs the full dataset"
+            f"the data folder holds the training set {held} of {drawn.dataset} and nothing else; "
+            f"{in_words(imbalance, profile, rule, seed)} needs the full dataset"
         )
     indices = np.arange(len(dataset.train))
     counts = np.asarray(drawn.counts, dtype=np.int64)
@@ -133,7 +134,8 @@ def _as_exported(dataset: Dataset, imbalance: float | None, profile: str, rule: 
     )
 
 
-def _words(imbalance: float | None, profile: str, rule: str, seed: int) -> str:
+def in_words(imbalance: float | None, profile: str, rule: str, seed: int) -> str:
+    """A training set's settings: `imbalance 100 (exp, seeded-shuffle, subset seed 0)` or `natural`."""
     if imbalance is None:
         return "natural"
     return f"imbalance {number_text(imbalance)} ({profile}, {rule}, subset seed {seed})"

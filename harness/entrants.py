@@ -1,0 +1,108 @@
+"""Stored rows as entrants that can be compared: same data and recipe, the same drawn sets, the same pool of images."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool
+
+from harness.bootstrap import DrawnSet
+from harness.leaderboard import SETTING, current
+from harness.pairs import correctness, image_classes, places, pool_counts
+from harness.rows import Row
+from shifts.shift import published_shifts
+
+PUBLISHED = tuple(str(shift) for shift in published_shifts())
+ORDER_FREE = ("shuffled_lt", "dirichlet")
+"""Kinds of shift in which nobody can exploit the order of the classes."""
+NEVER_MIXED = [*SETTING[: SETTING.index("method")], "recipe", "selection"]
+"""Row fields that entrants of one field share: task and data, recipe, how a checkpoint was chosen."""
+
+Access = tuple[str, str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class Entrant:
+    """One setting (method, adapter and all that belongs to them): its rows by shift, one a train seed."""
+
+    rows: dict[str, list[Row]]
+
+    @property
+    def first(self) -> Row:
+        return next(iter(self.rows.values()))[0]
+
+    @property
+    def access(self) -> Access:
+        """Prior, label and test access."""
+        return self.first.prior_access, self.first.label_access, self.first.test_access
+
+    def seeds(self, shift: str) -> tuple[int | None, ...]:
+        """Train seeds on a shift, ascending; (None,) for somebody else's model."""
+        return tuple(row.train_seed for row in self.rows[shift])
+
+    def complete(self, shifts: Sequence[str]) -> bool:
+        """Whether it has all these shifts, with the same train seeds."""
+        return all(shift in self.rows for shift in shifts) and len({self.seeds(shift) for shift in shifts}) == 1
+
+    def networks(self, shift: str) -> tuple[str, ...]:
+        """Which trained networks stand behind the rows of a shift, by train seed."""
+        return tuple(row.checkpoint_sha256 for row in self.rows[shift])
+
+    @cached_property
+    def correct(self) -> dict[str, Bool[np.ndarray, "seeds images"]]:
+        """By shift: whether each image is classified correctly."""
+        return {shift: np.stack([correctness(row) for row in rows]) for shift, rows in self.rows.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """Entrants that may be compared over `shifts`: those that are complete, and how many of each access are not."""
+
+    shifts: tuple[str, ...]
+    draws: tuple[DrawnSet, ...]
+    entrants: tuple[Entrant, ...]
+    incomplete: Counter[Access]
+
+
+def fields(found: Sequence[Row]) -> list[Field]:
+    """What can be compared, sorted by data and recipe; the published shifts first, then the order-free ones.
+
+    The result does not depend on the order of rows. Of the order-free shifts those count that most entrants have.
+    Raises ValueError for a row whose correctness bits do not fit its draw.
+    """
+    pools = pool_counts(found)
+    draws: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    groups = []
+    for group in current(row for row in found if row.task == "single_label"):
+        row = group[0]
+        if row.shift in PUBLISHED or row.shift_kind in ORDER_FREE:
+            family = json.dumps([*(getattr(row, name) for name in NEVER_MIXED), row.shift not in PUBLISHED])
+            draws[family, row.shift][row.indices_sha256] += 1
+            groups.append((family, group))
+    families: dict[str, dict[str, dict[str, list[Row]]]] = defaultdict(lambda: defaultdict(dict))
+    for family, group in groups:
+        row = group[0]
+        # One draw a shift, the one that most entrants have: others are not of the same images.
+        if row.indices_sha256 == max(draws[family, row.shift].items(), key=lambda item: (item[1], item[0]))[0]:
+            setting = json.dumps([getattr(row, name) for name in SETTING])
+            families[family][setting][row.shift] = sorted(group, key=lambda one: one.train_seed or 0)
+    made = []
+    for key, settings in sorted(families.items()):
+        entrants = [Entrant(by_shift) for _, by_shift in sorted(settings.items())]
+        shifts = _commonest(entrants) if json.loads(key)[-1] else PUBLISHED
+        complete = tuple(entrant for entrant in entrants if entrant.complete(shifts))
+        if complete:
+            rows = [complete[0].rows[shift][0] for shift in shifts]
+            sets = tuple(DrawnSet(image_classes(row), places(row, pools.get(row.test_fingerprint))) for row in rows)
+            incomplete = Counter(entrant.access for entrant in entrants if not entrant.complete(shifts))
+            made.append(Field(shifts, sets, complete, incomplete))
+    return made
+
+
+def _commonest(entrants: Sequence[Entrant]) -> tuple[str, ...]:
+    """The set of shifts that most entrants have; of several, the largest."""
+    sets = Counter(tuple(sorted(entrant.rows)) for entrant in entrants)
+    return max(sets, key=lambda shifts: (sets[shifts], len(shifts), shifts))

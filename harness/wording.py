@@ -1,0 +1,114 @@
+"""Answers in words: what somebody has at hand, which choice follows, how sure it is."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from harness.rows import Row
+from shifts.sets import in_words
+
+if TYPE_CHECKING:
+    from harness.answer import Contender
+
+NAMED = 3
+"""Contenders of a rank group that a sentence names."""
+
+
+def class_words(access: tuple[str, str, str]) -> str:
+    """An access class (prior, label, test), as the beginning of a sentence."""
+    prior, label, test = access
+    if label == "test":
+        return "Upper reference, told the test labels (no choice in practice)"
+    if prior == "oracle":
+        return "Upper reference, told the true test prior (no choice in practice)"
+    has = {
+        "inductive": "one image at a time",
+        "stream": "test images in batches",
+        "transductive": "the unlabelled test set",
+    }[test]
+    parts = [has, "an estimated test prior" if prior == "estimated" else "no test prior"]
+    return "Access class of " + ", ".join([*parts, "labelled source images"] if label == "source" else parts)
+
+
+def situation_words(label: str, test: str) -> str:
+    """What one has at hand, by the most label and test access that it gives; as the beginning of a sentence."""
+    has = {
+        "inductive": "no test data",
+        "stream": "unlabelled test images in batches",
+        "transductive": "the unlabelled test set",
+    }[test]
+    return f"With {has} at hand" + (" and labelled source images" if label == "source" else "")
+
+
+def train_words(row: Row) -> str:
+    """The training set; of somebody else's model only the imbalance is known."""
+    if row.train_profile is None or row.train_rule is None:
+        return "natural" if row.train_imbalance is None else f"imbalance {row.train_imbalance:g}"
+    return in_words(row.train_imbalance, row.train_profile, row.train_rule, row.train_subset_seed or 0)
+
+
+def recipe_words(row: Row) -> str:
+    """The recipe, and how the checkpoint was chosen where that was not the last one."""
+    recipe = "somebody else's model" if row.recipe is None else f"recipe {row.recipe}"
+    return recipe if row.selection == "last" else f"{recipe}, checkpoints chosen {row.selection}"
+
+
+def sentence(
+    scope: str,
+    contenders: "Sequence[Contender]",
+    best_worst: "Contender",
+    least_regret: "Contender",
+    shifts: int,
+) -> str:
+    """What to choose, with numbers, or that the best are not distinguishable. contenders: by mean, best first."""
+    over = f"{scope}, over {shifts} shift{'s' if shifts > 1 else ''}"
+    return f"{over}: {_choice(contenders)}. {_further(contenders[0], best_worst, least_regret)}. {_seeds(contenders)}"
+
+
+def name(one: "Contender") -> str:
+    """Method and adapter."""
+    return f"{one.method} + {one.adapter}"
+
+
+def _choice(contenders: "Sequence[Contender]") -> str:
+    best, others = contenders[0], contenders[1:]
+    group = [one for one in contenders if one.best_group]
+    if not others:
+        return f"the only contender is {_with_mean(best)}"
+    if len(group) == 1:
+        gap = 100 * (best.mean - others[0].mean)
+        worst_p = max(one.p_adjusted for one in others)
+        p = "< .001" if worst_p < 0.001 else f"<= {worst_p:.3f}".replace("0.", ".")
+        return (
+            f"the choice is {_with_mean(best)}, {gap:.1f} points ahead of {name(others[0])} "
+            f"(adjusted p {p} against each of {len(others)})"
+        )
+    named = ", ".join(f"{name(one)} {100 * one.mean:.1f}" for one in group[1:NAMED])
+    more = f" and {len(group) - NAMED} more" if len(group) > NAMED else ""
+    how_many = f"the best {len(group)} of" if len(group) < len(contenders) else "all"
+    return (
+        f"{how_many} {len(contenders)} are not distinguishable (adjusted p >= .05); "
+        f"highest is {_with_mean(best)}, then {named}{more}"
+    )
+
+
+def _further(best: "Contender", best_worst: "Contender", least_regret: "Contender") -> str:
+    worst = f"worst shift ({100 * best_worst.worst:.1f}% on {best_worst.worst_shift})"
+    regret = f"largest regret ({100 * least_regret.regret:.1f} points on {least_regret.regret_shift})"
+    if best_worst == least_regret:
+        also = " also" if best == best_worst else ""
+        return f"{name(best_worst)}{also} has the best {worst} and the smallest {regret}"
+    return f"{name(best_worst)} has the best {worst}, {name(least_regret)} the smallest {regret}"
+
+
+def _seeds(contenders: "Sequence[Contender]") -> str:
+    if len({one.train_seeds for one in contenders}) > 1:
+        return "Train seeds differ between contenders; the spread of a single seed is not known."
+    seeds = len(contenders[0].train_seeds)
+    return f"{seeds} train seeds." if seeds > 1 else "One train seed: intervals and p tell of test images only."
+
+
+def _with_mean(one: "Contender") -> str:
+    mean = f"{name(one)} with a mean of {100 * one.mean:.1f}%"
+    if one.mean_low is None or one.mean_high is None:
+        return mean
+    return f"{mean} (95% interval {100 * one.mean_low:.1f} to {100 * one.mean_high:.1f})"
