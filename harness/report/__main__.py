@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     found = rows.load_all(options.results)
     if not found:
-        raise BadInput(f"{options.results} has no rows (rows/*/*.json or rows-*.parquet); run python -m harness.run first")
+        raise BadInput(f"{options.results} holds no rows (rows/, rows-*.parquet); python -m harness.run makes them")
 
     from harness.report import terminal, writing
     from harness.report.parts import gather

@@ -1,10 +1,15 @@
 """Accuracy against the shift, and against its distance from the training prior."""
 
+from typing import TYPE_CHECKING
+
 from harness.report import plot
-from harness.report.blocks import SITUATIONS, Block, Line, is_ordered
-from harness.report.cells import listed, percent
+from harness.report.blocks import SITUATIONS, Block, Entry, Line, is_ordered
+from harness.report.cells import listed, percent, points
 from harness.report.section import Picture, Section, Table
 from harness.table import short
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 SHOWN = 5
 """Adapters of one situation with a colour of their own; further ones are drawn grey."""
@@ -34,9 +39,12 @@ def by_distance(block: Block) -> Section | None:
         figure, axes = plot.panels(len(drawn))
         for panel, method in zip(axes, drawn, strict=True):
             panel.set_title(method)
-            for number, (label, line) in enumerate(
-                (("no adaptation", plain[method]), ("unlabelled test set", best[method]), ("told the truth", told[method]))
-            ):
+            shown = {
+                "no adaptation": plain[method],
+                "unlabelled test set": best[method],
+                "told the truth": told[method],
+            }
+            for number, (label, line) in enumerate(shown.items()):
                 if line is not None:
                     _against_distance(panel, line, number, label)
             panel.set_xlim(-0.02, 1.0)
@@ -59,7 +67,7 @@ def by_distance(block: Block) -> Section | None:
     most = min(rows, key=lambda row: row[3])
     lead = (
         f"From {near['shift']} (TV {near['tv_train_test']:.2f}) to {far['shift']} (TV {far['tv_train_test']:.2f}) "
-        f"{least[0]} changes least without adaptation ({100 * least[3]:+.1f} points), {most[0]} most ({100 * most[3]:+.1f})."
+        f"{least[0]} changes least without adaptation ({points(least[3])} points), {most[0]} most ({points(most[3])})."
     )
     columns = (
         "method",
@@ -74,9 +82,9 @@ def by_distance(block: Block) -> Section | None:
     picture = Picture(
         f"{block.slug}-distance",
         figure,
-        "Accuracy against the total variation between training and test prior, one panel a method. Besides no adaptation: "
-        "the adapter of the unlabelled test set, and the upper reference, with the highest mean over the shifts (chosen "
-        "by test labels, in hindsight). Hollow marks: shifts that do not follow the order of the classes.",
+        "Accuracy against the total variation between training and test prior, one panel a method. Besides no "
+        "adaptation: the adapter of the unlabelled test set, and the upper reference, with the highest mean over the "
+        "shifts (chosen in hindsight, by test labels). Hollow marks: shifts that follow no order of the classes.",
         f"Line charts of accuracy against total variation for {listed(drawn, 12)}; numbers are in the table below.",
     )
     table = Table("Nearest and farthest shift, mean over train seeds", columns, tuple(rows))
@@ -127,7 +135,7 @@ def _against_shift(block: Block, key: str, lines: list[Line]) -> Picture:
         plot.key(figure, axes)
         figure.supxlabel(plot.AXIS_TEXT, fontsize=8)
         figure.supylabel(f"{block.measure} %", fontsize=8)
-    band = " Bands: one standard deviation over train seeds." if block.several_seeds else ""
+    band = " Bands: one standard deviation over train seeds." if block.seeds > 1 else ""
     free = "" if all(map(is_ordered, block.shifts)) else " Right of the gap: order-free shifts, mean over their seeds."
     others = f" Grey: {listed(adapters[SHOWN:], 12)}." if len(adapters) > SHOWN else ""
     return Picture(
@@ -158,16 +166,16 @@ def _side_by_side(block: Block, key: str, lines: list[Line]) -> Table:
     return Table(f"{SITUATIONS[key]}: {block.measure}, mean over train seeds", columns, tuple(rows))
 
 
-def _against_distance(panel: "plot.Axes", line: Line, number: int, label: str) -> None:
+def _against_distance(panel: "Axes", line: Line, number: int, label: str) -> None:
     colour = plot.INK if number == 0 else plot.SERIES[number - 1]
     for ordered in (True, False):
-        points = sorted(
+        placed = sorted(
             (entry["tv_train_test"], 100 * entry["top1"]["mean"])
             for shift, entry in line.entries.items()
             if is_ordered(shift) == ordered
         )
-        if points:
-            xs, ys = zip(*points, strict=True)
+        if placed:
+            xs, ys = zip(*placed, strict=True)
             panel.plot(
                 xs,
                 ys,
@@ -179,7 +187,7 @@ def _against_distance(panel: "plot.Axes", line: Line, number: int, label: str) -
             )
 
 
-def _ends(line: Line) -> tuple[dict, dict]:  # type: ignore[type-arg]
+def _ends(line: Line) -> tuple[Entry, Entry]:
     """Entries on the shifts nearest to and farthest from the training prior."""
     ordered = sorted(line.entries.values(), key=lambda entry: (entry["tv_train_test"], entry["shift"]))
     return ordered[0], ordered[-1]
@@ -209,7 +217,5 @@ def _means(line: Line) -> dict[str, float]:
     return {shift: entry["top1"]["mean"] for shift, entry in line.entries.items()}
 
 
-def _grey(panel: "plot.Axes", axis: plot.ShiftAxis, line: Line, label: str) -> None:
+def _grey(panel: "Axes", axis: plot.ShiftAxis, line: Line, label: str) -> None:
     plot.line(panel, axis, _means(line), color=plot.MUTED, marker="none", linewidth=0.9, label=label, zorder=1)
-
-

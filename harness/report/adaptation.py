@@ -83,8 +83,8 @@ def _map(block: Block, lines: list[Line], told: bool) -> Picture:
     return Picture(
         f"{block.slug}-adaptation-{'told' if told else 'honest'}",
         figure,
-        f"{which}: top-1 gained (blue) or lost (orange) against the mean of expert logits on the same images, in points, "
-        "mean over train seeds. Bold with a frame: no adaptation lies above the adapted interval on every seed.",
+        f"{which}: top-1 gained (blue) or lost (orange) against the mean of expert logits on the same images, in "
+        "points, mean over train seeds. Bold, framed: on every seed no adaptation lies above the adapted interval.",
         f"Heat maps of gain in points by method and shift for {listed([name for name, _ in groups], 12)}; "
         "the largest losses are in the table below.",
     )
@@ -115,8 +115,8 @@ def _panel(axes: Any, shifts: tuple[str, ...], adapter: str, group: list[Line], 
                 color=LIGHT_TEXT if abs(gain) > 0.75 * LIMIT else DARK_TEXT,
             )
             if hurts:
-                frame = Rectangle((column - 0.46, row - 0.44), 0.92, 0.88, fill=False, edgecolor=DARK_TEXT, linewidth=0.8)
-                axes.add_patch(frame)
+                corner = (column - 0.46, row - 0.44)
+                axes.add_patch(Rectangle(corner, 0.92, 0.88, fill=False, edgecolor=DARK_TEXT, linewidth=0.8))
     axes.imshow(colours, aspect="auto", interpolation="none")
     axes.set_title(adapter)
     axes.set_xticks(range(len(shifts)), [short(shift).replace("_lt", "") for shift in shifts])

@@ -59,7 +59,7 @@ def situation(prior_access: str, label_access: str, test_access: str) -> str:
 class Line:
     """One method with one adapter: its leaderboard entry (over train seeds) on each shift.
 
-    `method` and `adapter` are labels: what else sets two lines of a block apart (backbone, views, ...) is added to them.
+    `method` and `adapter` are labels, with what else sets two lines of a block apart (backbone, views, ...).
     """
 
     method: str
@@ -87,7 +87,7 @@ class Block:
     rows: tuple[Row, ...]
     shifts: tuple[str, ...]
     lines: tuple[Line, ...]
-    several_seeds: bool
+    seeds: int
 
     def of(self, *situations: str) -> list[Line]:
         """Lines of some situations, best mean first."""
@@ -146,9 +146,9 @@ def _block(title: str, slug: str, group: Sequence[Row]) -> Block:
         for entry in [next(iter(line.values()))]
     ]
     made.sort(key=lambda line: (list(SITUATIONS).index(line.situation), -line.mean, line.method, line.adapter))
-    several = any(len(entry["train_seeds"]) > 1 for entry in entries)
+    seeds = max(len(entry["train_seeds"]) for entry in entries)
     shifts = tuple(sorted({shift for line in made for shift in line.entries}, key=shift_order))
-    return Block(title, slug, rows, shifts, tuple(made), several)
+    return Block(title, slug, rows, shifts, tuple(made), seeds)
 
 
 _OF_METHOD = {"backbone": "{}", "epochs": "{} epochs", "parameters": "{} parameters"}

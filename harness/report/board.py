@@ -45,18 +45,20 @@ COLUMNS = (
     Column("shift", "shift", "text", lambda _b, _l, entry: entry["shift"], "the test set", True),
     Column("top1", "top-1 %", "percent", _mean("top1"), "accuracy, mean over train seeds"),
     Column("spread", "spread", "spread", _spread, "± standard deviation over train seeds; 95 % interval for one seed"),
-    Column("delta", "vs mean", "points", _mean("delta_to_mean"), "points against no adaptation; ! loses more than the interval"),
+    Column(
+        "delta", "vs mean", "points", _mean("delta_to_mean"), "points against no adaptation; ! more than the interval"
+    ),
     Column("many", "many", "percent", _mean("many"), "classes with more than 100 training images"),
     Column("medium", "med", "percent", _mean("medium"), "classes with 20 to 100 training images"),
     Column("few", "few", "percent", _mean("few"), "classes with fewer than 20 training images"),
     Column("ece", "ECE %", "percent", _mean("ece"), "expected calibration error"),
     Column("nll", "NLL", "number", _mean("nll"), "negative log likelihood, nats"),
-    Column("tv", "TV train", "number", lambda _b, _l, e: e["tv_train_test"], "distance of the test from the training prior"),
-    Column("tv_pred", "TV pred", "number", _mean("tv_predicted_test"), "distance of the predicted labels from the test prior"),
-    Column("tv_est", "TV est", "number", _mean("tv_estimate_test"), "distance of the estimated from the true test prior"),
+    Column("tv", "TV train", "number", lambda _b, _l, e: e["tv_train_test"], "from training to test prior"),
+    Column("tv_pred", "TV pred", "number", _mean("tv_predicted_test"), "from predicted labels to test prior"),
+    Column("tv_est", "TV est", "number", _mean("tv_estimate_test"), "from estimated to true test prior"),
     Column("knew", "knew", "text", lambda _b, _l, entry: knew(entry), "what the row used beyond the training set"),
     Column("prior", "prior access", "text", lambda _b, _l, e: e["prior_access"], "the test prior", True),
-    Column("labels", "label access", "text", lambda _b, _l, e: e["label_access"], "labels beyond the training set", True),
+    Column("labels", "label access", "text", lambda _b, _l, e: e["label_access"], "labels beyond training", True),
     Column("test", "test access", "text", lambda _b, _l, e: e["test_access"], "how test images are seen", True),
     Column("n", "n", "count", lambda _b, _l, entry: entry["n"], "test images"),
     Column("seeds", "seeds", "count", lambda _b, _l, entry: len(entry["train_seeds"]), "train seeds"),
@@ -91,11 +93,11 @@ def board(blocks: Sequence[Block]) -> Board:
     cells: list[list[Any]] = [[] for _ in entries]
     for column in COLUMNS:
         found = [column.value(*entry) for entry in entries]
-        told = {"key": column.key, "label": column.label, "kind": column.kind, "title": column.title}
+        told: dict[str, Any] = {"key": column.key, "label": column.label, "kind": column.kind, "title": column.title}
         if column.filtered:
             told["filter"] = True
         if column.kind == "text":
-            values = sorted(set(found), key=lambda value: _text_order(column.key, str(value)))  # type: ignore[arg-type]
+            values = sorted(set(found), key=lambda value: _text_order(column.key, str(value)))
             told["values"] = values
             found = [values.index(value) for value in found]
         for row, value in zip(cells, found, strict=True):

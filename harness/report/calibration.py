@@ -61,9 +61,7 @@ def _chosen(shifts: tuple[str, ...]) -> tuple[str, ...]:
 def _lead(plain: dict[str, Line], shifts: tuple[str, ...]) -> str:
     parts = []
     for shift in shifts:
-        found = {
-            method: line.entries[shift]["ece"]["mean"] for method, line in plain.items() if shift in line.entries
-        }
+        found = {method: line.entries[shift]["ece"]["mean"] for method, line in plain.items() if shift in line.entries}
         if found:
             low, high = (pick(found, key=lambda method: (found[method], method)) for pick in (min, max))
             parts.append(f"on {shift} from {100 * found[low]:.1f} ({low}) to {100 * found[high]:.1f} ({high})")

@@ -49,7 +49,8 @@ def _answer(choices: Choices) -> list[str]:
 def _section(section: Section, level: str) -> list[str]:
     lines = [f"{level} {escape(section.title)}", escape(section.lead)]
     for picture in section.pictures:
-        lines += [f"![{escape(picture.alternative)}](figures/{file_name(picture.name)}.png)", f"*{escape(picture.caption)}*"]
+        file = f"figures/{file_name(picture.name)}.png"
+        lines += [f"![{escape(picture.alternative)}]({file})", f"*{escape(picture.caption)}*"]
     for table in section.tables:
         lines += _table(table)
     return lines

@@ -86,7 +86,7 @@ def _summary(report: Report) -> str:
     parts = [
         f"{rows:,} stored rows",
         *(_many(len(found), what) for found, what in ((methods, "method"), (adapters, "adapter"), (shifts, "shift"))),
-        _many(max(len(e["train_seeds"]) for b in blocks for line in b.lines for e in line.entries.values()), "train seed"),
+        _many(max(block.seeds for block in blocks), "train seed"),
     ]
     return ", ".join(parts)
 

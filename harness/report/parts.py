@@ -23,7 +23,7 @@ OF_A_BLOCK: tuple[Callable[[Block], Section | None], ...] = (
 """Parts that every dataset, training set and recipe gets for itself, after the answer."""
 
 OF_THE_FOLDER = ("preference", "routing", "why")
-"""Modules of this package with `section(results: Path) -> Section | None`: analyses with stored results of their own."""
+"""Modules of this package with `section(results: Path) -> Section | None`: analyses with results of their own."""
 
 
 @dataclass(frozen=True)

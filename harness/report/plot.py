@@ -8,11 +8,11 @@ import html
 import io
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.report.blocks import family, is_ordered
 from harness.report.section import Picture
@@ -37,12 +37,14 @@ DARK = {
     SERIES[5]: "#b6bfca",
 }
 """Light tone -> dark tone of everything that follows the page's theme."""
+USUAL = {"#000000": INK, "#ffffff": PAPER, "#b0b0b0": GRID, "#cccccc": GRID}
+"""Colours that matplotlib takes by itself -> what they are here."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
-DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = ("-", (0, (5, 1.5)), (0, (2, 1)), (0, (6, 1, 1.5, 1)), "-", "-")
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (2, 1)), (0, (6, 1, 1.5, 1)), "-", "-")
 
 WIDTH = 9.0
 """Inches; at 8 points text stays readable when the page scales a figure to its column."""
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 8,
@@ -89,7 +91,7 @@ def styled() -> Iterator[None]:
         yield
 
 
-def tone(number: int) -> dict[str, object]:
+def tone(number: int) -> dict[str, Any]:
     """Colour, marker and dash of the series with this number."""
     place = number % len(SERIES)
     return {"color": SERIES[place], "marker": MARKERS[place], "linestyle": DASHES[place]}
@@ -100,14 +102,15 @@ def panels(
 ) -> "tuple[Figure, list[Axes]]":
     """A figure with `count` equal panels of `height` inches each, `margin` inches above them for a legend."""
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     if columns is None:
         columns = 5 if count in (5, 9, 10) or count > 12 else 4
     columns = min(columns, count)
     lines = math.ceil(count / columns)
-    figure = Figure(figsize=(WIDTH, lines * height + margin), layout="constrained")
     share = margin / (lines * height + margin)
-    figure.get_layout_engine().set(rect=(0, 0, 1, 1 - share), w_pad=0.04, h_pad=0.05)  # type: ignore[union-attr]
+    layout = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - share), w_pad=0.04, h_pad=0.05)
+    figure = Figure(figsize=(WIDTH, lines * height + margin), layout=layout)
     grid = figure.subplots(lines, columns, sharex=True, sharey=sharey, squeeze=False)
     for axes in grid.flat[count:]:
         axes.set_visible(False)
@@ -119,14 +122,14 @@ def panels(
 
 def key(figure: "Figure", axes: "Sequence[Axes]", columns: int = 6) -> None:
     """One legend for all panels, above them: each label once, in the order in which panels name them."""
-    handles = {}
+    handles: dict[str, Any] = {}
     for panel in axes:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     if handles:
         figure.legend(
-            list(handles.values()),
-            list(handles),
+            handles=list(handles.values()),
+            labels=list(handles),
             loc="upper left",
             bbox_to_anchor=(0.0, 1.0),
             ncols=columns,
@@ -188,20 +191,20 @@ def line(
     axes: "Axes",
     axis: ShiftAxis,
     values: dict[str, float],
-    spread: dict[str, float | None] | None = None,
-    **style: object,
+    spread: Mapping[str, float | None] | None = None,
+    **style: Any,
 ) -> None:
     """Draw values over shifts, in percent, with a band of one standard deviation where there is one."""
     joined, apart = axis.split(values)
-    style = {"color": SERIES[0], "marker": "o", "linestyle": "-", "clip_on": False} | style
-    label = style.pop("label", None)
+    drawn: dict[str, Any] = {"color": SERIES[0], "marker": "o", "linestyle": "-", "clip_on": False, **style}
+    label = drawn.pop("label", None)
     if joined:
         xs, ys = zip(*joined, strict=True)
-        axes.plot(xs, [100 * y for y in ys], label=label, **style)  # type: ignore[arg-type]
+        axes.plot(xs, [100 * y for y in ys], label=label, **drawn)
         label = None
     if apart:
         xs, ys = zip(*apart, strict=True)
-        axes.plot(xs, [100 * y for y in ys], label=label, **(style | {"linestyle": "none"}))  # type: ignore[arg-type]
+        axes.plot(xs, [100 * y for y in ys], label=label, **{**drawn, "linestyle": "none"})
     band = [
         (axis.places[shift], values[shift], sd)
         for shift, sd in (spread or {}).items()
@@ -211,7 +214,7 @@ def line(
         places, middle, half = zip(*sorted(band), strict=True)
         low = [100 * (y - sd) for y, sd in zip(middle, half, strict=True)]
         high = [100 * (y + sd) for y, sd in zip(middle, half, strict=True)]
-        axes.fill_between(places, low, high, color=style["color"], alpha=0.18, linewidth=0)  # type: ignore[arg-type]
+        axes.fill_between(places, low, high, color=drawn["color"], alpha=0.18, linewidth=0)
 
 
 def svg(picture: Picture) -> str:
@@ -220,7 +223,8 @@ def svg(picture: Picture) -> str:
 
     file = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": picture.name, "svg.fonttype": "none", "text.parse_math": False}):
-        picture.figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        picture.figure.savefig(file, format="svg", metadata=nothing)
     return re.sub(r"[ \t]+\n", "\n", file.getvalue())
 
 
@@ -242,7 +246,8 @@ def inline(document: str, picture: Picture) -> str:
     if not mapped:
         for light in DARK:
             text = text.replace(light, f"var({variable(light)})")
-        text = text.replace("#000000", f"var({variable(INK)})").replace("#ffffff", f"var({variable(PAPER)})")
+        for usual, light in USUAL.items():
+            text = text.replace(usual, f"var({variable(light)})")
     label = html.escape(picture.alternative, quote=True)
     kind = "paper" if mapped else "themed"
     opening = f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{label}" class="{kind}">'
@@ -278,10 +283,9 @@ def variable(light: str) -> str:
 
 
 def has_colour_map(figure: "Figure") -> bool:
-    """Whether a figure shows values by colour (image, mesh, contours)."""
+    """Whether a figure shows values by colour (image, mesh, contours); images of given colours are none."""
     from matplotlib.cm import ScalarMappable
 
-    return any(
-        isinstance(artist, ScalarMappable) and artist.get_array() is not None
-        for artist in figure.findobj(lambda artist: isinstance(artist, ScalarMappable))
-    )
+    found = figure.findobj(lambda artist: isinstance(artist, ScalarMappable))
+    arrays = [artist.get_array() for artist in found]  # type: ignore[attr-defined]
+    return any(array is not None and array.ndim != 3 for array in arrays)

@@ -1,6 +1,9 @@
 """Measured beside reported: where a paper, repository or log prints a figure for the same setting."""
 
+from typing import Any
+
 from harness.report.blocks import Block, shift_order
+from harness.report.cells import points
 from harness.report.section import Section, Table
 
 
@@ -49,13 +52,13 @@ def section(block: Block) -> Section | None:
     return Section("published", "Measured beside reported", _lead(rows), (table,))
 
 
-def _lead(rows: list[tuple]) -> str:  # type: ignore[type-arg]
+def _lead(rows: list[tuple[Any, ...]]) -> str:
     differences = sorted(rows, key=lambda row: row[7])
     low, high = differences[0], differences[-1]
     mean = sum(row[7] for row in rows) / len(rows)
     text = (
-        f"{len(rows)} results have a published figure; measured minus reported is {100 * mean:+.1f} points on average, from "
-        f"{100 * low[7]:+.1f} ({low[0]}, {low[1]}, {low[2]}) to {100 * high[7]:+.1f} ({high[0]}, {high[1]}, {high[2]})."
+        f"{len(rows)} results have a published figure; measured minus reported is {points(mean)} points on average, "
+        f"from {points(low[7])} ({', '.join(low[:3])}) to {points(high[7])} ({', '.join(high[:3])})."
     )
     scored = [row[8] for row in rows if row[8] is not None]
     if scored:

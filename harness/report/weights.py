@@ -32,12 +32,12 @@ def section(block: Block) -> Section | None:
         plot.key(figure, axes)
         figure.supxlabel(plot.AXIS_TEXT, fontsize=8)
         figure.supylabel("weight %", fontsize=8)
-    band = " Bands: one standard deviation over train seeds." if block.several_seeds else ""
+    band = " Bands: one standard deviation over train seeds." if block.seeds > 1 else ""
     picture = Picture(
         f"{block.slug}-weights",
         figure,
-        f"Weights that {listed(sorted({line.adapter for line in lines}))} learned from the unlabelled test images, mean "
-        f"over train seeds; experts in the method's own order (SADE: forward, uniform, backward).{band}",
+        f"Weights that {listed(sorted({line.adapter for line in lines}))} learned from the unlabelled test images, "
+        f"mean over train seeds; experts in the method's own order (SADE: forward, uniform, backward).{band}",
         f"Line charts of expert weight against shift for {listed([line.name for line in lines], 12)}; "
         "numbers are in the table below.",
     )
