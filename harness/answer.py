@@ -207,7 +207,7 @@ def render(found: Sequence[Row], width: int = 100) -> str:
         over = "the eleven published shifts" if first.shifts == PUBLISHED else ", ".join(first.shifts)
         blocks.append(textwrap.fill(f"{first.dataset}, train {first.train}, {first.recipe_note}; over {over}", width))
         blocks += [textwrap.fill(answer.sentence, width, initial_indent="* ") for answer in _by_situation(field)]
-        blocks += [f"-- {class_words(answer.access)}\n{_table(answer)}" for answer in classes]
+        blocks += [textwrap.fill(f"-- {class_words(one.access)}", width) + f"\n{_table(one)}" for one in classes]
     return "\n\n".join([*blocks, textwrap.fill(LEGEND, width)]) if blocks else NOTHING
 
 

@@ -27,7 +27,7 @@ from methods.priors import ExpertPriors, target_prior
 from shifts.errors import BadInput
 from shifts.files import atomic
 
-EVIDENCE_VERSION = 1
+EVIDENCE_VERSION = 2
 """Raised whenever the same checkpoint and data would give other arrays."""
 
 REQUIRED = ("logits", "labels", "train_counts", "expert_priors")

@@ -22,7 +22,7 @@ from shifts.errors import BadInput, WorkFailed
 from shifts.files import write_text
 from shifts.shift import published_shifts
 
-LEADERBOARD_SCHEMA = 1
+LEADERBOARD_SCHEMA = 2
 
 SETTING = [
     "task",
@@ -45,6 +45,7 @@ SETTING = [
     "epochs",
     "adapter",
     "views",
+    "evidence_precision",
     "prior_access",
     "label_access",
     "test_access",

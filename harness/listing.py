@@ -18,7 +18,7 @@ RECIPES = [
     ("quick", "a small network for minutes on a CPU; nobody's published setting"),
     ("published", "the papers' setting: ResNet-32, 200 epochs"),
     ("published-xF", "epochs and milestones times F, under its own name"),
-    ("published-bf16", "convolutions and matrix products in bfloat16 (also published-xF-bf16)"),
+    ("NAME-bf16", "any of these with convolutions and matrix products in bfloat16"),
     ("FILE.toml", "any fields of a recipe"),
 ]
 

@@ -1,10 +1,10 @@
 """The forward passes behind the evidence: clean pool, view pairs and source images, once per checkpoint."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, Literal, NoReturn, cast
 
 import numpy as np
 import torch
@@ -17,10 +17,11 @@ from harness import evidence
 from harness.adapters.base import Evidence, Source
 from harness.adapters.preference import agreement
 from harness.evidence import EVIDENCE_VERSION, PoolEvidence
-from harness.heads import PreferenceHeads, lattice
+from harness.heads import STEPS, PreferenceHeads, lattice
 from harness.pools import Pools
-from methods.expert import Method
+from methods.expert import ExpertOutput, Method
 from methods.job import TrainingJob
+from methods.networks.folding import fold_batchnorm
 from methods.networks.heads import SCALE
 from methods.networks.hypernetwork import PreferenceNetwork
 from methods.networks.routing import GatedExperts
@@ -31,11 +32,14 @@ from shifts.draw import indices_sha256, left_out
 from shifts.errors import BadInput, WorkFailed
 from shifts.files import digest
 
+Precision = Literal["fp32", "bf16"]
+Forward = Callable[[Tensor], ExpertOutput]
+
 HEADS_VERSION = 1
 """Raised whenever lattice, heads or agreement of a method with a preference would be others."""
 
 
-def key(job: TrainingJob, checkpoint_sha256: str, views: int) -> str:
+def key(job: TrainingJob, checkpoint_sha256: str, views: int, precision: Precision = "fp32") -> str:
     """SHA-256 of everything that determines the evidence of a checkpoint."""
     return digest(
         {
@@ -45,22 +49,27 @@ def key(job: TrainingJob, checkpoint_sha256: str, views: int) -> str:
             "test": job.dataset.test.fingerprint,
             "source": job.dataset.train.digest(_source(job)[0].tolist()),
             "views": views,
+            "precision": precision,
         }
         | ({"heads": HEADS_VERSION} if job.method.has_preference else {})
     )
 
 
-def path(job: TrainingJob, results: Path, views: int) -> Path:
+def path(job: TrainingJob, results: Path, views: int, precision: Precision = "fp32") -> Path:
     """Where the evidence of a job's checkpoint is kept."""
-    return results / "evidence" / f"{job.stem}-v{views}.safetensors"
+    suffix = "" if precision == "fp32" else f"-{precision}"
+    return results / "evidence" / f"{job.stem}-v{views}{suffix}.safetensors"
 
 
-def gather(job: TrainingJob, checkpoint_sha256: str, results: Path, pools: Pools, views: int) -> PoolEvidence:
+def gather(
+    job: TrainingJob, checkpoint_sha256: str, results: Path, pools: Pools, views: int, precision: Precision = "fp32"
+) -> PoolEvidence:
     """The evidence of a checkpoint: read if it is there and fits checkpoint and data, else computed and stored.
 
+    precision: `bf16` runs convolutions and matrix products in bfloat16 under autocast; logits are stored as float32.
     Raises WorkFailed where logits are not finite or the checkpoint cannot be loaded.
     """
-    where, wanted = path(job, results, views), key(job, checkpoint_sha256, views)
+    where, wanted = path(job, results, views, precision), key(job, checkpoint_sha256, views, precision)
     where.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(where.parent / f".{where.stem}.lock"):
         found = evidence.metadata(where)
@@ -68,14 +77,17 @@ def gather(job: TrainingJob, checkpoint_sha256: str, results: Path, pools: Pools
             # What is there but broken is recomputed as if it were stale.
             with suppress(BadInput):
                 return evidence.load(where)
-        pool = _compute(job, results, pools, views, wanted)
+        pool = _compute(job, results, pools, views, precision, wanted)
         evidence.save(where, pool)
         return pool
 
 
-def _compute(job: TrainingJob, results: Path, pools: Pools, views: int, wanted: str) -> PoolEvidence:
+def _compute(
+    job: TrainingJob, results: Path, pools: Pools, views: int, precision: Precision, wanted: str
+) -> PoolEvidence:
     start = time.perf_counter()
-    network = job.network(results, pools.device)
+    network = fold_batchnorm(job.network(results, pools.device), job.spec.image_size)
+    forward = _autocast(network, pools.device, precision)
     test, train = job.dataset.test, job.dataset.train
     pool = pools.of(job, test, np.arange(len(test.labels)))
     chosen, trained_on = _source(job)
@@ -90,15 +102,16 @@ def _compute(job: TrainingJob, results: Path, pools: Pools, views: int, wanted: 
     ) as bar:
         gates: list[Tensor] = []
         seen: list[Tensor] | None = [] if job.method.has_preference else None
-        clean = _logits(network, pool.clean(), bar, gates if job.method.has_gates else None, seen)
+        read_gates = cast(GatedExperts, network).gate_logits if job.method.has_gates else None
+        clean = _logits(forward, pool.clean(), bar, read_gates, gates, seen)
         features = _joined(seen)
-        source_logits = _logits(network, source.clean(), bar)
+        source_logits = _logits(forward, source.clean(), bar)
         pairs, view_features = [], []
         for pair in range(views):
             both = []
             for view in range(2):
                 seen = [] if job.method.has_preference else None
-                both.append(_logits(network, pool.view(_view_seed(pair, view)), bar, features=seen))
+                both.append(_logits(forward, pool.view(_view_seed(pair, view)), bar, features=seen))
                 view_features.append(_joined(seen))
             pairs.append(np.stack(both))
     gate_logits = _joined(gates)
@@ -133,27 +146,39 @@ def _view_seed(pair: int, view: int) -> int:
     return derived_seed("view", VIEWS_VERSION, pair, view)
 
 
+def _autocast(network: nn.Module, device: torch.device, precision: Precision) -> Forward:
+    """The network's forward pass under a precision; what it returns is float32."""
+
+    def forward(images: Float[Tensor, "batch 3 height width"]) -> ExpertOutput:
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            output: ExpertOutput = network(images)
+        return ExpertOutput(output.logits.float(), output.features.float())
+
+    return forward
+
+
 @torch.inference_mode()
 def _logits(
-    network: nn.Module,
+    forward: Forward,
     batches: Iterator[Float[Tensor, "batch 3 height width"]],
     bar: "tqdm[NoReturn]",
+    read_gates: Callable[[ExpertOutput], Tensor] | None = None,
     gates: list[Tensor] | None = None,
     features: list[Tensor] | None = None,
 ) -> Float[np.ndarray, "images experts classes"]:
     """Expert logits of all images of normalised `batches`.
 
-    Where given, `gates` gets gate logits [batch, experts - 1] (methods with `has_gates`), `features` the experts'
-    features [batch, experts, dim] appended.
+    Where given, `gates` gets what `read_gates` makes of an output, gate logits [batch, experts - 1], `features` the
+    experts' features [batch, experts, dim] appended.
     """
     parts = []
     for batch in batches:
-        output = network(batch)
-        parts.append(output.logits.float())
-        if gates is not None:
-            gates.append(cast(GatedExperts, network).gate_logits(output).float())
+        output = forward(batch)
+        parts.append(output.logits)
+        if read_gates is not None and gates is not None:
+            gates.append(read_gates(output).float())
         if features is not None:
-            features.append(output.features.float())
+            features.append(output.features)
         bar.update(len(batch))
     return torch.cat(parts).cpu().numpy()
 
@@ -179,11 +204,11 @@ def _preference_parts(
 
 @torch.inference_mode()
 def preference_heads(
-    method: Method, counts: Int[np.ndarray, " classes"], network: PreferenceNetwork
+    method: Method, counts: Int[np.ndarray, " classes"], network: PreferenceNetwork, steps: int = STEPS
 ) -> PreferenceHeads:
     """The heads that a network makes at each point of the lattice, and the priors that these stand for."""
     made, experts = network.head, network.head.shape[0]
-    points = lattice(experts)
+    points = lattice(experts, steps)
     device = made.free.device
     # The centre as the network has it: for `sum` heads that is zero, which is the same as equal shares but rounding.
     given = [made.centre(), *torch.tensor(points[1:], dtype=torch.float32, device=device)]

@@ -1,7 +1,8 @@
 """The protocol: from a pool's evidence and a shift to rows. Draw, adapt, predict, measure; labels only measure.
 
 An adapter gets a draw in a permutation seeded by the draw seed, because draws come class by class and nothing that
-reads batches in order may see that. Predictions are put back in place before they meet a label.
+reads batches in order may see that; a stream may ask for one that drifts, which is made here from labels that it does
+not see. Predictions are put back in place before they meet a label.
 """
 
 import time
@@ -14,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 
 from harness.adapters.base import Adapter, Evidence, Fitted, Source, TruthAdapter
 from harness.adapters.mean import Mean
+from harness.adapters.streaming import StreamAdapter
 from harness.evidence import PoolEvidence
 from harness.heads import PreferenceHeads
 from harness.metrics import (
@@ -27,6 +29,7 @@ from harness.metrics import (
     unpack_bits,
     view_stability,
 )
+from harness.order import arrival
 from harness.statistics import mcnemar, wilson
 from methods.options import canonical_name
 from methods.priors import ExpertPriors
@@ -74,13 +77,14 @@ def probe(experts: int, classes: int, views: int, gates: bool = False, preferenc
         view_features=np.zeros((views, 2, *features.shape), np.float32) if preference and views else None,
         gate_logits=np.zeros((1, experts - 1), np.float32) if gates else None,
         head=heads if preference else None,
-        source=Source(blank, np.zeros(1, np.int64), 0),
+        source=Source(np.zeros((classes, experts, classes), np.float32), np.arange(classes), 0),
     )
 
 
 def adapt(adapter: AnyAdapter, pool: PoolEvidence, draw: Draw) -> Outcome:
     """Fit an adapter to one draw's unlabelled images (a TruthAdapter: with labels), predict them, measure."""
-    order = np.random.default_rng(draw.seed).permutation(len(draw.indices))
+    asked = adapter.order if isinstance(adapter, StreamAdapter) else "shuffled"
+    order = arrival(asked, pool.labels[draw.indices], pool.train_counts, draw.seed)
     shown = draw.indices[order]
     evidence = pool.evidence.take(shown)
     start = time.perf_counter()

@@ -15,7 +15,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from shifts.errors import WorkFailed
 from shifts.files import write_text
 
-ROW_SCHEMA = 1
+ROW_SCHEMA = 2
 
 Json = dict[str, Any]
 
@@ -55,6 +55,7 @@ class Row:
     adapter_version: int
     views: int | None
     evidence_version: int
+    evidence_precision: str | None
     prior_access: str
     label_access: str
     test_access: str
@@ -162,11 +163,16 @@ def read(where: Path) -> Row:
 
 
 def from_json(values: Json) -> Row:
-    """A row from its JSON object. Raises ValueError for a newer schema, missing or unknown fields, wrong types."""
+    """A row from its JSON object, also of an older schema.
+
+    Raises ValueError for a newer schema, missing or unknown fields, wrong types.
+    """
     if not isinstance(values, dict) or "schema_version" not in values:
         raise ValueError("no schema_version")
     if values["schema_version"] > ROW_SCHEMA:
         raise ValueError(f"schema {values['schema_version']} is newer than this program")
+    if values["schema_version"] == 1:  # all evidence was float32 then
+        values = {**values, "schema_version": ROW_SCHEMA, "evidence_precision": "fp32"}
     if set(values) != set(FIELDS):
         raise ValueError(f"fields {sorted(set(values) ^ set(FIELDS))} are missing or unknown")
     for name, kinds in _KINDS.items():

@@ -15,6 +15,7 @@ EXAMPLES = """\
   python -m harness.run --shift forward_lt backward_lt --imbalance 2 5 10 25 50 --methods sade ride:experts=4
   python -m harness.run --dataset cifar100 --recipe published --shift all --device cuda
   python -m harness.run --dataset cifar100 --data-dir FOLDER --recipe published-x0.1 --adapters mean sade em
+  python -m harness.run --dataset cifar100 --recipe published-bf16 --methods sade --shift all --pretrained
   python -m harness.run --evidence my-model.safetensors --shift all shuffled_lt-50-s3 dirichlet-0.1-s7
   python -m harness.run --shift all --seeds 0 1 2 --dry-run --jobs | tr '\\n' '\\0' | xargs -0 -P 2 -n 1 sh -c
   python -m harness.run --list
@@ -34,7 +35,10 @@ OURS = [
     "seeds",
     "accumulate",
     "sync_bn",
+    "pretrained",
+    "cuda_graphs",
     "views",
+    "evidence_precision",
     "jobs",
 ]
 """Options that mean nothing for a stranger's evidence, and are refused beside it."""
@@ -81,6 +85,12 @@ def parser() -> Parser:
         "--evidence", type=Path, metavar="FILE", help="evaluate somebody else's model: expert logits of a test pool"
     )
     group.add_argument("--views", type=_whole(0), default=3, metavar="K", help="view pairs a test image (default: 3)")
+    group.add_argument(
+        "--evidence-precision",
+        choices=("fp32", "bf16"),
+        default="fp32",
+        help="of the forward passes over the test pool (default: fp32)",
+    )
     group.add_argument("--redraws", type=_whole(0), default=10, metavar="N", help="further draws (default: 10)")
     group = made.add_argument_group("what to do")
     group.add_argument("--dry-run", action="store_true", help="show what would be done, and what is done already")

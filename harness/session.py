@@ -24,7 +24,7 @@ from harness.pools import Pools
 from harness.protocol import declared, measure
 from harness.subject import Subject
 from methods import checkpoint
-from methods.cli import check_writable, chosen_device, chosen_jobs, epochs_shown
+from methods.cli import check_graphs, check_writable, chosen_device, chosen_jobs, epochs_shown
 from methods.job import TrainingJob, device_name
 from shifts.cli import requested_shifts
 from shifts.errors import WorkFailed
@@ -61,13 +61,14 @@ class Session:
         self.adapters = [adapters.get(name) for name in dict.fromkeys(options.adapters or adapters.ADAPTERS)]
         self.shifts, self.notes = requested_shifts(options)
         self.device = chosen_device(options.device)
+        check_graphs(options.cuda_graphs, self.device)
         self.draws: list[Draws] | None = None
         self.pools = Pools(self.device)
         self.works = list(self._stranger() if options.evidence else self._jobs())
 
     def _jobs(self) -> Iterator[Work]:
         for job in chosen_jobs(self.options):
-            yield self._work(subject.of_job(job, self.options.views), job=job)
+            yield self._work(subject.of_job(job, self.options.views, self.options.evidence_precision), job=job)
 
     def _stranger(self) -> Iterator[Work]:
         pool = evidence.load(self.options.evidence)
@@ -90,9 +91,12 @@ class Session:
             missing = work.missing(self.results)
             text = f"{work.subject.stem}: {len(work.tasks) - len(missing)} of {len(work.tasks)} rows done"
             if work.job is not None and missing and checkpoint.describe(work.job.path(self.results)) is None:
-                cost = work.job.cost()
-                total += cost
-                text += f"; to train, {work.subject.fields['epochs']} epochs, {cost / 1e12:.1f} TFLOP"
+                if work.job.zoo is None:
+                    cost = work.job.cost()
+                    total += cost
+                    text += f"; to train, {work.subject.fields['epochs']} epochs, {cost / 1e12:.1f} TFLOP"
+                else:
+                    text += f"; weights from {work.job.zoo}"
             lines.append(text)
         lines.append(
             f"shifts: {', '.join(map(str, self.shifts))}\nadapters: {', '.join(a.name for a in self.adapters)}\n"
@@ -161,7 +165,8 @@ class Session:
                 return
             with epochs_shown(f"  {work.job.method_name} s{work.job.seed}") as progress:
                 described = work.job.make(self.results, self.device, progress)
-            pool = passes.gather(work.job, described["sha256"], self.results, self.pools, self.options.views)
+            asked = self.options.views, self.options.evidence_precision
+            pool = passes.gather(work.job, described["sha256"], self.results, self.pools, *asked)
             known = {key: described[key] for key in ("parameters", "macs", "train_seconds")}
             known |= {
                 "checkpoint_sha256": described["sha256"],
@@ -235,9 +240,11 @@ def _arguments(options: argparse.Namespace, job: TrainingJob) -> Sequence[str]:
         "--methods": job.method_name,
         "--seeds": job.seed,
         "--accumulate": None if job.accumulate == 1 else job.accumulate,
+        "--pretrained": job.zoo,
     }
     words = [text for key, value in given.items() if value is not None for text in (key, str(value))]
-    return [*words, "--sync-bn"] if job.sync_bn else words
+    flags = {"--sync-bn": job.sync_bn, "--cuda-graphs": job.graphs}
+    return [*words, *(flag for flag, on in flags.items() if on)]
 
 
 def _terminal_width() -> int | None:

@@ -54,8 +54,11 @@ class Subject:
         return reported(*key)
 
 
-def of_job(job: TrainingJob, views: int) -> Subject:
-    """The subject of a training job, known before anything is trained. Raises BadInput for impossible options."""
+def of_job(job: TrainingJob, views: int, precision: str = "fp32") -> Subject:
+    """The subject of a training job, known before anything is trained; precision: of its evidence.
+
+    Raises BadInput for impossible options.
+    """
     training = job.training
     try:
         with np.errstate(all="ignore"):
@@ -65,7 +68,7 @@ def of_job(job: TrainingJob, views: int) -> Subject:
     experts, classes = priors.values.shape
     return Subject(
         stem=job.stem,
-        identity={"training": job.key, "test": job.dataset.test.fingerprint},
+        identity={"training": job.key, "test": job.dataset.test.fingerprint, "precision": precision},
         fields=data_fields(job.dataset, training)
         | {
             "method": job.method_name,
@@ -76,6 +79,7 @@ def of_job(job: TrainingJob, views: int) -> Subject:
             "epochs": sum(stage.epochs for stage in job.method.stages(job.recipe)),
             "train_seed": job.seed,
             "train_version": TRAIN_VERSION,
+            "evidence_precision": precision,
         },
         dataset=job.dataset,
         train_counts=training.counts,
@@ -114,6 +118,7 @@ def of_file(path: Path, pool: PoolEvidence) -> Subject:
             "epochs": None,
             "train_seed": None,
             "train_version": None,
+            "evidence_precision": None,
             "checkpoint_sha256": sha256,
             "train_seconds": None,
             "evidence_seconds": None,

@@ -8,7 +8,9 @@ Entry = dict[str, Any]
 
 ACCESS = (
     ("one image at a time, no test prior", lambda e: _access(e) == ("none", "none", "inductive")),
-    ("the unlabelled test set", lambda e: e["prior_access"] != "oracle" and e["label_access"] != "test"),
+    ("the unlabelled test set", lambda e: _unlabelled(e) and e["test_access"] != "stream"),
+    ("a stream of unlabelled test images", lambda e: _unlabelled(e)),
+    ("labelled source images beyond the training set", lambda e: e["label_access"] == "source"),
     ("UPPER REFERENCES, told the truth", lambda e: True),
 )
 """Classes of access, in the order in which a table shows them; an entry belongs to the first that fits."""
@@ -22,7 +24,7 @@ def knew(entry: Entry) -> str:
         return "true test prior"
     parts = {"inductive": [], "transductive": ["test images"], "stream": ["test stream"]}[entry["test_access"]]
     if entry["label_access"] == "source":
-        parts = [*parts, f"{entry['source_n']} source labels"]
+        parts = [*parts, f"{entry['source_n']} labels"]
     return ", ".join(parts) or "nothing"
 
 
@@ -181,6 +183,10 @@ def _mark(entry: Entry) -> str:
 
 def _percent(value: float) -> str:
     return f"{100 * value:.1f}"
+
+
+def _unlabelled(entry: Entry) -> bool:
+    return entry["prior_access"] != "oracle" and entry["label_access"] == "none"
 
 
 def _access(entry: Entry) -> tuple[str, str, str]:

@@ -35,9 +35,9 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise WorkFailed(f"{path}: truncated or not a safetensors file ({error}); delete it and run again") from error
 
 
-def save(path: Path, network: nn.Module, description: Mapping[str, Any]) -> dict[str, Any]:
-    """Write `path` (.safetensors) and then its JSON, which holds the file's SHA-256 and makes it complete."""
-    save_tensors(path, network.state_dict(), {})
+def save(path: Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> dict[str, Any]:
+    """Write weights to `path` (.safetensors), then their JSON, which has the file's SHA-256 and makes it complete."""
+    save_tensors(path, tensors, {})
     full = {**description, "schema": CHECKPOINT_SCHEMA, "sha256": file_sha256(path)}
     write_text(path.with_suffix(".json"), json.dumps(full, indent=1, sort_keys=True) + "\n")
     return full

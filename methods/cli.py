@@ -37,6 +37,17 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--sync-bn", action="store_true", help="BatchNorm over the whole batch in several processes too (CUDA)"
     )
+    group.add_argument(
+        "--pretrained",
+        nargs="?",
+        type=Path,
+        const=Path("results") / "zoo",
+        metavar="ZOO",
+        help="take packed weights from this folder instead of training (default without a value: results/zoo)",
+    )
+    group.add_argument(
+        "--cuda-graphs", action="store_true", help="record training steps as CUDA graphs (one process on CUDA)"
+    )
     group.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
     group.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="default: results")
 
@@ -56,10 +67,18 @@ def chosen_device(name: str) -> "torch.device":
     return torch.device("cpu" if name == "cpu" or not torch.cuda.is_available() else "cuda")
 
 
+def check_graphs(wanted: bool, device: "torch.device") -> None:
+    """Raise BadInput where CUDA graphs are asked for and cannot be made."""
+    from methods import distributed
+
+    if wanted and (device.type != "cuda" or distributed.world().size > 1):
+        raise BadInput("--cuda-graphs: needs a CUDA device and a single process")
+
+
 def chosen_jobs(options: argparse.Namespace) -> "list[TrainingJob]":
     """One training job for each method and seed, methods outermost. Raises BadInput."""
     import methods
-    from methods import networks, recipe
+    from methods import networks, recipe, zoo
     from methods.job import TrainingJob
 
     # Names are checked before any data is read.
@@ -69,11 +88,15 @@ def chosen_jobs(options: argparse.Namespace) -> "list[TrainingJob]":
     setting.weights()
     dataset = chosen_dataset(options)
     training = chosen_training_set(options, dataset)
-    return [
-        TrainingJob(dataset, training, method, setting, train_seed, options.accumulate, options.sync_bn)
+    how = options.accumulate, options.sync_bn, options.pretrained, options.cuda_graphs
+    jobs = [
+        TrainingJob(dataset, training, method, setting, train_seed, *how)
         for method in chosen
         for train_seed in dict.fromkeys(options.seeds)
     ]
+    if options.pretrained is not None:
+        zoo.check(jobs, options.pretrained, options.results)
+    return jobs
 
 
 def check_writable(results: Path) -> None:
@@ -118,6 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.sync_bn and device.type != "cuda":
             raise BadInput("--sync-bn: PyTorch synchronises BatchNorm on CUDA devices only, not on the CPU")
         with distributed.processes(device) as own:
+            check_graphs(options.cuda_graphs, own)
             _train(options, own)
 
 

@@ -165,6 +165,7 @@ class Stage:
     cached: what the network makes of every training image, augmented once, is computed without gradient when an
     epoch starts, and batches index that; repeated images of one epoch share their augmentation. It needs `freeze`
     (what is cached must not change within the epoch) and no mixup.
+    switches: epochs (from 0) from which the step does something else; between them it does not depend on the epoch.
     """
 
     name: str
@@ -179,6 +180,7 @@ class Stage:
     samplers: tuple[Sampler, ...] = (instance,)
     freeze: bool = False
     cached: bool = False
+    switches: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.samplers or (self.cached and (self.mixup is not None or not self.freeze)):

@@ -15,7 +15,7 @@ from filelock import FileLock
 from jaxtyping import Int, UInt8
 from torch import Tensor, nn
 
-from methods import checkpoint, distributed
+from methods import checkpoint, distributed, zoo
 from methods.data import TrainingData, TrainingImages
 from methods.expert import Method, NetworkSpec
 from methods.networks.macs import count_macs, count_parameters
@@ -35,7 +35,9 @@ class TrainingJob:
     """One checkpoint to be: a method under a recipe and a seed on one long-tailed draw of one dataset.
 
     accumulate, sync_bn: as in `methods.train.train`; where they are not the default they are part of the key. The
-    number of processes is not: it stands in the checkpoint's description.
+    number of processes is not: it stands in the checkpoint's description. zoo: folder of packed weights that stand in
+    for training (`methods.zoo`); weights unpacked from there are the same checkpoint but for rounding. graphs: as in
+    `train`; the arithmetic is the same, so they are no part of the key.
     """
 
     dataset: Dataset
@@ -45,6 +47,8 @@ class TrainingJob:
     seed: int
     accumulate: int = 1
     sync_bn: bool = False
+    zoo: Path | None = None
+    graphs: bool = False
 
     @property
     def method_name(self) -> str:
@@ -118,6 +122,9 @@ class TrainingJob:
         path = self.path(results)
         resume = path.with_suffix(".partial.safetensors")
         done = distributed.from_main(lambda: checkpoint.describe(path))
+        if done is None and self.zoo is not None:
+            packed = self.zoo
+            done = distributed.from_main(lambda: zoo.unpack(self, packed, results))
         if done is None:
             data = distributed.everywhere(lambda: self.data(device))
             trained = train(
@@ -130,9 +137,10 @@ class TrainingJob:
                 progress=progress,
                 accumulate=self.accumulate,
                 sync_bn=self.sync_bn,
+                graphs=self.graphs,
             )
             description = self._description(trained, device)
-            done = distributed.from_main(lambda: checkpoint.save(path, trained.network, description))
+            done = distributed.from_main(lambda: checkpoint.save(path, trained.network.state_dict(), description))
         # Of a finished checkpoint it is still there if a run was killed between writing that and this.
         distributed.from_main(lambda: resume.unlink(missing_ok=True))
         return done

@@ -10,6 +10,7 @@ Expected on CIFAR100-LT IF100, uniform test: 42.0 (unverified).
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,8 +39,9 @@ class LdamDrw(Method):
         return build(spec, experts=1, reduced=False)
 
     def stages(self, recipe: Recipe) -> list[Stage]:
-        step = partial(self.step, reweight_from=recipe.reweight_from)
-        return [recipe.stage(step, weight_decay=2e-4, nesterov=False, factors=recipe.drw_factors, rotation=0.0)]
+        step, switches = partial(self.step, reweight_from=recipe.reweight_from), (recipe.reweight_from,)
+        changes: dict[str, Any] = {"weight_decay": 2e-4, "nesterov": False, "rotation": 0.0}
+        return [recipe.stage(step, switches=switches, factors=recipe.drw_factors, **changes)]
 
     def step(self, network: nn.Module, batches: Sequence[Batch], epoch: int, reweight_from: int) -> dict[str, Tensor]:
         """LDAM of the single branch, class-weighted from epoch `reweight_from` on."""

@@ -17,7 +17,6 @@ tau = 1 of SADE on iNaturalist and Places-LT is `sade:tau=1`, RIDE's gamma and l
 """
 
 import math
-import re
 import tomllib
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -109,7 +108,15 @@ class Recipe:
         """File of the pre-trained weights, or None. Raises BadInput, with what to download, where it is missing."""
         return weights_file(self.pretrained, self.backbone) if self.pretrained else None
 
-    def stage(self, step: Step, *, name: str = "experts", mixup: float | None = None, **changes: Any) -> Stage:
+    def stage(
+        self,
+        step: Step,
+        *,
+        name: str = "experts",
+        mixup: float | None = None,
+        switches: tuple[int, ...] = (),
+        **changes: Any,
+    ) -> Stage:
         """A training stage under this recipe; `changes` are the recipe's fields that a paper does otherwise."""
         own = replace(self, **changes)
         return Stage(
@@ -121,6 +128,7 @@ class Recipe:
             schedule=Schedule(own.warmup, own.milestones, own.factors),
             augmentation=Augmentation(own.padding, own.flip, own.rotation, jitter=own.jitter),
             mixup=mixup,
+            switches=switches,
         )
 
     def scaled(self, factor: float, name: str) -> "Recipe":
@@ -171,30 +179,33 @@ DATASET_CHANGES: dict[str, dict[str, Any]] = {
 }
 """What `published` changes on a dataset. CIFAR-10: the SADE maintainers' answer to a user; no configuration exists."""
 
-RECIPES = ("quick", "published", "published-xF", "published[-xF]-bf16", "FILE.toml")
-_FORM = re.compile(r"published(?:-x(?P<factor>.*?))?(?P<bf16>-bf16)?")
+RECIPES = ("quick", "published", "published-xF", "FILE.toml")
+_BF16 = "-bf16"
 
 
 def get(text: str, dataset: str) -> Recipe:
-    """The recipe that `text` names: quick, published, published-xF (F > 0), each -bf16, or a TOML file.
+    """The recipe that `text` names: quick, published, published-xF (F > 0), each also -bf16, or a TOML file.
 
     Raises BadInput.
     """
-    if text == "quick":
-        return QUICK
     if text.endswith(".toml"):
         return read(Path(text))
-    form = _FORM.fullmatch(text)
-    if form is None:
-        check_name("recipe", text, RECIPES)
-        raise BadInput(f"recipe {text!r} stands for a form: give a number for F or the path of a TOML file")
-    recipe = replace(PUBLISHED, **DATASET_CHANGES.get(dataset, {}))
-    if form["factor"] is not None:
-        factor = _number(form["factor"])
+    if text.endswith(_BF16):
+        recipe = get(text.removesuffix(_BF16), dataset)
+        if recipe.precision == "fp32":
+            return replace(recipe, name=recipe.name + _BF16, precision="bf16")
+    if text == "quick":
+        return QUICK
+    published = replace(PUBLISHED, **DATASET_CHANGES.get(dataset, {}))
+    if text == "published":
+        return published
+    if text.startswith("published-x"):
+        factor = _number(text.removeprefix("published-x"))
         if not 0 < factor < math.inf:
             raise BadInput(f"recipe {text!r}: published-xF needs a number F > 0, as in published-x0.1")
-        recipe = recipe.scaled(factor, f"published-x{factor:g}")
-    return replace(recipe, name=f"{recipe.name}-bf16", precision="bf16") if form["bf16"] else recipe
+        return published.scaled(factor, f"published-x{factor:g}")
+    check_name("recipe", text, RECIPES)
+    raise BadInput(f"recipe {text!r} stands for a form: give a number for F or the path of a TOML file")
 
 
 def _number(text: str) -> float:

@@ -81,13 +81,13 @@ class Ride(Method):
         """Stage 1 for the parameters whose names start with `of`; `step` also takes `reweight_from`, an epoch."""
         scheduled = partial(step, reweight_from=recipe.reweight_from)
         return replace(
-            recipe.stage(scheduled, name=name, factors=recipe.drw_factors, **changes),
+            recipe.stage(scheduled, name=name, switches=(recipe.reweight_from,), factors=recipe.drw_factors, **changes),
             trainable=lambda parameter: parameter.startswith(of),
         )
 
     def gate_stage(self, recipe: Recipe, *, of: str) -> Stage:
         """Stage 2 for the gates, whose parameters' names start with `of`; everything else is frozen."""
-        sgd = {"lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4, "batch_size": 512}
+        sgd: dict[str, Any] = {"lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4, "batch_size": 512}
         return replace(
             recipe.stage(self.gate_step, name="gate", epochs=GATE_EPOCHS, **sgd),
             schedule=CosineSchedule(GATE_EPOCHS, base=1.0, warmup=0),

@@ -25,6 +25,7 @@ from methods.data import TrainingData
 from methods.data import TrainingImages as TrainingImages
 from methods.expert import Batch, ExpertOutput, Method, NetworkSpec, Stage
 from methods.recipe import Recipe
+from methods.update import Update, cuda_record, eager, recorded
 from shifts.errors import WorkFailed
 from shifts.files import digest
 
@@ -67,6 +68,7 @@ def train(
     progress: Callable[[str, int, int, float], None] = lambda stage, epoch, epochs, loss: None,
     accumulate: int = 1,
     sync_bn: bool = False,
+    graphs: bool = False,
 ) -> Trained:
     """Train `method` through its stages; the state after every epoch is kept in the file `resume`.
 
@@ -76,6 +78,7 @@ def train(
     accumulate: backward passes a step, each with its part of the batch: less memory, the same step for a loss that is
     a mean over samples and a network without BatchNorm. Random numbers that a step draws are the same in each.
     sync_bn: in several processes BatchNorm uses the statistics of all of them (CUDA only); alone it always does.
+    graphs: record whole steps as CUDA graphs (one process on CUDA): the same arithmetic, launched at once.
     The main process's state is read and written, so a run may go on in another number of processes.
     """
     device = data.device
@@ -95,8 +98,11 @@ def train(
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(stage.trainable(name))
         _set_modes(network, stage)
-        optimiser = _optimiser(network, stage)
-        stepper = parallel.Stepper(network, stage.step)
+        optimiser = _optimiser(network, stage, on_device=graphs)
+        generator = torch.Generator(device)
+        update = eager(parallel.Stepper(network, stage.step), optimiser, generator, recipe.precision, accumulate)
+        if graphs:
+            update = recorded(update, stage.switches, cuda_record(generator))
         first = 0
         if state is not None and number == state.stage:
             first = state.epochs
@@ -104,18 +110,17 @@ def train(
         for epoch in range(first, stage.epochs):
             start = time.perf_counter()
             for group in optimiser.param_groups:
-                group["lr"] = stage.optimiser.lr * stage.schedule.factor(epoch) * group["share"]
-            generator = torch.Generator(device).manual_seed(derived_seed("epoch", seed, number, epoch))
-            loss = _epoch(
-                method, stage, network, stepper, optimiser, data, epoch, generator, recipe.precision, accumulate
-            )
+                rate = stage.optimiser.lr * stage.schedule.factor(epoch) * group["share"]
+                group["lr"] = group["lr"].fill_(rate) if isinstance(group["lr"], Tensor) else rate
+            generator.manual_seed(derived_seed("epoch", seed, number, epoch))
+            loss = _epoch(method, stage, network, update, data, epoch, generator, recipe.precision)
             losses = [*losses, loss]
             seconds += time.perf_counter() - start
             now = _State(number, epoch + 1, network.state_dict(), _momentum(network, optimiser), losses, seconds)
             distributed.from_main(partial(now.write, resume, key))
             progress(stage.name, epoch + 1, stage.epochs, loss)
         state = None
-        del stepper
+        del update
     network = _without_sync(network, method, spec, seed)
     return Trained(method.trained_network(network).eval(), seconds, losses)
 
@@ -124,13 +129,11 @@ def _epoch(
     method: Method,
     stage: Stage,
     network: nn.Module,
-    stepper: parallel.Stepper,
-    optimiser: torch.optim.Optimizer,
+    update: Update,
     data: TrainingData,
     epoch: int,
     generator: torch.Generator,
     precision: str,
-    accumulate: int,
 ) -> float:
     """One epoch in the orders of the stage's samplers; returns the mean loss of its steps, over all processes."""
     device = data.device
@@ -148,19 +151,7 @@ def _epoch(
             else _cached_batch(data, cache, rows, generator)
             for rows in chosen
         ]
-        optimiser.zero_grad(set_to_none=True)
-        pieces = parallel.pieces(len(chosen[0]), accumulate)
-        draws = generator.get_state() if len(pieces) > 1 else None
-        for piece in pieces:
-            if draws is not None:
-                generator.set_state(draws)
-            with stepper.averaged(now=piece is pieces[-1]):
-                with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-                    terms = stepper([parallel.part(batch, piece.rows) for batch in batches], epoch)
-                loss = terms["loss"] if piece.weight == 1 else piece.weight * terms["loss"]
-                loss.backward()
-            losses[step] += loss.detach() / count
-        optimiser.step()
+        losses[step] = update(batches, epoch) / count
     values = parallel.summed(losses).double().cpu().numpy()
     bad = np.flatnonzero(~np.isfinite(values))
     # The last step's update meets no loss, so what is to be kept is looked at itself.
@@ -239,7 +230,8 @@ def _cached_batch(data: TrainingData, cache: ExpertOutput, chosen: Tensor, gener
     return Batch(nothing, data.labels[chosen], data.counts, output=output, generator=generator)
 
 
-def _optimiser(network: nn.Module, stage: Stage) -> torch.optim.SGD:
+def _optimiser(network: nn.Module, stage: Stage, on_device: bool) -> torch.optim.SGD:
+    """The stage's optimiser; on_device: learning rates are tensors beside the weights, for recorded steps."""
     settings = stage.optimiser
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     groups: list[dict[str, Any]] = [{"params": trained, "share": 1.0}]
@@ -252,6 +244,9 @@ def _optimiser(network: nn.Module, stage: Stage) -> torch.optim.SGD:
             {"params": [parameter for parameter in trained if (id(parameter) in slow) == of_trunk], "share": share}
             for of_trunk, share in ((False, 1.0), (True, settings.trunk))
         ]
+    if on_device:
+        for group in groups:
+            group["lr"] = torch.tensor(settings.lr, device=next(network.parameters()).device)
     return torch.optim.SGD(
         groups,
         lr=settings.lr,

@@ -21,9 +21,12 @@ LabelAccess = Literal["none", "source", "test"]
 TestAccess = Literal["inductive", "transductive", "stream"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Source:
-    """Labelled source images, for estimators that need some. `seen` of them were trained on."""
+    """Labelled source images, for estimators that need some. `seen` of them were trained on.
+
+    Compared by identity and never written to, so that what is fitted to it can be kept.
+    """
 
     logits: Float[np.ndarray, "source experts classes"]
     labels: Int[np.ndarray, " source"]
@@ -115,6 +118,10 @@ class _Named(ABC):
         for part in self.reads:
             if getattr(evidence, part) is None or 0 in getattr(getattr(evidence, part), "shape", ()):
                 return f"the evidence has no {part}"
+        if "source" in self.reads and evidence.source is not None:
+            found = np.bincount(evidence.source.labels, minlength=evidence.logits.shape[2])
+            if not found.all():
+                return f"its source has no image of class {int(found.argmin())}"
         return None
 
 

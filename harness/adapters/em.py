@@ -34,7 +34,7 @@ class EMResult:
     """prior: the estimate [C]. converged: the last change was below the tolerance.
 
     log_likelihoods: mean over images of log sum_c P_ic q_c / s_c (nats), of the start and after each
-    iteration: iterations + 1 values that never fall.
+    iteration: iterations + 1 values that never fall where nothing is added.
     """
 
     prior: Float[np.ndarray, " classes"]
@@ -47,12 +47,14 @@ def em_prior(
     posteriors: Float[np.ndarray, "images classes"],
     reference: Float[np.ndarray, " classes"],
     start: Float[np.ndarray, " classes"] | None = None,
+    added: Float[np.ndarray, " classes"] | float = 0.0,
 ) -> EMResult:
     """Maximum-likelihood label prior of the images, given posteriors that hold under `reference`; float64.
 
     posteriors: rows sum to one. start: first estimate, by default `reference`; clipped at 1e-12, since a
-    class that starts at zero could never be found. Raises ValueError for values that are negative, not finite
-    or of other shapes.
+    class that starts at zero could never be found. added: images added to the expected count of each class in
+    every iteration (the mode under a Dirichlet prior with parameters 1 + added); the likelihood may then fall.
+    Raises ValueError for values that are negative, not finite or of other shapes.
     """
     posteriors = np.asarray(posteriors, dtype=np.float64)
     if posteriors.ndim != 2 or len(posteriors) == 0:
@@ -70,7 +72,7 @@ def em_prior(
     evidence, shares = _pass(blocks, prior)
     trace, change = [evidence], np.inf
     while change >= TOLERANCE and len(trace) <= MOST_ITERATIONS:
-        updated = normalise(prior * shares)
+        updated = normalise(prior * shares + added)
         change = float(np.abs(updated - prior).max())
         prior = updated
         evidence, shares = _pass(blocks, prior)

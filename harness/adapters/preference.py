@@ -97,15 +97,19 @@ def agreement(
         for pair in view_features[:, :, rows]:
             flat = heads.flat(pair.reshape(-1, *pair.shape[2:]))
             for point, head in enumerate(heads.flat_heads):
-                powers = flat @ head
-                powers -= powers.max(axis=1, keepdims=True)
-                # the cosine ignores scale, so softmax need not be normalised
-                np.exp(powers, out=powers)
-                first, second = powers[: len(pair[0])], powers[len(pair[0]) :]
-                squares = np.einsum("bc,bc->b", powers, powers)
-                norms = np.sqrt(squares[: len(first)] * squares[len(first) :])
-                table[rows, point] += np.einsum("bc,bc->b", first, second) / norms
+                table[rows, point] += view_cosines(flat @ head)
     return table / np.float32(pairs)
+
+
+def view_cosines(logits: Float32[np.ndarray, "two_views classes"]) -> Float32[np.ndarray, " images"]:
+    """Cosine of the softmax answers to two views; `logits` has one view's rows after the other's and is overwritten."""
+    logits -= logits.max(axis=1, keepdims=True)
+    # the cosine ignores scale, so softmax need not be normalised
+    powers = np.exp(logits, out=logits)
+    half = len(powers) // 2
+    squares = np.einsum("bc,bc->b", powers, powers)
+    norms = np.sqrt(squares[:half] * squares[half:])
+    return np.asarray(np.einsum("bc,bc->b", powers[:half], powers[half:]) / norms)
 
 
 def preferred(heads: PreferenceHeads, scores: Float[np.ndarray, " points"]) -> PreferredHeads:

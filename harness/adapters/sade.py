@@ -60,8 +60,7 @@ class Sade(Adapter):
     epochs: int = 5
 
     def __post_init__(self) -> None:
-        if self.objective not in ("cosine", "inner"):
-            raise ValueError(f"objective must be cosine or inner, not {self.objective!r}")
+        check_objective(self.objective)
         if self.epochs < 1:
             raise ValueError(f"epochs must be at least 1, not {self.epochs}")
 
@@ -91,19 +90,32 @@ class Sade(Adapter):
         Raises ValueError as `fit`, and for an empty draw or another number of seeds than draws.
         """
         images, experts, classes = check_evidence(self, pool, expert_priors)
-        assert pool.views is not None  # `missing` refused it
-        if pool.views.ndim != 5 or pool.views.shape[1:] != (2, images, experts, classes):
-            raise ValueError(f"views of shape {pool.views.shape} do not belong to logits {pool.logits.shape}")
-        check_finite(pool.views, "views", image_axis=2)
+        views = check_views(pool)
         if len(seeds) != len(draws) or any(len(draw) == 0 for draw in draws):
             raise ValueError("each draw needs one seed and at least one image")
-        rows = np.ascontiguousarray(pool.views, dtype=np.float32).reshape(len(pool.views), -1, classes)
+        rows = np.ascontiguousarray(views, dtype=np.float32).reshape(len(views), -1, classes)
         fitted = []
         for draw, seed in zip(draws, seeds, strict=True):
             weights, epochs = _learn(rows, np.asarray(draw), images, experts, seed, self.objective, self.epochs)
             implied = target_prior(expert_priors, weights)
             fitted.append(SadeFitted(weights, prior=implied, epochs=epochs))
         return fitted
+
+
+def check_objective(objective: str) -> None:
+    """Raise ValueError unless agreement can be measured so."""
+    if objective not in ("cosine", "inner"):
+        raise ValueError(f"objective must be cosine or inner, not {objective!r}")
+
+
+def check_views(evidence: Evidence) -> Float[np.ndarray, "pairs 2 images experts classes"]:
+    """The views of evidence that has some. Raises ValueError for a shape that is not the logits' or not finite."""
+    views = evidence.views
+    assert views is not None  # `missing` refused it
+    if views.ndim != 5 or views.shape[1:] != (2, *evidence.logits.shape):
+        raise ValueError(f"views of shape {views.shape} do not belong to logits {evidence.logits.shape}")
+    check_finite(views, "views", image_axis=2)
+    return views
 
 
 def _learn(
@@ -120,20 +132,29 @@ def _learn(
     # Row of (expert, view, image 0); experts come first, so that the weighted sum runs over long vectors.
     first = (np.arange(experts)[:, None] + np.arange(2) * images * experts)[:, :, None]
     values, velocity = np.zeros(experts), np.zeros(experts)
-    weights = _softmax(values)
     for epoch in range(epochs):
         pair = rows[epoch % len(rows)]
         order = draw[generator.permutation(len(draw))] * experts
         for start in range(0, len(order), BATCH):
             logits = pair.take(first + order[start : start + BATCH], axis=0)
-            slope = agreement_slope(logits, weights, objective)
-            gradient = -weights * (slope - weights @ slope) + WEIGHT_DECAY * values
-            velocity = MOMENTUM * velocity + gradient
-            values = values - LEARNING_RATE * (gradient + MOMENTUM * velocity)
-            weights = _softmax(values)
-        if must_stop(weights):
-            return weights, epoch + 1
-    return weights, epochs
+            values, velocity = sgd_step(values, velocity, logits, objective)
+        if must_stop(on_simplex(values)):
+            return on_simplex(values), epoch + 1
+    return on_simplex(values), epochs
+
+
+def sgd_step(
+    values: Float[np.ndarray, " experts"],
+    velocity: Float[np.ndarray, " experts"],
+    logits: Float32[np.ndarray, "experts 2 batch classes"],
+    objective: Objective,
+) -> tuple[Float[np.ndarray, " experts"], Float[np.ndarray, " experts"]]:
+    """v and its velocity [E] after one step of SGD with Nesterov momentum on a batch's two views."""
+    weights = on_simplex(values)
+    slope = agreement_slope(logits, weights, objective)
+    gradient = -weights * (slope - weights @ slope) + WEIGHT_DECAY * values
+    velocity = MOMENTUM * velocity + gradient
+    return values - LEARNING_RATE * (gradient + MOMENTUM * velocity), velocity
 
 
 def must_stop(weights: Float[np.ndarray, " experts"]) -> bool:
@@ -171,6 +192,7 @@ def agreement_slope(
     return np.asarray(by_image.mean(axis=1, dtype=np.float64))
 
 
-def _softmax(values: Float[np.ndarray, " experts"]) -> Float[np.ndarray, " experts"]:
+def on_simplex(values: Float[np.ndarray, " experts"]) -> Float[np.ndarray, " experts"]:
+    """Weights w = softmax(v), [E]."""
     powers = np.exp(values - values.max())
     return np.asarray(powers / powers.sum())

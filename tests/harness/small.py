@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from harness import rows
-from harness.adapters.base import Evidence
+from harness.adapters.base import Evidence, Source
 from harness.evidence import PoolEvidence
 from harness.metrics import pack_bits
 from harness.rows import Row
@@ -190,16 +190,23 @@ def child(arguments: list[str], results: Path, **fault: Any) -> dict[str, Any]:
 def random_pool(
     seed: int = 0, images: int = 400, experts: int = 3, classes: int = 5, pairs: int = 2, signal: float = 1.5
 ) -> PoolEvidence:
-    """A pool whose experts know their classes a little; every class has images, train counts fall with the index."""
+    """A pool whose experts know their classes a little; every class has images, train counts fall with the index.
+
+    With a source of 20 images a class.
+    """
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.arange(images) % classes)
     logits = rng.normal(size=(images, experts, classes)) + signal * np.eye(classes)[labels][:, None]
     views = logits + rng.normal(size=(pairs, 2, images, experts, classes)) * np.linspace(0.3, 2, experts)[:, None]
+    priors = rng.dirichlet(np.full(classes, 2.0), size=experts)
+    known = np.arange(20 * classes) % classes
+    labelled = rng.normal(size=(len(known), experts, classes)) + signal * np.eye(classes)[known][:, None]
+    source = Source(labelled.astype(np.float32), known, 0)
     return PoolEvidence(
-        evidence=Evidence(logits.astype(np.float32), views.astype(np.float32) if pairs else None),
+        evidence=Evidence(logits.astype(np.float32), views.astype(np.float32) if pairs else None, source=source),
         labels=labels.astype(np.int64),
         train_counts=np.maximum((500 * 0.3 ** np.arange(classes)).astype(np.int64), 1),
-        expert_priors=ExpertPriors(rng.dirichlet(np.full(classes, 2.0), size=experts), exact=True),
+        expert_priors=ExpertPriors(priors, exact=True),
         class_names=tuple(f"class {c}" for c in range(classes)),
         metadata={},
     )
@@ -235,7 +242,8 @@ def fake_row(**changes: Any) -> Row:
         "adapter": "mean",
         "adapter_version": 1,
         "views": None,
-        "evidence_version": 1,
+        "evidence_version": 2,
+        "evidence_precision": "fp32",
         "prior_access": "none",
         "label_access": "none",
         "test_access": "inductive",

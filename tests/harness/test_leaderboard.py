@@ -103,7 +103,7 @@ def test_settings_and_shifts_are_never_mixed() -> None:
 
 @pytest.mark.parametrize("part", ["train", "method", "adapter", "evidence", "metrics"])
 def test_superseded_versions_are_left_out(part: str) -> None:
-    old, new = fake_row(top1=0.1), fake_row(top1=0.9, **{f"{part}_version": 2})
+    old, new = fake_row(top1=0.1), fake_row(top1=0.9, **{f"{part}_version": 9})
     board = build([new, old])
     (entry,) = board["entries"]
     assert board["superseded"] == 1
@@ -214,7 +214,7 @@ def test_every_field_of_the_schema_is_asked_for() -> None:
     ("text", "said"),
     [
         (json.dumps({"schema_version": LEADERBOARD_SCHEMA + 1}), f"has schema {LEADERBOARD_SCHEMA + 1}"),
-        (json.dumps({"schema_version": "2"}), "has schema 2"),
+        (json.dumps({"schema_version": str(LEADERBOARD_SCHEMA + 1)}), f"has schema {LEADERBOARD_SCHEMA + 1}"),
         ("{", "is no leaderboard"),
         ("[]", "is no leaderboard"),
         ("{}", "is no leaderboard"),

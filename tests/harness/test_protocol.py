@@ -50,7 +50,7 @@ def test_permuting_labels_after_the_draw_changes_no_prediction(seed: int, draw_s
     pool = random_pool(seed % 7)
     on = draws(pool, 4)[draw_seed]
     permuted = replace(pool, labels=np.random.default_rng(seed).permutation(pool.labels))
-    assert {"mean", "sade", "em"} <= set(without_labels())
+    assert {"mean", "sade", "em", "eb_em", "stream_em"} <= set(without_labels())
     for name in without_labels():
         np.testing.assert_array_equal(predictions(name, pool, on), predictions(name, permuted, on), err_msg=name)
     before, after = adapt(adapters.get("mean"), pool, on), adapt(adapters.get("mean"), permuted, on)

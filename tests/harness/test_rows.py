@@ -82,6 +82,13 @@ def test_refused_by_name(tmp_path: Path, change: object, said: str) -> None:
         assert said in str(caught.value)
 
 
+def test_row_of_the_first_schema_is_read_as_float32() -> None:
+    row = fake_row()
+    old = asdict(row) | {"schema_version": 1}
+    del old["evidence_precision"]
+    assert rows.from_json(old) == row
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{", "null", "\x00", '"row"'])
 def test_what_is_no_row(tmp_path: Path, text: str) -> None:
     (tmp_path / "row.json").write_text(text)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import harness
-from harness import leaderboard, rows
+from harness import adapters, leaderboard, rows
 from harness.plan import Draws
 from shifts.catalog import EMBEDDED_FOLDER, load
 from shifts.sets import resolve
@@ -101,7 +101,8 @@ def test_embedded_again_does_nothing_and_says_the_same(embedded: tuple[Path, Res
     assert "softmax" not in asked.out, "the table shows what was asked for"
     assert {path: stamp for path, stamp in stamps(results).items() if path in before} == before
     new = set(stamps(results)) - set(before)
-    assert all("routed" in path.name for path in new), "default adapters beyond those asked for at first, if any"
+    beyond = {name for name, _ in adapters.names()} - set(ADAPTERS)
+    assert {path.name.partition("@")[0] for path in new} <= beyond, "default adapters beyond those asked for at first"
 
 
 def test_several_seeds_have_a_deviation(asked: list[str], copied: Path, small_results: Path) -> None:
@@ -162,6 +163,25 @@ def test_other_numbers_of_views_share_what_has_none(asked: list[str], copied: Pa
     new = [path.relative_to(copied).parts for path in stamps(copied) if path not in before]
     assert sorted({parts[0] for parts in new}) == ["evidence", "rows"]
     assert {parts[-1].partition("@")[0] for parts in new if parts[0] == "rows"} == {"sade"}
+
+
+def test_bfloat16_evidence_has_rows_of_its_own(asked: list[str], copied: Path) -> None:
+    before = {row.row_id: row for row in rows.load_all(copied)}
+    assert call(*asked, "--evidence-precision", "bf16", "--results", copied).status == 0
+    new = [row for row in rows.load_all(copied) if row.row_id not in before]
+    pairs = [
+        (row, other)
+        for row in new
+        for other in before.values()
+        if (row.checkpoint_sha256, row.adapter, row.shift) == (other.checkpoint_sha256, other.adapter, other.shift)
+    ]
+    assert len(pairs) == len(new) > 0
+    for row, other in pairs:
+        assert (row.evidence_precision, other.evidence_precision) == ("bf16", "fp32")
+        assert row.nll != other.nll, "it is not the same evidence under another name"
+        assert row.nll == pytest.approx(other.nll, rel=0.05)
+    entries = leaderboard.read(copied)["entries"]
+    assert {entry["evidence_precision"] for entry in entries} == {"fp32", "bf16"}
 
 
 def test_ratios_shifts_and_notes(asked: list[str], copied: Path) -> None:

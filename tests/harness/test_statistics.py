@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from harness.statistics import mcnemar, mean_sd, wilson
+from harness.statistics import holm, mcnemar, mean_sd, wilson
 
 
 @pytest.mark.parametrize(
@@ -64,3 +66,38 @@ def test_one_value_has_no_spread() -> None:
 def test_no_mean_of_nothing(values: list[float]) -> None:
     with pytest.raises(ValueError, match="at least one value"):
         mean_sd(values)
+
+
+def holm_by_definition(p: list[float], level: float) -> list[bool]:
+    """Which tests Holm's procedure rejects: the smallest p against level / m, the next against level / (m - 1)."""
+    rejected = [False] * len(p)
+    for step, number in enumerate(sorted(range(len(p)), key=lambda one: p[one])):
+        if p[number] * (len(p) - step) > level:
+            break
+        rejected[number] = True
+    return rejected
+
+
+def test_holm_gives_a_worked_example() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]).tolist() == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.7]).tolist() == [1.0, 1.0]
+    assert holm([]).tolist() == []
+
+
+@given(st.lists(st.floats(0, 1), max_size=12), st.sampled_from([0.01, 0.05, 0.2, 0.9]), st.randoms())
+def test_holm_equals_its_definition(p: list[float], level: float, random: object) -> None:
+    adjusted = holm(p)
+    assert (adjusted <= level).tolist() == holm_by_definition(p, level)
+    assert (adjusted >= np.array(p)).all()
+    assert (adjusted <= 1).all()
+    order = np.argsort(p, kind="stable")
+    assert (np.diff(adjusted[order]) >= 0).all()
+    shuffled = list(range(len(p)))
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert holm([p[number] for number in shuffled]).tolist() == adjusted[shuffled].tolist()
+
+
+@pytest.mark.parametrize("p", [[-0.1], [1.1], [float("nan")], [[0.1]]])
+def test_holm_refuses_what_is_no_p(p: list[float]) -> None:
+    with pytest.raises(ValueError, match="p values"):
+        holm(p)

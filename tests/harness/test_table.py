@@ -15,6 +15,15 @@ ACCESS: dict[str, dict[str, Any]] = {
     "mean": {},
     "sade": {"test_access": "transductive", "views": 3, "weights": [0.2, 0.3, 0.5]},
     "em": {"prior_access": "estimated", "test_access": "transductive", "tv_estimate_test": 0.123},
+    "stream_em": {"prior_access": "estimated", "test_access": "stream", "tv_estimate_test": 0.123},
+    "eb_em_recal": {
+        "prior_access": "estimated",
+        "label_access": "source",
+        "source_n": 5000,
+        "source_seen": 82,
+        "test_access": "transductive",
+        "tv_estimate_test": 0.01,
+    },
     "oracle_prior": {"prior_access": "oracle"},
     "best_expert": {"label_access": "test", "test_access": "transductive"},
 }
@@ -63,6 +72,8 @@ def test_best_first_within_blocks_of_equal_access() -> None:
     assert [block.splitlines()[0].split(",")[0] for block in blocks] == [
         "one image at a time",
         "the unlabelled test set",
+        "a stream of unlabelled test images",
+        "labelled source images beyond the training set",
         "UPPER REFERENCES",
     ]
     adapters = [{line.split()[1] for line in block.splitlines()[1 : 1 + 20] if line[:1] != ""} for block in blocks]
@@ -99,7 +110,7 @@ def test_what_a_row_knew(adapter: str, words: str) -> None:
 def test_source_labels_are_counted() -> None:
     access = {"label_access": "source", "test_access": "transductive", "source_n": 2000}
     (entry,) = build([fake_row(adapter="bbse", **access)])["entries"]
-    assert table.knew(entry) == "test images, 2000 source labels"
+    assert table.knew(entry) == "test images, 2000 labels"
 
 
 def test_an_empty_group_is_a_dash() -> None:

@@ -80,7 +80,8 @@ def test_bfloat16_is_a_name_of_its_own() -> None:
     assert recipe.get("published-bf16", "cifar100") == replace(PUBLISHED, name="published-bf16", precision="bf16")
     short = recipe.get("published-x0.1-bf16", "cifar100")
     assert (short.name, short.precision, short.epochs) == ("published-x0.1-bf16", "bf16", 20)
-    for wrong in ("published-bf1", "published-x-bf16", "quick-bf16", "published-bf16-x0.1"):
+    assert recipe.get("quick-bf16", "embedded") == replace(QUICK, name="quick-bf16", precision="bf16")
+    for wrong in ("published-bf1", "published-x-bf16", "quick-bf16-bf16", "published-bf16-x0.1"):
         with pytest.raises(BadInput, match="published"):
             recipe.get(wrong, "cifar100")
 

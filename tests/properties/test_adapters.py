@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import adapters
-from harness.adapters.base import Evidence, TruthAdapter
+from harness.adapters.base import Evidence, Source, TruthAdapter
 from harness.adapters.em import em_prior
 from harness.adapters.sade import Sade
+from harness.adapters.streaming import StreamAdapter
 from harness.heads import PreferenceHeads, lattice
 from methods.priors import ExpertPriors
 
@@ -92,11 +93,14 @@ def with_parts(evidence: Evidence, seed: int) -> Evidence:
     rng = np.random.default_rng(seed)
     images, experts, classes = evidence.logits.shape
     points = lattice(experts, steps=2)
+    source = np.arange(20 * classes) % classes
+    known = rng.normal(size=(len(source), experts, classes)) + 2 * np.eye(classes)[source][:, None]
     features = rng.normal(size=(images, experts, 4)).astype(np.float32)
     return replace(
         evidence,
         gate_logits=rng.normal(size=(images, experts - 1)).astype(np.float32),
         features=features,
+        source=Source(known.astype(np.float32), source, 0),
         view_features=(features + rng.normal(size=(2, 2, images, experts, 4))).astype(np.float32),
         head=PreferenceHeads(
             points,
@@ -116,7 +120,9 @@ def test_a_constant_per_image_changes_no_prediction(seed: int, name: str) -> Non
     images, _, classes = evidence.logits.shape
     constant = rng.normal(scale=5, size=(images, 1, 1)).astype(np.float32)
     assert evidence.views is not None
-    moved = replace(evidence, logits=evidence.logits + constant, views=evidence.views + constant)
+    assert evidence.source is not None
+    source = replace(evidence.source, logits=evidence.source.logits + rng.normal(scale=5, size=(20 * classes, 1, 1)))
+    moved = replace(evidence, logits=evidence.logits + constant, views=evidence.views + constant, source=source)
     adapter, labels = adapters.get(name), rng.integers(classes, size=images)
     predictions = []
     for one in (evidence, moved):
@@ -129,3 +135,49 @@ def test_a_constant_per_image_changes_no_prediction(seed: int, name: str) -> Non
     clear = gap[:, -1] - gap[:, -2] > 1e-3  # nearer than this, float32 decides
     assert clear.mean() > 0.9
     np.testing.assert_array_equal(predictions[0].argmax(1)[clear], predictions[1].argmax(1)[clear])
+
+
+@light
+@given(
+    seeds,
+    st.sampled_from(["stream_sade", "stream_em", "stream_em:memory=0.5", "stream_em_bcts", "stream_history"]),
+    st.integers(0, 5),
+)
+def test_what_arrives_later_changes_no_earlier_prediction(seed: int, name: str, last: int) -> None:
+    """Full batches 0..last are answered the same whatever follows: other images, in another number, or none."""
+    first, priors = evidence_of(seed, images=110)
+    other, _ = evidence_of(seed + 1, images=70)
+    whole, other = with_parts(first, seed), with_parts(other, seed + 1)
+    adapter = adapters.get(f"{name}{',' if ':' in name else ':'}batch=16")
+    assert isinstance(adapter, StreamAdapter)
+    seen = min(16 * (last + 1), 110)
+
+    def answers(evidence: Evidence) -> np.ndarray:
+        return np.asarray(adapter.fit(evidence, np.ones(5, int), priors, 0).predict(evidence)[:seen])
+
+    assert whole.views is not None
+    assert other.views is not None
+    followed = replace(
+        whole,
+        logits=np.concatenate([whole.logits[:seen], other.logits]),
+        views=np.concatenate([whole.views[:, :, :seen], other.views], axis=2),
+    )
+    expected = answers(whole)
+    np.testing.assert_array_equal(answers(followed), expected)
+    np.testing.assert_array_equal(answers(whole.take(np.arange(seen))), expected)
+
+
+@light
+@given(seeds, st.sampled_from(["stream_history"]))
+def test_the_history_does_not_know_the_batch_that_it_answers(seed: int, name: str) -> None:
+    """What is added to an image's logits follows from earlier batches alone."""
+    evidence, priors = evidence_of(seed, images=48)
+    evidence = with_parts(evidence, seed)
+    changed = replace(evidence, logits=evidence.logits.copy())
+    changed.logits[32:] = changed.logits[32:][::-1] * 2
+    before, after = (
+        adapters.get(f"{name}:batch=16").fit(one, np.ones(5, int), priors, 0)  # type: ignore[union-attr]
+        for one in (evidence, changed)
+    )
+    np.testing.assert_array_equal(before.bias_at, after.bias_at)
+    assert not np.array_equal(before.prior, after.prior)

@@ -1,0 +1,288 @@
+"""The parts that are timed: training, clean evidence, a view pair, learning weights, the naive way, a preference sweep.
+
+Images are random pixels in CIFAR-100's shapes and numbers (10,847 for training at imbalance 100, 10,000 for testing):
+no part's cost depends on what is in them.
+"""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import methods
+from benchmarks import naive
+from benchmarks.timing import Timing, interleaved
+from harness.adapters.base import Evidence
+from harness.adapters.sade import Sade
+from harness.pools import MemoryPool
+from methods.data import TrainingImages
+from methods.expert import Batch, ExpertOutput, NetworkSpec, Stage
+from methods.networks.folding import fold_batchnorm
+from methods.networks.macs import count_macs
+from methods.recipe import PUBLISHED
+from methods.train import build_network, train
+from shifts.catalog import CIFAR_MEAN, CIFAR_STD
+from shifts.draw import draw
+from shifts.profiles import class_counts, profile_counts
+from shifts.shift import published_shifts
+
+SIZE = (32, 32)
+EPOCHS, PAIRS = 5, 3
+
+
+@dataclass(frozen=True)
+class Line:
+    """One timed variant. flops: floating-point operations of the work (0: not counted); images: how many it handled.
+
+    scaled: what the time was multiplied with because only a share of the work was run; 1 = all of it.
+    """
+
+    part: str
+    variant: str
+    timing: Timing
+    images: int
+    flops: float
+    precision: str
+    scaled: float = 1.0
+
+    def record(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return asdict(self)
+
+
+class Work:
+    """Data and networks of one benchmark run; `images` test images, `method` three-expert ResNet-32."""
+
+    def __init__(self, device: torch.device, images: int, rounds: int) -> None:
+        self.device, self.rounds, self.images = device, rounds, images
+        self.method = methods.get("sade")
+        self.counts = np.array(profile_counts("exp", 500, 100, 100))
+        self.spec = NetworkSpec("resnet32", tuple(int(count) for count in self.counts), SIZE)
+        generator = torch.Generator().manual_seed(0)
+        self.mean, self.std = (torch.tensor(values, device=device) for values in (CIFAR_MEAN, CIFAR_STD))
+        self.test = torch.randint(256, (images, 3, *SIZE), generator=generator, dtype=torch.uint8).to(device)
+        self.labels = np.arange(images) % 100
+        n = int(self.counts.sum())
+        self.training = TrainingImages(
+            images=torch.randint(256, (n, 3, *SIZE), generator=generator, dtype=torch.uint8).to(device),
+            labels=torch.repeat_interleave(torch.arange(100), torch.from_numpy(self.counts)).to(device),
+            counts=torch.as_tensor(self.counts, dtype=torch.float32, device=device),
+            mean=self.mean,
+            std=self.std,
+        )
+
+    @cached_property
+    def macs(self) -> int:
+        """Multiply-accumulates of one image."""
+        return count_macs(self.network(), SIZE)
+
+    def network(self) -> nn.Module:
+        """A fresh network in the default memory format, evaluation mode."""
+        return build_network(self.method, self.spec, 0).eval().to(self.device)
+
+    def stage(self) -> Stage:
+        """The published training stage."""
+        return self.method.stages(PUBLISHED)[0]
+
+    def ours(self) -> nn.Module:
+        """The network as the harness runs it over a pool."""
+        network = self.network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return fold_batchnorm(network, SIZE)
+
+    def pool(self) -> MemoryPool:
+        """The test images; nothing is kept."""
+        return MemoryPool(self.test, self.mean, self.std)
+
+    def lines(
+        self,
+        part: str,
+        variants: Mapping[str, tuple[str, Callable[[], object]]],
+        images: int,
+        flops: float,
+    ) -> list[Line]:
+        """Time variants {name: (precision, work)}."""
+        timings = interleaved({name: work for name, (_, work) in variants.items()}, self.rounds, self.device)
+        return [Line(part, name, timings[name], images, flops, precision) for name, (precision, _) in variants.items()]
+
+
+def training_step(work: Work) -> list[Line]:
+    """Forward, backward and update of one batch of 128, four times."""
+    images = torch.randn(128, 3, *SIZE, device=work.device)
+    target = work.training.labels[torch.randperm(len(work.training.labels), device=work.device)[:128]]
+    steps = 4
+
+    def stepper(channels_last: bool, precision: str) -> Callable[[], None]:
+        network, stage = work.network().train(), work.stage()
+        network = network.to(memory_format=torch.channels_last) if channels_last else network  # type: ignore[call-overload]
+        inputs = images.contiguous(memory_format=torch.channels_last) if channels_last else images
+        batch = Batch(inputs, target, work.training.counts)
+        optimiser = torch.optim.SGD(
+            network.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4, fused=channels_last
+        )
+
+        def run() -> None:
+            for _ in range(steps):
+                optimiser.zero_grad(set_to_none=True)
+                with torch.autocast(work.device.type, torch.bfloat16, enabled=precision == "bf16"):
+                    loss = stage.step(network, [batch], 0)["loss"]
+                loss.backward()
+                optimiser.step()
+
+        return run
+
+    variants = {
+        "reference": ("fp32", stepper(False, "fp32")),
+        "fp32": ("fp32", stepper(True, "fp32")),
+        "bf16": ("bf16", stepper(True, "bf16")),
+    }
+    return work.lines("training, 4 steps", variants, 128 * steps, 6.0 * work.macs * 128 * steps)
+
+
+def training_epoch(work: Work) -> list[Line]:
+    """One epoch of the long-tailed set, with augmentation, without validation."""
+    host = work.training.images.permute(0, 2, 3, 1).cpu().numpy()
+
+    def reference() -> None:
+        given = work.training
+        naive.epoch(work.network(), work.stage(), host, given.labels, given.counts, work.mean, work.std)
+
+    def ours(precision: Literal["fp32", "bf16"]) -> Callable[[], None]:
+        recipe = replace(PUBLISHED, name="benchmark", epochs=1, warmup=0, milestones=(1, 1), precision=precision)
+
+        def run() -> None:
+            with tempfile.TemporaryDirectory() as folder:
+                train(work.method, recipe, work.training, 0, resume=Path(folder) / "state", key="benchmark")
+
+        return run
+
+    images = len(host)
+    variants = {"reference": ("fp32", reference), "fp32": ("fp32", ours("fp32")), "bf16": ("bf16", ours("bf16"))}
+    return work.lines("training, 1 epoch", variants, images, 6.0 * work.macs * images)
+
+
+def _forward(network: nn.Module, batches: Iterator[Tensor], precision: str) -> list[Tensor]:
+    device = next(network.parameters()).device.type
+    with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
+        outputs: list[ExpertOutput] = [network(batch) for batch in batches]
+    return [output.logits for output in outputs]
+
+
+def clean_evidence(work: Work) -> list[Line]:
+    """Logits of all clean test images."""
+    plain, folded, pool = work.network(), work.ours(), work.pool()
+
+    def reference() -> None:
+        _forward(plain, (batch.contiguous() for batch in pool.clean()), "fp32")
+
+    variants: Mapping[str, tuple[str, Callable[[], object]]] = {
+        "reference": ("fp32", reference),
+        "fp32": ("fp32", lambda: _forward(folded, pool.clean(), "fp32")),
+        "bf16": ("bf16", lambda: _forward(folded, pool.clean(), "bf16")),
+    }
+    return work.lines("clean evidence", variants, work.images, 2.0 * work.macs * work.images)
+
+
+def view_pair(work: Work) -> list[Line]:
+    """Two random views of all test images, made and run through the network."""
+    folded = work.ours()
+
+    def run(precision: str) -> None:
+        for view in range(2):
+            _forward(folded, work.pool().view(view), precision)
+
+    def make() -> None:
+        for view in range(2):
+            for _ in work.pool().view(view):
+                pass
+
+    images = 2 * work.images
+    variants: Mapping[str, tuple[str, Callable[[], object]]] = {
+        "fp32": ("fp32", lambda: run("fp32")),
+        "bf16": ("bf16", lambda: run("bf16")),
+    }
+    lines = work.lines("one view pair", variants, images, 2.0 * work.macs * images)
+    return lines + work.lines("of that, making views", {"fp32": ("fp32", make)}, images, 0.0)
+
+
+def learning(work: Work) -> list[Line]:
+    """SADE's weights for all eleven published shifts from stored logits of three view pairs."""
+    rng = np.random.default_rng(0)
+    shape = (work.images, 3, 100)
+    evidence = Evidence(
+        logits=rng.standard_normal(shape, dtype=np.float32) * 5,
+        views=rng.standard_normal((PAIRS, 2, *shape), dtype=np.float32) * 5,
+    )
+    draws = [rng.permutation(drawn) for drawn in _drawn(work)]
+    priors = work.method.expert_priors(work.counts)
+
+    def run() -> None:
+        Sade().fit_draws(evidence, draws, priors, range(len(draws)))
+
+    return work.lines("learning, 11 shifts", {"fp32": ("fp32", run)}, EPOCHS * sum(map(len, draws)), 0.0)
+
+
+def _drawn(work: Work) -> list[np.ndarray]:
+    """Indices of the eleven published shifts into the test images."""
+    pool = np.bincount(work.labels, minlength=100)
+    rank = np.arange(100)
+    names = [str(number) for number in rank]
+    return [
+        draw(work.labels, class_counts(shift, pool, rank, names), str(shift.rule), 0) for shift in published_shifts()
+    ]
+
+
+def naive_procedure(work: Work, steps: int | None) -> list[Line]:
+    """The same as clean evidence, view pairs and learning: network re-run for each shift and epoch.
+
+    steps: batches of one epoch that are run and scaled up to all of five; None = every one.
+    """
+    network, drawn = work.network(), np.concatenate(_drawn(work))
+    run, epochs = (len(drawn), EPOCHS) if steps is None else (min(steps * naive.BATCH, len(drawn)), 1)
+    chosen = work.test[torch.from_numpy(drawn[:run]).to(work.device)]
+
+    def adapt() -> None:
+        for _ in range(epochs):
+            naive.learn_weights(network, chosen, work.mean, work.std, 3)
+
+    def evaluate() -> None:
+        batches = MemoryPool(chosen, work.mean, work.std).clean()
+        _forward(network, (batch.contiguous() for batch in batches), "fp32")
+
+    timings = interleaved({"adapt": adapt, "evaluate": evaluate}, work.rounds, work.device, warmup=steps is not None)
+    share, forward = run / len(drawn), 2.0 * work.macs * run
+    # Adapting is two forward passes an image, and two backward ones of twice their cost.
+    return [
+        Line(
+            "naive, adapting",
+            "reference",
+            timings["adapt"],
+            run * epochs,
+            6 * forward * epochs,
+            "fp32",
+            EPOCHS / (epochs * share),
+        ),
+        Line("naive, evaluating", "reference", timings["evaluate"], run, forward, "fp32", 1 / share),
+    ]
+
+
+def commands(work: Work) -> list[Line]:
+    """What a user waits for before anything is done."""
+
+    def call(*arguments: str) -> Callable[[], object]:
+        return lambda: subprocess.run(
+            [sys.executable, "-m", "harness.run", *arguments], check=True, capture_output=True
+        )
+
+    variants: Mapping[str, tuple[str, Callable[[], object]]] = {
+        "--help": ("-", call("--help")),
+        "--list": ("-", call("--list")),
+    }
+    return work.lines("command line", variants, 0, 0.0)

@@ -1,0 +1,47 @@
+"""Interleaved timing: every variant once a round, so that a slow minute of the machine meets all of them."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of one variant over the rounds."""
+
+    median: float
+    least: float
+    most: float
+    rounds: int
+
+
+def interleaved(
+    variants: Mapping[str, Callable[[], object]], rounds: int, device: torch.device, warmup: bool = True
+) -> dict[str, Timing]:
+    """Time each variant `rounds` times, in turn; one round before that is not counted where `warmup`."""
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    for number in range(rounds + warmup):
+        for name, work in variants.items():
+            spent = timed(work, device)
+            if number >= warmup:
+                seconds[name].append(spent)
+    return {
+        name: Timing(statistics.median(found), min(found), max(found), len(found)) for name, found in seconds.items()
+    }
+
+
+def timed(work: Callable[[], object], device: torch.device) -> float:
+    """Seconds of one call, to the end of what it started on the device."""
+    _wait(device)
+    start = time.perf_counter()
+    work()
+    _wait(device)
+    return time.perf_counter() - start
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

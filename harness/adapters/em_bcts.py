@@ -1,0 +1,55 @@
+"""EM after bias-corrected temperature scaling: calibrate on source images, then estimate the test prior.
+
+Source: Alexandari, Kundaje and Shrikumar, ICML 2020 (calibrated EM); Saerens et al., Neural Computation 2002 (EM).
+Equation: z' = a z + b fitted on the source (`harness.adapters.calibration`), posteriors softmax(z') under the class
+prior s of the source; EM with reference and start s; prediction z' + log q - log s, logarithms clipped at 1e-12.
+`bias=false` fits the temperature alone. It cannot move posteriors to another prior, so z is first corrected from
+target_prior(expert_priors) to s: then z' = a (z + log s - log target_prior).
+Failures: maximum likelihood overfits where classes are many and images few, and a class that EM gives up on is lost.
+Source images of the head class were trained on (`source_seen` on the row), where the network is surer than on others.
+
+Access: labelled source images beyond the training set, which the published adapters did not have.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Int
+
+from harness.adapters.base import Adapter, Evidence, LabelAccess, PriorAccess, TestAccess, WeightedExperts
+from harness.adapters.calibration import calibrated, calibrated_posteriors, tempered
+from harness.adapters.check import check_evidence
+from harness.adapters.em import em_prior
+from methods.priors import ExpertPriors, target_prior
+
+
+@dataclass(frozen=True)
+class EmBcts(Adapter):
+    """EM on calibrated posteriors with the source prior as reference and start."""
+
+    name: ClassVar[str] = "em_bcts"
+    prior_access: ClassVar[PriorAccess] = "estimated"
+    label_access: ClassVar[LabelAccess] = "source"
+    test_access: ClassVar[TestAccess] = "transductive"
+    reads: ClassVar[tuple[str, ...]] = ("source",)
+
+    bias: bool = True
+
+    def fit(
+        self,
+        evidence: Evidence,
+        counts: Int[np.ndarray, " classes"],
+        expert_priors: ExpertPriors,
+        seed: int,
+    ) -> WeightedExperts:
+        """Calibrate on the source, estimate the prior of the images; `seed` is not used.
+
+        Raises ValueError where `missing` names a reason and for logits that are not finite.
+        """
+        _, experts, _ = check_evidence(self, evidence, expert_priors)
+        assert evidence.source is not None  # `missing` refused it
+        source = evidence.source
+        calibration = calibrated(source) if self.bias else tempered(source, target_prior(expert_priors))
+        posteriors = calibrated_posteriors(calibration, evidence)
+        return calibration.corrected(experts, em_prior(posteriors, calibration.prior).prior)

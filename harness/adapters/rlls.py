@@ -1,0 +1,92 @@
+"""Regularised learning under label shift: the confusion matrix inverted with a penalty on the distance from no shift.
+
+Source: Azizzadenesheli, Liu, Yang and Anandkumar, "Regularized Learning for Domain Adaptation under Label Shifts",
+ICLR 2019.
+Equation: w = 1 + gamma theta, theta = argmin over theta >= -1 of ||A theta - (q_pred - p_pred)|| + delta ||theta||
+(norms, not squares), with A = P(prediction, label) on the n source images, p_pred = A 1, q_pred the mean prediction on
+the test images, gamma = 1 and delta = 0.01 * 3 (2 ln(2C/.05) / (3n) + sqrt(2 ln(2C/.05) / n)) for C classes;
+q = normalise(max(s w, 0)) with s the source prior.
+Prediction: mean logits + log q - log target_prior, logarithms clipped at 1e-12.
+`kind`: `soft` by default, for the reasons in `harness.adapters.bbse`.
+Failures: those of BBSE, milder; delta does not shrink with the number of test images.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.optimize import minimize_scalar, nnls
+
+from harness.adapters.base import Adapter, Evidence, LabelAccess, PriorAccess, TestAccess, WeightedExperts
+from harness.adapters.check import check_evidence
+from harness.adapters.confusion import Kind, check_kind, confusion, corrected_mean, predictions
+from methods.priors import ExpertPriors
+
+GAMMA = 1.0
+CONFIDENCE = 0.05
+_LOG_RIDGE = (-30.0, 10.0)
+"""Where the ridge is looked for, as a natural logarithm: below and above, the solution no longer changes."""
+
+
+@dataclass(frozen=True)
+class Rlls(Adapter):
+    """Penalised inversion of the confusion matrix."""
+
+    name: ClassVar[str] = "rlls"
+    prior_access: ClassVar[PriorAccess] = "estimated"
+    label_access: ClassVar[LabelAccess] = "source"
+    test_access: ClassVar[TestAccess] = "transductive"
+    reads: ClassVar[tuple[str, ...]] = ("source",)
+
+    kind: Kind = "soft"
+
+    def __post_init__(self) -> None:
+        check_kind(self.kind)
+
+    def fit(
+        self,
+        evidence: Evidence,
+        counts: Int[np.ndarray, " classes"],
+        expert_priors: ExpertPriors,
+        seed: int,
+    ) -> WeightedExperts:
+        """Estimate the prior of the images in `evidence`; nothing is random, so `seed` is not used.
+
+        Raises ValueError where `missing` names a reason and for logits that are not finite.
+        """
+        check_evidence(self, evidence, expert_priors)
+        assert evidence.source is not None  # `missing` refused it
+        source = confusion(evidence.source, self.kind)
+        found = predictions(evidence.logits, self.kind).mean(axis=0)
+        theta = solve(source.joint, found - source.joint.sum(axis=1), penalty(len(found), source.images))
+        return corrected_mean(evidence, expert_priors, source.nearest_prior(source.prior * (1 + GAMMA * theta)))
+
+
+def penalty(classes: int, images: int) -> float:
+    """delta for `classes` classes and `images` source images."""
+    scale = np.log(2 * classes / CONFIDENCE)
+    return float(0.01 * 3 * (2 * scale / (3 * images) + np.sqrt(2 * scale / images)))
+
+
+def solve(
+    matrix: Float[np.ndarray, "predictions classes"], target: Float[np.ndarray, " predictions"], delta: float
+) -> Float[np.ndarray, " classes"]:
+    """argmin over theta >= -1 of ||matrix theta - target|| + delta ||theta||, [C].
+
+    A minimiser of the sum of norms is one of ||matrix theta - target||^2 + ridge ||theta||^2 for some ridge (both trade
+    the same two norms), so one number is searched: non-negative least squares in theta + 1 gives theta for a ridge, and
+    the sum of norms along them has a single minimum.
+    """
+    classes = matrix.shape[1]
+
+    def at(log_ridge: float) -> Float[np.ndarray, " classes"]:
+        root = np.exp(log_ridge / 2)
+        rows = np.vstack([matrix, root * np.eye(classes)])
+        return nnls(rows, np.concatenate([target + matrix.sum(axis=1), np.full(classes, root)]))[0] - 1
+
+    def cost(theta: Float[np.ndarray, " classes"]) -> float:
+        return float(np.linalg.norm(matrix @ theta - target) + delta * np.linalg.norm(theta))
+
+    found = minimize_scalar(lambda x: cost(at(x)), bounds=_LOG_RIDGE, method="bounded", options={"xatol": 1e-6})
+    return min((at(found.x), np.zeros(classes)), key=cost)

@@ -1,0 +1,31 @@
+"""EM with running counts on calibrated posteriors: `stream_em` after bias-corrected temperature scaling.
+
+Source: Alexandari, Kundaje and Shrikumar, ICML 2020 (calibration before EM); the stream is that of `stream_em`.
+Equation: as `stream_em`, with calibrated logits a z + b in place of z and the source prior in place of target_prior.
+Known at batch t: logits of batches 1..t, and the source.
+Failures: those of `em_bcts` and `stream_em`.
+
+Access: labelled source images beyond the training set, as `em_bcts`.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from harness.adapters.base import Evidence, LabelAccess
+from harness.adapters.calibration import Calibration, calibrated
+from harness.adapters.stream_em import StreamEm
+from methods.priors import ExpertPriors
+
+
+@dataclass(frozen=True)
+class StreamEmBcts(StreamEm):
+    """Online EM with the source prior as reference and start."""
+
+    name: ClassVar[str] = "stream_em_bcts"
+    label_access: ClassVar[LabelAccess] = "source"
+    reads: ClassVar[tuple[str, ...]] = ("source",)
+
+    def calibration(self, evidence: Evidence, expert_priors: ExpertPriors) -> Calibration:
+        """BCTS on the source."""
+        assert evidence.source is not None  # `missing` refused it
+        return calibrated(evidence.source)

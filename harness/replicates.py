@@ -1,0 +1,183 @@
+"""Models of one method over training draws and train seeds: made where missing, asked once, their answers kept."""
+
+import argparse
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import Timeout
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from torch import nn
+from tqdm import tqdm
+
+from harness import answers, evidence, passes
+from harness.pools import Pools
+from harness.subject import data_fields
+from methods import checkpoint
+from methods.cli import check_writable, chosen_device, chosen_jobs, epochs_shown
+from methods.job import TrainingJob
+from methods.train import TRAIN_VERSION
+from shifts.cli import chosen_training_set
+from shifts.draw import indices_sha256
+from shifts.errors import WorkFailed
+from shifts.files import digest
+from shifts.sets import TrainingSet, resolve
+from shifts.shift import Shift
+
+CPU_RATE = 1.2e11
+"""Floating-point operations a second that `--dry-run` assumes: fp32 training of these networks on 2 cores."""
+
+
+class Replicates:
+    """Everything one command line asks for. Building it reads data and raises BadInput; nothing is written."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.results: Path = options.results
+        self.device = chosen_device(options.device)
+        self.pools = Pools(self.device)
+        draws: list[TrainingSet] = []
+        self.jobs: list[TrainingJob] = []
+        # All draws of one seed before the next seed: a run that is stopped early has whole sets of draws.
+        for job in chosen_jobs(_with_draw(options, options.train_subset_seed[0])):
+            draws = draws or list(_draws(options, job))
+            self.jobs += [replace(job, training=training) for training in draws]
+        first = self.jobs[0]
+        self.indices, _ = resolve(first.dataset, Shift("uniform"), first.training.counts)
+        self.notes = [] if len(draws) > 1 else ["one training draw only: no interval, and variance over seeds alone"]
+
+    def path(self, job: TrainingJob) -> Path:
+        """Where the answers of a job's checkpoint are or will be."""
+        return answers.folder(self.results) / f"{job.stem}.safetensors"
+
+    def key(self, job: TrainingJob, sha256: str) -> str:
+        """Key of the answers of a checkpoint."""
+        return answers.key(sha256, job.dataset.test.fingerprint, indices_sha256(self.indices))
+
+    def answered(self, job: TrainingJob) -> bool:
+        """Whether the answers of the checkpoint that there is are stored; good also without the checkpoint."""
+        found = answers.stored(self.path(job))
+        if found is None:
+            return False
+        described = checkpoint.describe(job.path(self.results))
+        return found[0] == self.key(job, found[1] if described is None else described["sha256"])
+
+    def trained(self, job: TrainingJob) -> bool:
+        """Whether a job's checkpoint is there."""
+        return checkpoint.describe(job.path(self.results)) is not None
+
+    def forecast(self) -> str:
+        """The plan as text: what would be trained, what only asked, what is done; estimated cost."""
+        lines, total = [f"note: {note}" for note in self.notes], 0
+        for method in dict.fromkeys(job.method_name for job in self.jobs):
+            jobs = [job for job in self.jobs if job.method_name == method]
+            left = [job for job in jobs if not self.answered(job)]
+            training = [job for job in left if not self.trained(job)]
+            cost = sum(job.cost() for job in training)
+            total += cost
+            text = f"{method}: {len(jobs) - len(left)} of {len(jobs)} models answered"
+            if training:
+                text += f"; {len(training)} to train, {cost / 1e12:.1f} TFLOP"
+            lines.append(text)
+        lines.append(
+            f"training left: {total / 1e12:.1f} TFLOP, about {total / CPU_RATE / 60:.1f} min at "
+            f"{CPU_RATE / 1e9:.0f} GFLOP/s (two CPU cores)"
+        )
+        return "\n".join(lines)
+
+    def work(self) -> None:
+        """Train and ask what is missing; models that another process works on come last.
+
+        Raises WorkFailed at the end, naming every model that failed.
+        """
+        check_writable(self.results)
+        failures: list[str] = []
+        busy: list[TrainingJob] = []
+        left = [job for job in self.jobs if not self.answered(job)]
+        with tqdm(total=len(left), unit="model", delay=2, leave=False, disable=None) as bar:
+            for wait in (False, True):
+                for job in left if not wait else busy:
+                    bar.set_description_str(_title(job))
+                    try:
+                        self._finish(job, wait)
+                    except Timeout:
+                        busy.append(job)
+                        continue
+                    except WorkFailed as error:
+                        failures.append(f"{_title(job)}: {error}")
+                    bar.update()
+        if failures:
+            raise WorkFailed(f"{'; '.join(failures)} (finished answers are kept under {answers.folder(self.results)})")
+
+    def _finish(self, job: TrainingJob, wait: bool) -> None:
+        """Train and ask one model. Raises Timeout if another process has it and not `wait`."""
+        with job.lock(self.results).acquire(timeout=-1 if wait else 0):
+            if self.answered(job):
+                return
+            with nullcontext() if self.trained(job) else epochs_shown(f"  {_title(job)}") as progress:
+                described = job.make(self.results, self.device, progress or _silent)
+            sha256 = described["sha256"]
+            logits = self._stored_logits(job, sha256)
+            if logits is None:
+                pool = self.pools.of(job, job.dataset.test, self.indices)
+                logits = clean_logits(job.network(self.results, self.device), pool.clean())
+            about = data_fields(job.dataset, job.training) | {
+                "method": job.method_name,
+                "method_version": job.method.version,
+                "recipe": job.recipe.name,
+                "recipe_sha256": digest(job.recipe.settings()),
+                "train_seed": job.seed,
+                "train_version": TRAIN_VERSION,
+                "checkpoint_sha256": sha256,
+            }
+            made = answers.answer(logits, job.dataset.test.labels[self.indices], about)
+            answers.save(self.path(job), made, self.key(job, sha256))
+
+    def _stored_logits(self, job: TrainingJob, sha256: str) -> Float[np.ndarray, "images experts classes"] | None:
+        """Clean logits from evidence of this checkpoint, whatever its number of views; None where there is none."""
+        for path in sorted(passes.path(job, self.results, 0).parent.glob(f"{job.stem}-v*.safetensors")):
+            views = path.stem.rpartition("-v")[2]
+            found = evidence.metadata(path)
+            if found is None or not views.isdigit() or found.get("key") != passes.key(job, sha256, int(views)):
+                continue
+            try:
+                with safe_open(path, framework="np") as stream:
+                    logits: Float[np.ndarray, "images experts classes"] = stream.get_tensor("logits")
+                    return logits[self.indices]
+            except (SafetensorError, OSError):
+                continue
+        return None
+
+
+@torch.inference_mode()
+def clean_logits(
+    network: nn.Module, batches: Iterator[Float[torch.Tensor, "batch 3 height width"]]
+) -> Float[np.ndarray, "images experts classes"]:
+    """Expert logits of all images of normalised `batches`."""
+    return torch.cat([network(batch).logits.float() for batch in batches]).cpu().numpy()
+
+
+def _draws(options: argparse.Namespace, job: TrainingJob) -> Iterator[TrainingSet]:
+    """The training draws that differ, in the order of their seeds (a natural training set is one whatever the seed)."""
+    seen: set[str] = set()
+    for seed in dict.fromkeys(options.train_subset_seed):
+        training = chosen_training_set(_with_draw(options, seed), job.dataset)
+        if training.fingerprint not in seen:
+            seen.add(training.fingerprint)
+            yield training
+
+
+def _with_draw(options: argparse.Namespace, seed: int) -> argparse.Namespace:
+    """The options of a command that takes one training draw."""
+    return argparse.Namespace(**vars(options) | {"train_subset_seed": seed})
+
+
+def _title(job: TrainingJob) -> str:
+    return f"{job.method_name} draw {job.training.seed} s{job.seed}"
+
+
+def _silent(stage: str, epoch: int, epochs: int, loss: float) -> None:
+    """Progress of a checkpoint that is there already."""

@@ -1,0 +1,67 @@
+"""Style of the figures on stored studies: fonts, colours that most colour-blind readers tell apart, markers."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+INK, FAINT, GRID, PAPER = "#1c2024", "#5f6872", "#e1e4e8", "#fefefe"
+SERIES = ("#0067a8", "#c24a00", "#00785c", "#a8468a", "#8a6100", "#4b5563")
+"""After Okabe and Ito, darkened for thin lines."""
+MARKERS = ("o", "s", "^", "D", "v", "P")
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (2, 1)), (0, (6, 1, 1.5, 1)), "-", "-")
+WIDTH = 7.0
+"""Inches."""
+
+STYLE = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 8,
+    "text.parse_math": False,
+    "text.color": INK,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.labelsize": 8,
+    "axes.titlesize": 8.5,
+    "axes.titlecolor": INK,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "figure.facecolor": PAPER,
+    "axes.facecolor": "none",
+    "savefig.facecolor": "auto",
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 3.5,
+}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """The style, for figures made inside; matplotlib's own settings come back afterwards."""
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE):
+        yield
+
+
+def tone(number: int) -> dict[str, Any]:
+    """Colour, marker and dash of the series with this number."""
+    place = number % len(SERIES)
+    return {"color": SERIES[place], "marker": MARKERS[place], "linestyle": DASHES[place]}
+
+
+def outermost(shifts: list[str]) -> list[str]:
+    """The first and the last shift and, between them, uniform or else the middle one; without repeats."""
+    middle = "uniform" if "uniform" in shifts else shifts[len(shifts) // 2]
+    return list(dict.fromkeys((shifts[0], middle, shifts[-1])))

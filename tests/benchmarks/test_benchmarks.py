@@ -1,0 +1,84 @@
+"""The benchmark command: its figures are counted right and its options checked; how fast anything is, is not tested."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import naive, parts
+from benchmarks.__main__ import main, ratios, table
+from benchmarks.parts import Line, Work
+from benchmarks.timing import Timing, interleaved
+from tests.harness.small import one_line
+
+CPU = torch.device("cpu")
+
+
+def line(part: str, variant: str, seconds: float, precision: str = "fp32", scaled: float = 1.0) -> Line:
+    return Line(part, variant, Timing(seconds, seconds, seconds, 1), 100, 1e9, precision, scaled)
+
+
+def test_every_variant_runs_once_a_round_in_turn() -> None:
+    calls: list[str] = []
+    found = interleaved({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 2, CPU)
+    assert calls == ["a", "b"] * 3
+    assert {name: timing.rounds for name, timing in found.items()} == {"a": 2, "b": 2}
+    assert all(timing.least <= timing.median <= timing.most for timing in found.values())
+
+
+def test_ratios_are_to_the_reference_and_count_what_was_scaled() -> None:
+    lines = [
+        line("training", "reference", 4.0),
+        line("training", "bf16", 2.0, "bf16"),
+        line("clean evidence", "fp32", 5.0),
+        line("clean evidence", "bf16", 2.0, "bf16"),
+        line("one view pair", "fp32", 10.0),
+        line("one view pair", "bf16", 4.0, "bf16"),
+        line("learning, 11 shifts", "fp32", 1.0),
+        line("naive, adapting", "reference", 4.0, scaled=100.0),
+        line("naive, evaluating", "reference", 2.0, scaled=10.0),
+    ]
+    found = ratios(lines)
+    assert found["training, bf16"] == 2
+    assert found["aggregation over 11 shifts, 1 view pairs, fp32"] == 420 / 16
+    assert found["aggregation over 11 shifts, 3 view pairs, bf16"] == 420 / 15
+    limits = {kind: {"convolution": 1e9, "matrix product": 2e9} for kind in ("fp32", "bf16")}
+    text = table(lines, limits, CPU)
+    assert "50%" in text
+    assert "400.00" in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_naive_weights_lie_on_the_simplex_and_networks_are_the_same_function() -> None:
+    work = Work(CPU, 5000, rounds=1)
+    images = work.test[:130]
+    weights = naive.learn_weights(work.network(), images, work.mean, work.std, 3)
+    assert weights.sum() == pytest.approx(1)
+    assert not torch.allclose(weights, torch.full((3,), 1 / 3))
+    batch = next(work.pool().clean())[:8]
+    with torch.no_grad():
+        torch.testing.assert_close(work.ours()(batch).logits, work.network()(batch).logits, rtol=1e-4, atol=1e-4)
+
+
+def test_the_eleven_sets_have_their_published_sizes() -> None:
+    work = Work(CPU, 10_000, rounds=1)
+    assert sum(map(len, parts._drawn(work))) == 52_832
+
+
+def test_the_command_writes_what_it_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = tmp_path / "figures.json"
+    main(["--parts", "learning", "--rounds", "1", "--images", "5000", "--device", "cpu", "--output", str(where)])
+    record = json.loads(where.read_text())
+    assert [found["part"] for found in record["lines"]] == ["learning, 11 shifts"]
+    assert all(rate > 0 for kinds in record["ceilings_flops"].values() for rate in kinds.values())
+    assert "learning, 11 shifts" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(["--parts", "trainin"], "training"), (["--rounds", "0"], "--rounds"), (["--images", "4999"], "--images")],
+)
+def test_wrong_options_are_one_line(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    assert said in one_line(capsys.readouterr().err)
