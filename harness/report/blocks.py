@@ -1,0 +1,257 @@
+"""Stored rows in the order of the report: blocks that are never mixed, and in each one line per method and adapter."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness import leaderboard
+from harness.rows import Row
+
+Entry = dict[str, Any]
+
+BLOCK = (
+    "task",
+    "dataset",
+    "train_fingerprint",
+    "test_fingerprint",
+    "test_split",
+    "train_profile",
+    "train_imbalance",
+    "train_rule",
+    "train_subset_seed",
+    "train_n",
+    "train_counts_sha256",
+    "recipe",
+    "recipe_sha256",
+    "selection",
+)
+"""Row fields that must agree before two rows are compared: data, training set and recipe."""
+
+SITUATIONS = {
+    "inductive": "One image at a time, no test prior",
+    "transductive": "The unlabelled test set",
+    "stream": "The test images as a stream",
+    "source": "Labelled source images beyond the training set",
+    "told": "Upper references, told the truth",
+}
+"""What a user may have, in the order of the report. Lines of different situations are never ranked together."""
+
+ORDER_FREE = ("shuffled_lt", "dirichlet", "custom", "list")
+"""Kinds of shift that do not follow the training order of the classes."""
+
+_ORDERED = {"forward_lt": -1, "uniform": 0, "backward_lt": 1}
+
+
+def situation(prior_access: str, label_access: str, test_access: str) -> str:
+    """The key in SITUATIONS of a row's three declarations of access."""
+    if prior_access == "oracle" or label_access == "test":
+        return "told"
+    if label_access == "source":
+        return "source"
+    if test_access == "stream":
+        return "stream"
+    return "inductive" if (prior_access, test_access) == ("none", "inductive") else "transductive"
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """One method with one adapter: its leaderboard entry (over train seeds) on each shift.
+
+    `method` and `adapter` are labels, with what else sets two lines of a block apart (backbone, views, ...).
+    """
+
+    method: str
+    adapter: str
+    situation: str
+    entries: dict[str, Entry]
+
+    @property
+    def name(self) -> str:
+        """Method and adapter in one text; the method alone without adaptation."""
+        return self.method if self.adapter == "mean" else f"{self.method} + {self.adapter}"
+
+    @property
+    def mean(self) -> float:
+        """Mean top-1 over the line's shifts."""
+        return sum(entry["top1"]["mean"] for entry in self.entries.values()) / len(self.entries)
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Everything measured on one dataset with one training set and recipe."""
+
+    title: str
+    slug: str
+    rows: tuple[Row, ...]
+    shifts: tuple[str, ...]
+    lines: tuple[Line, ...]
+    seeds: int
+
+    def of(self, *situations: str) -> list[Line]:
+        """Lines of some situations, best mean first."""
+        return [line for line in self.lines if line.situation in situations]
+
+    @property
+    def plain(self) -> dict[str, Line]:
+        """The line without adaptation of each method."""
+        return {line.method: line for line in self.lines if line.adapter == "mean"}
+
+    @property
+    def methods(self) -> list[str]:
+        """Methods, best mean without adaptation first."""
+        best: dict[str, float] = {}
+        for line in self.lines:
+            best.setdefault(line.method, line.mean)
+        best |= {method: line.mean + 1 for method, line in self.plain.items()}
+        return sorted(best, key=lambda method: (-best[method], method))
+
+    @property
+    def measure(self) -> str:
+        """What the rows' main number is, for an axis or a heading."""
+        return "top-1" if self.rows[0].task == "single_label" else "score"
+
+
+def blocks(found: Iterable[Row]) -> list[Block]:
+    """Blocks of rows, by dataset, training set and recipe. Rows of superseded program versions are left out."""
+    groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for row in found:
+        groups[tuple(getattr(row, name) for name in BLOCK)].append(row)
+    ordered = sorted(groups.values(), key=lambda group: tuple(str(getattr(group[0], name)) for name in BLOCK))
+    titles = _apart([_title(group[0]) for group in ordered], [group[0] for group in ordered])
+    slugs = _numbered([_slug(title) for title in titles])
+    return [_block(title, slug, group) for title, slug, group in zip(titles, slugs, ordered, strict=True)]
+
+
+def _block(title: str, slug: str, group: Sequence[Row]) -> Block:
+    entries = leaderboard.build(group)["entries"]
+    kept = {row_id for entry in entries for row_id in entry["row_ids"]}
+    rows = tuple(row for row in group if row.row_id in kept)
+    lines: dict[tuple[Any, ...], dict[str, Entry]] = defaultdict(dict)
+    for entry in entries:
+        key = tuple(entry[name] for name in leaderboard.SETTING)
+        # A shift read from a file keeps its name when the file changes; both draws are shown.
+        name = entry["shift"]
+        lines[key][name if name not in lines[key] else f"{name} {entry['indices_sha256'][:6]}"] = entry
+    labels = _labels([next(iter(line.values())) for line in lines.values()])
+    made = [
+        Line(
+            method,
+            adapter,
+            situation(entry["prior_access"], entry["label_access"], entry["test_access"]),
+            {shift: line[shift] for shift in sorted(line, key=shift_order)},
+        )
+        for (method, adapter), line in zip(labels, lines.values(), strict=True)
+        for entry in [next(iter(line.values()))]
+    ]
+    made.sort(key=lambda line: (list(SITUATIONS).index(line.situation), -line.mean, line.method, line.adapter))
+    seeds = max(len(entry["train_seeds"]) for entry in entries)
+    shifts = tuple(sorted({shift for line in made for shift in line.entries}, key=shift_order))
+    return Block(title, slug, rows, shifts, tuple(made), seeds)
+
+
+_OF_METHOD = {"backbone": "{}", "epochs": "{} epochs", "parameters": "{} parameters"}
+_OF_ADAPTER = {
+    "views": "{} views",
+    "source_n": "{} source labels",
+    "source_seen": "{} seen",
+    "target_prior_kind": "{} priors",
+    "prior_access": "prior {}",
+    "label_access": "labels {}",
+    "test_access": "{}",
+}
+
+
+def _labels(heads: Sequence[Entry]) -> list[tuple[str, str]]:
+    """Method and adapter labels of lines, told apart by whatever else differs among lines of the same names."""
+    groups: dict[tuple[str, str], list[Entry]] = defaultdict(list)
+    for head in heads:
+        groups[head["method"], head["adapter"]].append(head)
+
+    def label(head: Entry, name: str, fields: dict[str, str]) -> str:
+        group = groups[head["method"], head["adapter"]]
+        parts = [
+            text.format(head[field]) for field, text in fields.items() if len({other[field] for other in group}) > 1
+        ]
+        return head[name] + (f" ({', '.join(parts)})" if parts else "")
+
+    return [(label(head, "method", _OF_METHOD), label(head, "adapter", _OF_ADAPTER)) for head in heads]
+
+
+def shift_order(shift: str) -> tuple[Any, ...]:
+    """Sorting key of shifts: from forward over uniform to backward, then others by kind, number and seed."""
+    kind = shift.split("-")[0]
+    match = re.match(r"[a-z_]+-([0-9.]+(?:e[+-]?[0-9]+)?)(?![\w.])", shift)
+    number = float(match[1]) if match else 0.0
+    if kind in _ORDERED:
+        return (0, _ORDERED[kind] * number, 0, shift)
+    return (1 + (ORDER_FREE.index(kind) if kind in ORDER_FREE else len(ORDER_FREE)), number, _seed(shift), shift)
+
+
+def family(shift: str) -> str:
+    """What a shift and its sisters of other seeds share: `dirichlet-0.1` for `dirichlet-0.1-s7`."""
+    return re.sub(r"-s\d+(?=$|-first_n$)", "", shift)
+
+
+def is_ordered(shift: str) -> bool:
+    """Whether a shift lies on the line from forward to backward."""
+    return shift.split("-")[0] in _ORDERED
+
+
+def _seed(shift: str) -> int:
+    match = re.search(r"-s(\d+)", shift)
+    return int(match[1]) if match else 0
+
+
+def _title(row: Row) -> str:
+    parts = [row.dataset]
+    if row.train_imbalance is not None:
+        profile = "" if row.train_profile == "exp" else f"{row.train_profile} "
+        parts.append(f"{profile}train imbalance {row.train_imbalance:g}")
+    else:
+        parts.append("natural train counts")
+    if row.recipe:
+        parts.append(f"recipe {row.recipe}")
+    return ", ".join(parts)
+
+
+def _apart(titles: Sequence[str], heads: Sequence[Row]) -> list[str]:
+    """Titles with what else tells blocks of the same title apart."""
+    fields = {
+        "task": "{}",
+        "train_subset_seed": "training draw {}",
+        "train_rule": "{}",
+        "test_split": "split {}",
+        "train_n": "{} training images",
+        "train_fingerprint": "training data {:.6}",
+        "test_fingerprint": "test data {:.6}",
+        "train_counts_sha256": "train counts {:.6}",
+        "recipe_sha256": "recipe version {:.6}",
+        "selection": "checkpoints chosen {}",
+    }
+    apart = []
+    for title, head in zip(titles, heads, strict=True):
+        same = [other for name, other in zip(titles, heads, strict=True) if name == title]
+        parts = [
+            text.format(getattr(head, field) if getattr(head, field) is not None else "none")
+            for field, text in fields.items()
+            if len({getattr(other, field) for other in same}) > 1
+        ]
+        apart.append(", ".join([title, *parts]))
+    return apart
+
+
+def _slug(title: str) -> str:
+    short = title.replace("train imbalance ", "if").replace("recipe ", "").replace("natural train counts", "natural")
+    return re.sub(r"[^a-z0-9.]+", "-", short.lower()).strip("-.")[:60] or "data"
+
+
+def _numbered(names: Sequence[str]) -> list[str]:
+    """Names made unique by a number where needed."""
+    seen: dict[str, int] = {}
+    unique = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        unique.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+    return unique

@@ -1,0 +1,193 @@
+"""The user's question, answered for each situation of access: best mean, best worst shift, smallest largest regret."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.report.blocks import SITUATIONS, Block, is_ordered, situation
+from harness.report.cells import percent
+from harness.report.section import Table
+from harness.table import short
+
+if TYPE_CHECKING:
+    from harness.answer import Answer, Contender
+
+
+@dataclass(frozen=True)
+class Card:
+    """One criterion: its name, who wins by it, the winning number and what it means."""
+
+    criterion: str
+    winner: str
+    value: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One answer, ready to be shown: for what somebody has at hand, or within one access class."""
+
+    title: str
+    over: str
+    told: bool
+    sentence: str
+    notes: tuple[str, ...]
+    cards: tuple[Card, Card, Card]
+    table: Table
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The answers to one block's rows. `classes` is the overview of the access classes, each also in `by_class`."""
+
+    by_situation: tuple[Choice, ...]
+    by_class: tuple[Choice, ...]
+    classes: Table
+
+
+NO_ANSWER = (
+    "There is no answer for these rows: no method with an adapter has all eleven published shifts (--shift all), or an "
+    "order-free one, with the same train seeds."
+)
+
+
+def choices(block: Block) -> Choices:
+    """The answers to a block's rows; empty where no contender has a whole set of shifts."""
+    from harness.answer import answers, situations
+
+    rows = [row for row in block.rows if row.task == "single_label"]
+    by_class = answers(rows)
+    return Choices(tuple(map(_choice, situations(rows))), tuple(map(_choice, by_class)), _overview(by_class))
+
+
+def access_text(prior_access: str, label_access: str, test_access: str) -> str:
+    """Three declarations of access in words."""
+    key = situation(prior_access, label_access, test_access)
+    if key == "inductive":
+        return SITUATIONS[key]
+    if key == "told":
+        what = "the true test prior" if prior_access == "oracle" else "the test labels"
+        return f"Upper reference: told {what}"
+    seen = {
+        "inductive": "One image at a time",
+        "transductive": "The unlabelled test set",
+        "stream": "The test images as a stream",
+    }[test_access]
+    prior = ", test prior estimated" if prior_access == "estimated" else ", no estimate of the test prior"
+    labels = " with labelled source images" if label_access == "source" else ""
+    return seen + labels + prior
+
+
+def contender_name(contender: "Contender") -> str:
+    """Method and adapter in one text; the method alone without adaptation."""
+    return contender.method if contender.adapter == "mean" else f"{contender.method} + {contender.adapter}"
+
+
+def shifts_text(shifts: Sequence[str]) -> str:
+    """The shifts of an answer in words."""
+    if any(is_ordered(shift) for shift in shifts):
+        return f"{len(shifts)} published shifts"
+    return f"{len(shifts)} order-free shift{'s' if len(shifts) > 1 else ''}"
+
+
+def _choice(answer: "Answer") -> Choice:
+    mean, worst, regret = answer.best_mean, answer.best_worst, answer.least_regret
+    interval = ""
+    if mean.mean_low is not None and mean.mean_high is not None:
+        interval = f"95 % interval {100 * mean.mean_low:.1f} to {100 * mean.mean_high:.1f}"
+    cards = (
+        Card("Best mean", contender_name(mean), percent(mean.mean), interval),
+        Card("Best worst shift", contender_name(worst), percent(worst.worst), f"on {worst.worst_shift}"),
+        Card(
+            "Smallest largest regret",
+            contender_name(regret),
+            f"{100 * regret.regret:.1f} points",
+            f"behind the best, on {regret.regret_shift}",
+        ),
+    )
+    notes = []
+    if answer.recipe_note != f"recipe {answer.contenders[0].recipe}":
+        notes.append(answer.recipe_note)
+    if answer.left_out:
+        notes.append(f"{answer.left_out} left out: not on all of these shifts with the same train seeds.")
+    return Choice(
+        answer.situation or access_text(*answer.access),
+        shifts_text(answer.shifts),
+        situation(*answer.access) == "told",
+        answer.sentence,
+        tuple(notes),
+        cards,
+        _table(answer),
+    )
+
+
+def _overview(found: "Sequence[Answer]") -> Table:
+    """The three criteria of each access class in a line."""
+    rows = tuple(
+        (
+            access_text(*answer.access),
+            shifts_text(answer.shifts),
+            contender_name(answer.best_mean),
+            answer.best_mean.mean,
+            contender_name(answer.best_worst),
+            answer.best_worst.worst,
+            short(answer.best_worst.worst_shift),
+            contender_name(answer.least_regret),
+            answer.least_regret.regret,
+            short(answer.least_regret.regret_shift),
+        )
+        for answer in found
+    )
+    columns = (
+        "access",
+        "over",
+        "best mean",
+        "mean %",
+        "best worst shift",
+        "worst %",
+        "on",
+        "smallest largest regret",
+        "regret, % points",
+        "on ",
+    )
+    return Table("Within each access class, nothing that needs less admitted", columns, rows)
+
+
+def _table(answer: "Answer") -> Table:
+    several = len({contender.recipe for contender in answer.contenders}) > 1
+    rows = []
+    for contender in answer.contenders:
+        method = contender.method
+        if several and contender.recipe:
+            method += f" ({contender.recipe})"
+        rows.append(
+            (
+                method,
+                contender.adapter,
+                contender.mean,
+                contender.mean_low,
+                contender.mean_high,
+                contender.worst,
+                short(contender.worst_shift),
+                contender.regret,
+                short(contender.regret_shift),
+                contender.p_adjusted,
+                contender.best_group,
+                len(contender.train_seeds),
+            )
+        )
+    columns = (
+        "method",
+        "adapter",
+        "mean %",
+        "from %",
+        "to %",
+        "worst %",
+        "on",
+        "largest regret, % points",
+        "on ",
+        "adjusted p",
+        "not apart from the best",
+        "seeds",
+    )
+    return Table("Every contender, best mean first", columns, tuple(rows))

@@ -1,0 +1,95 @@
+"""The report as one self-contained HTML page: no address of another file, style, script, data and figures inside."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from harness.report import cells, plot
+from harness.report.board import board
+from harness.report.choice import NO_ANSWER
+from harness.report.parts import Report
+from harness.report.section import Section
+from harness.report.words import READING
+
+FOLDED = 16
+"""Tables of more rows than this are folded away behind their caption."""
+
+
+def render(report: Report, figures: dict[str, str]) -> str:
+    """The page; `figures` holds each picture's SVG document by its name."""
+    environment = Environment(
+        loader=PackageLoader("harness.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":")}
+    environment.filters["anchor"] = anchor
+    environment.globals.update(cell=cells.text, numeric=_numeric)
+    drawings, styles = _drawings(report.sections, figures)
+    return environment.get_template("page.html").render(
+        report=report,
+        drawings=drawings,
+        styles=Markup(styles),
+        light={plot.variable(colour): colour for colour in plot.DARK},
+        dark={plot.variable(colour): dark for colour, dark in plot.DARK.items()},
+        names={"ink": plot.INK, "faint": plot.FAINT, "muted": plot.MUTED, "grid": plot.GRID, "paper": plot.PAPER}
+        | {"accent": plot.SERIES[0], "loss": plot.SERIES[1]},
+        variable=plot.variable,
+        data=board([chapter.block for chapter in report.chapters]),
+        folded=FOLDED,
+        summary=_summary(report),
+        reading=READING,
+        no_answer=NO_ANSWER,
+    )
+
+
+def anchor(*parts: str) -> str:
+    """An element's id made of names."""
+    return "-".join(re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-") for part in parts)
+
+
+def _drawings(sections: Sequence[Section], figures: dict[str, str]) -> tuple[dict[str, Markup], str]:
+    """Pictures as `svg` elements, and the style sheet of what they share: frequent styles become classes."""
+    made = {
+        picture.name: plot.inline(figures[picture.name], picture)
+        for section in sections
+        for picture in section.pictures
+    }
+    counts = Counter(style for text in made.values() for style in re.findall(r' style="([^"]*)"', text))
+    names = {style: f"g{place}" for place, style in enumerate(sorted(s for s, n in counts.items() if n > 3))}
+
+    def shorten(match: re.Match[str]) -> str:
+        return f' class="{names[match[1]]}"' if match[1] in names else match[0]
+
+    styles = "".join(f".{name}{{{style}}}\n" for style, name in names.items())
+    return {name: Markup(re.sub(r' style="([^"]*)"', shorten, text)) for name, text in made.items()}, styles
+
+
+def _numeric(rows: Sequence[Sequence[Any]], column: int) -> bool:
+    """Whether a table's column holds numbers (and absent values) alone."""
+    return all(row[column] is None or type(row[column]) in (int, float) for row in rows)
+
+
+def _summary(report: Report) -> str:
+    """One line on what was read."""
+    blocks = [chapter.block for chapter in report.chapters]
+    rows = sum(len(block.rows) for block in blocks)
+    methods = {line.method for block in blocks for line in block.lines}
+    adapters = {line.adapter for block in blocks for line in block.lines}
+    shifts = {shift for block in blocks for shift in block.shifts}
+    parts = [
+        f"{rows:,} stored rows",
+        *(_many(len(found), what) for found, what in ((methods, "method"), (adapters, "adapter"), (shifts, "shift"))),
+        _many(max(block.seeds for block in blocks), "train seed"),
+    ]
+    return ", ".join(parts)
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,66 @@
+"""What the report consists of, in order; parts of other modules are imported only when a report is made."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+from harness.report import accuracy, adaptation, calibration, published, weights
+from harness.report.blocks import Block, blocks
+from harness.report.choice import Choices, choices
+from harness.report.section import Section
+from harness.rows import Row
+
+OF_A_BLOCK: tuple[Callable[[Block], Section | None], ...] = (
+    accuracy.by_shift,
+    accuracy.by_distance,
+    weights.section,
+    adaptation.section,
+    calibration.section,
+    published.section,
+)
+"""Parts that every dataset, training set and recipe gets for itself, after the answer."""
+
+OF_THE_FOLDER = ("preference", "routing", "why")
+"""Modules of this package with `section(results: Path) -> Section | None`: analyses with results of their own."""
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One block of the report: the answer, then its sections."""
+
+    block: Block
+    choices: Choices
+    sections: list[Section]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that is shown, whatever the form."""
+
+    chapters: list[Chapter]
+    further: list[Section]
+
+    @property
+    def sections(self) -> list[Section]:
+        """All sections, in order."""
+        return [section for chapter in self.chapters for section in chapter.sections] + self.further
+
+
+def gather(results: Path, found: list[Row]) -> Report:
+    """The report of rows, and of what else lies in their results folder."""
+    chapters = [
+        Chapter(block, choices(block), [section for part in OF_A_BLOCK if (section := part(block)) is not None])
+        for block in blocks(found)
+    ]
+    further = [section for name in OF_THE_FOLDER if (section := _of_the_folder(name, results)) is not None]
+    return Report(chapters, further)
+
+
+def _of_the_folder(name: str, results: Path) -> Section | None:
+    module = f"harness.report.{name}"
+    if find_spec(module) is None:
+        return None
+    section: Section | None = import_module(module).section(results)
+    return section
