@@ -94,6 +94,9 @@ def parser() -> Parser:
         help="of the forward passes over the test pool (default: fp32)",
     )
     group.add_argument("--redraws", type=_whole(0), default=10, metavar="N", help="further draws (default: 10)")
+    group.add_argument(
+        "--top", type=_whole(0), default=8, metavar="N", help="lines of each block of the table; 0 = all (default: 8)"
+    )
     group = made.add_argument_group("what to do")
     group.add_argument("--dry-run", action="store_true", help="show what would be done, and what is done already")
     group.add_argument("--jobs", action="store_true", help="with --dry-run: one training command per line")

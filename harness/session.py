@@ -226,7 +226,7 @@ class Session:
         board = leaderboard.read(self.results)
         entries = [entry for entry in board["entries"] if wanted & set(entry["row_ids"])]
         lines = [f"note: {note}" for note in self.notes]
-        lines += [table.render(entries, [str(shift) for shift in self.shifts], _terminal_width())]
+        lines += [table.render(entries, [str(shift) for shift in self.shifts], _terminal_width(), self.options.top)]
         lines += ["", f"leaderboard: {self.results / 'leaderboard.json'}    rows: {rows.folder(self.results)}"]
         return "\n".join(lines)
 

@@ -56,21 +56,26 @@ DETAILS = (
 PAPER = Column("paper", lambda e: _percent(e["reported"]["value"]) if e["reported"] else "")
 
 
-def render(entries: Sequence[Entry], shifts: Sequence[str], width: int | None = None) -> str:
-    """The table for one shift in detail, for several side by side; at most `width` characters wide where given."""
+def render(entries: Sequence[Entry], shifts: Sequence[str], width: int | None = None, top: int = 0) -> str:
+    """The table for one shift in detail, for several side by side; at most `width` characters wide where given.
+
+    top: lines of each block of access; 0 = all.
+    """
     if not entries:
         return "no rows"
-    return detailed(entries, width) if len(shifts) == 1 else side_by_side(entries, shifts, width)
+    if len(shifts) == 1:
+        return detailed(entries, width, top)
+    return side_by_side(entries, shifts, width, top)
 
 
-def detailed(entries: Iterable[Entry], width: int | None = None) -> str:
+def detailed(entries: Iterable[Entry], width: int | None = None, top: int = 0) -> str:
     """One block a shift: method x adapter with intervals, shot groups, distances and what each row knew."""
     blocks = []
     for shift, group in _by(entries, "shift").items():
         first = group[0]
         title = f"{_title(group)}\ntest {shift}: n = {first['n']:,}, TV(train, test) = {first['tv_train_test']:.3f}"
         columns = [*DETAILS, PAPER] if any(entry["reported"] for entry in group) else DETAILS
-        blocks.append(title + "\n" + _table(columns, group, lambda e: -e["top1"]["mean"], width))
+        blocks.append(title + "\n" + _table(columns, group, lambda e: -e["top1"]["mean"], width, top))
     return "\n\n".join(blocks) + "\n\n" + LEGEND
 
 
@@ -80,7 +85,7 @@ on the same images (! = loses more than the interval); TV pred, TV est: total va
 predicted labels, or the estimated test prior. Compare rows within one block of access only."""
 
 
-def side_by_side(entries: Iterable[Entry], shifts: Sequence[str], width: int | None = None) -> str:
+def side_by_side(entries: Iterable[Entry], shifts: Sequence[str], width: int | None = None, top: int = 0) -> str:
     """Top-1 of each method x adapter on several shifts, with the mean over them."""
     lines: dict[tuple[str, str], dict[str, Entry]] = {}
     for entry in entries:
@@ -98,7 +103,7 @@ def side_by_side(entries: Iterable[Entry], shifts: Sequence[str], width: int | N
         return Column(short(shift), lambda e: _percent(on(e, shift)["top1"]["mean"]) + _mark(on(e, shift)))
 
     columns = [*DETAILS[:2], *map(column, shifts), Column("mean", lambda e: _percent(mean(e)))]
-    body = _table(columns, heads, lambda e: -mean(e), width)
+    body = _table(columns, heads, lambda e: -mean(e), width, top)
     note = "! = adaptation loses more than the interval. Compare rows within one block of access only."
     return f"{_title(heads)}, top-1 %\n{body}\n\n{note}"
 
@@ -125,16 +130,18 @@ def short(shift: str) -> str:
 
 
 def _table(
-    columns: Sequence[Column], entries: Sequence[Entry], rank: Callable[[Entry], float], width: int | None
+    columns: Sequence[Column], entries: Sequence[Entry], rank: Callable[[Entry], float], width: int | None, top: int
 ) -> str:
-    """Aligned text, a block for each class of access, best first within it; narrowed towards `width`."""
+    """Aligned text, a block for each class of access, its `top` best (0: all) in order; narrowed towards `width`."""
     left = list(entries)
     blocks = []
     for title, belongs in ACCESS:
         block = sorted((entry for entry in left if belongs(entry)), key=rank)
         left = [entry for entry in left if not belongs(entry)]
         if block:
-            blocks.append((title, [[column.cell(entry) for column in columns] for entry in block]))
+            shown_of = block[:top] if top else block
+            title += f" (best {len(shown_of)} of {len(block)})" if len(shown_of) < len(block) else ""
+            blocks.append((title, [[column.cell(entry) for column in columns] for entry in shown_of]))
     widths = [
         max(len(column.heading), *(len(row[number]) for _, body in blocks for row in body))
         for number, column in enumerate(columns)

@@ -32,7 +32,7 @@ ACCESS: dict[str, dict[str, Any]] = {
 def entries(shifts: list[str], seeds: int = 1, **changes: Any) -> list[Entry]:
     """Every method with every adapter on these shifts; sade's weights hurt."""
     found: list[Row] = []
-    for number, method in enumerate(methods.METHODS):
+    for number, method in enumerate(methods.of_task("single_label")):
         for adapter, access in ACCESS.items():
             for shift in shifts:
                 for seed in range(seeds):
@@ -58,7 +58,7 @@ def test_fits_120_columns_names_everything_and_marks_what_hurts(shifts: list[str
     text = table.render(entries(shifts, seeds), shifts)
     assert widest(text) <= 120
     lines = text.splitlines()
-    for method in methods.METHODS:
+    for method in methods.of_task("single_label"):
         for adapter in ACCESS:
             (line,) = [line for line in lines if line.split()[:2] == [method, adapter]]
             assert ("!" in line) == (adapter == "sade")
@@ -79,7 +79,7 @@ def test_best_first_within_blocks_of_equal_access() -> None:
     adapters = [{line.split()[1] for line in block.splitlines()[1 : 1 + 20] if line[:1] != ""} for block in blocks]
     assert adapters[0] <= {"mean"}
     order = [line.split()[0] for line in blocks[0].splitlines()[1:]]
-    assert order == list(methods.METHODS)[::-1], "accuracy rises with the method's number"
+    assert order == list(methods.of_task("single_label"))[::-1], "accuracy rises with the method's number"
 
 
 def test_one_seed_shows_a_wilson_interval_several_a_deviation() -> None:
@@ -129,3 +129,14 @@ def test_nothing_to_show() -> None:
 )
 def test_short_headings(shift: str, heading: str) -> None:
     assert table.short(shift) == heading
+
+
+def test_only_the_best_of_each_block_are_shown_where_asked_for() -> None:
+    shifts = ["uniform", "backward_lt-50"]
+    for wanted in (shifts[:1], shifts):
+        whole, cut = (table.render(entries(wanted), wanted, top=top).splitlines() for top in (0, 1))
+        assert len(cut) < len(whole)
+        assert any("(best 1 of" in line for line in cut)
+        kept = [line for line in cut if line.split()[:2] and line.split()[0] in methods.of_task("single_label")]
+        best = [whole[number + 1] for number, line in enumerate(whole) if line.startswith("-- ")]
+        assert [line.split()[:3] for line in kept] == [line.split()[:3] for line in best]

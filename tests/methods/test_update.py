@@ -1,18 +1,20 @@
 """Recorded steps do what steps do: the same weights, whatever the method, batch sizes and phases."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 import methods
 import methods.train
 from methods.augment import to_float
 from methods.cli import check_graphs
-from methods.expert import Batch, NetworkSpec, Stage
+from methods.expert import Batch, Method, NetworkSpec, Stage
 from methods.recipe import PUBLISHED
 from methods.train import TrainingImages, build_network, train
 from methods.update import WARM_UP, recorded
@@ -20,6 +22,12 @@ from shifts.errors import BadInput
 from tests.methods import tiny
 
 LONG = tiny.RECIPE.scaled(3, "long")
+
+
+def images_for(method: Method) -> TrainingImages:
+    """The tiny training set; of label sets, each with its class as the only label, where the method needs such."""
+    data = tiny.images()
+    return data if method.task == "single_label" else replace(data, labels=F.one_hot(data.labels).to(torch.uint8))
 
 
 class Recorder:
@@ -46,7 +54,7 @@ def test_recorded_training_reaches_the_same_weights(name: str, tmp_path: Path, m
     ends = []
     for graphs in (False, True):
         resume = tmp_path / f"{graphs}"
-        ends.append(train(method, LONG, tiny.images(), 1, resume=resume, key="tiny", graphs=graphs))
+        ends.append(train(method, LONG, images_for(method), 1, resume=resume, key="tiny", graphs=graphs))
     steps = sum(len(tiny.images().labels) // stage.batch_size * stage.epochs for stage in method.stages(LONG))
     assert recorder.recorded >= 1
     assert recorder.replayed >= steps // 3
@@ -77,14 +85,15 @@ def test_one_recording_for_each_batch_size_and_phase() -> None:
     assert recorder.replayed == 2 * (6 - WARM_UP)
 
 
-def batches_of(stage: Stage) -> Iterator[Batch]:
-    data = tiny.images()
+def batches_of(stage: Stage, method: Method) -> Iterator[Batch]:
+    data = images_for(method)
     for _ in stage.samplers:
         yield Batch(
             to_float(data.images[:8], data.mean, data.std),
-            data.labels[:8],
+            data.labels[:8] if data.labels.ndim == 1 else data.labels[:8].float(),
             data.counts,
             generator=torch.Generator().manual_seed(0),
+            population=len(data.labels),
         )
 
 
@@ -99,7 +108,7 @@ def test_steps_change_with_the_epoch_only_where_the_stage_says_so(name: str) -> 
         for start, end in pairwise(edges):
             losses = []
             for epoch in (start, (start + end) // 2, end - 1):
-                batches = list(batches_of(stage))
+                batches = list(batches_of(stage, method))
                 if stage.cached:
                     with torch.no_grad():
                         outputs = [network(batch.images) for batch in batches]
@@ -117,7 +126,7 @@ def test_steps_change_with_the_epoch_only_where_the_stage_says_so(name: str) -> 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("name", methods.METHODS)
 def test_cuda_graphs_reach_the_weights_of_plain_steps(name: str, tmp_path: Path) -> None:
-    data = tiny.images()
+    data = images_for(methods.get(name))
     there = TrainingImages(*(getattr(data, part).cuda() for part in ("images", "labels", "counts", "mean", "std")))
     ends = [
         train(methods.get(name), LONG, there, 1, resume=tmp_path / f"{graphs}", key="tiny", graphs=graphs)
