@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from harness.report.section import Picture
-from harness.report.why_tables import Reasons, half, ordered_methods, ordered_shifts
+from harness.report.why_tables import Reasons, half, in_order, ordered_methods, ordered_shifts
 from harness.table import short
 from methods import METHODS
 
@@ -103,13 +103,14 @@ def _more_experts(reasons: Reasons, suffix: str) -> Picture:
 
 def _stability(reasons: Reasons, suffix: str) -> Picture:
     methods = ordered_methods(trust.method for trust in reasons.trusts)
-    shifts = ordered_shifts(trust.shift for trust in reasons.trusts)
+    there = {trust.shift for trust in reasons.trusts}
+    shifts = in_order(there) or ordered_shifts(there)
     known = {(trust.method, trust.shift): trust for trust in reasons.trusts}
     figure = Figure(figsize=(1.2 + 2.1 * len(methods), 5), layout="constrained", facecolor="white")
     grid = figure.subplots(2, len(methods), sharex=True, sharey="row", squeeze=False)
     for column, method in enumerate(methods):
         mine = [known.get((method, shift)) for shift in shifts]
-        experts = max(len(trust.weights) for trust in mine if trust is not None)
+        experts = max((len(trust.weights) for trust in mine if trust is not None), default=0)
         for place in range(experts):
             weights = [np.nan if trust is None else trust.weights[place] for trust in mine]
             stable = [np.nan if trust is None else trust.stability["all"][place] for trust in mine]

@@ -23,6 +23,11 @@ TITLES = {
     "hardest_negative": "Hardest negative: the highest softmax probability of a wrong class, mean",
 }
 
+LEARNED = (
+    "SADE's learned weights w by shift, the accuracy gained over equal weights, and premise: share of models whose "
+    "most stable expert is also the most accurate one on that shift"
+)
+
 
 @dataclass(frozen=True)
 class Reasons:
@@ -109,7 +114,7 @@ def tables(reasons: Reasons) -> list[Table]:
     if reasons.several:
         made.append(_more_experts(reasons))
     if reasons.trusts:
-        made += [_stability(reasons), _weights(reasons)]
+        made += [_stability(reasons), _weights(reasons), _weights_elsewhere(reasons)]
     if reasons.points:
         made += [_across_methods(reasons), _across_shifts(reasons)]
     return [table for table in made if table.rows]
@@ -191,21 +196,31 @@ def _stability(reasons: Reasons) -> Table:
 
 def _weights(reasons: Reasons) -> Table:
     body: list[tuple[Cell, ...]] = []
-    shifts = ordered_shifts(trust.shift for trust in reasons.trusts)
+    shifts = in_order(trust.shift for trust in reasons.trusts)
     known = {(trust.method, trust.shift): trust for trust in reasons.trusts}
     for method in ordered_methods(trust.method for trust in reasons.trusts):
         mine = [known.get((method, shift)) for shift in shifts]
-        experts = max(len(trust.weights) for trust in mine if trust is not None)
-        for place in range(experts):
+        for place in range(max((len(trust.weights) for trust in mine if trust is not None), default=0)):
             cells = [None if trust is None else float(trust.weights[place]) for trust in mine]
             body.append((method, f"w{place + 1}", *cells))
         body.append((method, "gain", *(None if trust is None else trust.gain for trust in mine)))
         body.append((method, "premise", *(None if trust is None else trust.stable_best for trust in mine)))
-    caption = (
-        "SADE's learned weights w by shift, the accuracy gained over equal weights, and premise: share of models whose "
-        "most stable expert is also the most accurate one on that shift"
-    )
-    return Table(caption, ("method", "what", *map(short, shifts)), tuple(body))
+    return Table(LEARNED, ("method", "what", *map(short, shifts)), tuple(body) if shifts else ())
+
+
+def _weights_elsewhere(reasons: Reasons) -> Table:
+    """Shifts without a short name and a place in the order of the published ones: a line each."""
+    body: list[tuple[Cell, ...]] = []
+    published = in_order(trust.shift for trust in reasons.trusts)
+    known = {(trust.method, trust.shift): trust for trust in reasons.trusts if trust.shift not in published}
+    most = max((len(trust.weights) for trust in known.values()), default=0)
+    for method in ordered_methods(name for name, _ in known):
+        for shift in ordered_shifts(shift for name, shift in known if name == method):
+            trust = known[method, shift]
+            weights = [float(weight) for weight in trust.weights] + [None] * (most - len(trust.weights))
+            body.append((method, shift, *weights, trust.gain, trust.stable_best))
+    heads = [f"w{place + 1}" for place in range(most)]
+    return Table(f"On further shifts: {LEARNED}", ("method", "shift", *heads, "gain", "premise"), tuple(body))
 
 
 def _across_methods(reasons: Reasons) -> Table:
@@ -256,6 +271,12 @@ def half(one: Finding) -> float | None:
 def ordered_methods(names: Iterable[str]) -> list[str]:
     """Distinct methods, in the registry's order."""
     return sorted(set(names), key=_place)
+
+
+def in_order(shifts: Iterable[str]) -> list[str]:
+    """Those of the shifts that belong to the published ones, in their order."""
+    there = set(shifts)
+    return [str(shift) for shift in published_shifts() if str(shift) in there]
 
 
 def ordered_shifts(shifts: Iterable[str]) -> list[str]:

@@ -269,6 +269,26 @@ def test_section_of_findings_alone_compares_ride_with_its_single_network(tmp_pat
     assert {picture.name for picture in made.pictures} == {"why-bias-variance", "why-more-experts"}
 
 
+def test_shifts_without_an_order_have_lines_of_their_own(tmp_path: Path) -> None:
+    from harness import rows
+
+    stable = {"all": [0.9, 0.8, 0.7], "many": [0.9, 0.8, 0.7], "medium": None, "few": None}
+    for shift in ("uniform", "shuffled_lt-50-s3", "dirichlet-0.1-s7"):
+        weights = [0.5, 0.3, 0.2]
+        row = fake_row(adapter="sade", shift=shift, weights=weights, view_stability=stable, delta_to_mean=0.25)
+        rows.store(rows.path(tmp_path, "sade", "sade", shift, row.row_id), row)
+    made = section(tmp_path)
+    assert made is not None
+    check(made)
+    published, further = (table for table in made.tables if "learned weights" in table.caption)
+    assert published.columns == ("method", "what", "U")
+    assert further.rows == (
+        ("sade", "dirichlet-0.1-s7", 0.5, 0.3, 0.2, 0.25, None),
+        ("sade", "shuffled_lt-50-s3", 0.5, 0.3, 0.2, 0.25, None),
+    )
+    assert max(map(len, call("--stored", "--results", tmp_path, module=MODULE).out.splitlines()[:-1])) <= 100
+
+
 def test_settings_have_tables_and_pictures_of_their_own(tmp_path: Path) -> None:
     from harness import rows
 
