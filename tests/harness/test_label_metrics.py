@@ -120,6 +120,25 @@ def test_bootstrap_is_seeded_and_as_wide_as_the_spread_between_draws() -> None:
     assert wide[1] - wide[0] > high - low
 
 
+def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
+    """Few positives: here quantiles of the resamples themselves would hold it in about 80% of draws."""
+    shares = np.array([0.5, 0.2, 0.1, 0.05, 0.03, 0.02])
+
+    def draw(rng: np.random.Generator, images: int) -> tuple[np.ndarray, np.ndarray]:
+        labels = (rng.random((images, 6)) < shares).astype(np.uint8)
+        return rng.normal(size=(images, 6)) + 1.5 * labels, labels
+
+    truth = average_precisions(*draw(np.random.default_rng(0), 200_000)).mean()
+    held = 0
+    for seed in range(100):
+        low, high = evaluate(*draw(np.random.default_rng(seed + 1), 300), COUNTS, resamples=150).intervals["map"] or (
+            0,
+            0,
+        )
+        held += low <= truth <= high
+    assert 90 <= held <= 99
+
+
 def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     scores, labels = drawn(5, 60)
     whole = evaluate(scores, labels, COUNTS, resamples=50)
