@@ -70,7 +70,7 @@ def test_cifar10_has_half_the_learning_rate() -> None:
 
 def test_quick_takes_more_steps_on_mosaics_and_is_itself_elsewhere() -> None:
     mosaics = recipe.get("quick", "embedded_mosaics")
-    assert mosaics == replace(QUICK, epochs=32, milestones=(26, 30), batch_size=32, lr=0.1)
+    assert mosaics == replace(QUICK, epochs=32, milestones=(26, 30), batch_size=32, lr=0.2)
     assert all(recipe.get("quick", name) == QUICK for name in ("embedded", "cifar100", "voc_mlt"))
 
 
