@@ -50,9 +50,9 @@ def _lead(setting: Setting, several: bool) -> str:
     kinds = {method: group[0].first.kind for method, group in setting.methods.items()}
     parts = []
     for method, kind in kinds.items():
-        span, control = _mean(setting, method, "few span"), _mean(setting, method, "control")
+        span, followed = _mean(setting, method, "few span"), _mean(setting, method, "control")
         if span is not None:
-            said = "" if control is None else f", rank correlation {control:.2f}"
+            said = "" if followed is None else f", rank correlation {followed:.2f}"
             parts.append(f"{100 * span:.1f} points in {method} ({kind}{said})")
     text = f"{setting.title}: " if several else ""
     if parts:
@@ -63,22 +63,22 @@ def _lead(setting: Setting, several: bool) -> str:
     }
     controls = {method: volume for method, volume in volumes.items() if method not in networks}
     if networks and controls:
-        best, control = max(networks, key=lambda m: networks[m]), max(controls, key=lambda m: controls[m])
-        verdict = "more" if networks[best] > controls[control] else "less"
+        best, rival = max(networks, key=lambda m: networks[m]), max(controls, key=lambda m: controls[m])
+        verdict = "more" if networks[best] > controls[rival] else "less"
         text += (
-            f"The best hypernetwork, {best}, spans {verdict} than the best control without one, {control}: hypervolume "
-            f"{networks[best]:.3f} against {controls[control]:.3f}. "
+            f"The best hypernetwork, {best}, spans {verdict} than the best control without one, {rival}: hypervolume "
+            f"{networks[best]:.3f} against {controls[rival]:.3f}. "
         )
     regrets = []
     for choice, said in (("em", "EM's estimate"), ("stability", "view stability"), ("centre", "equal shares")):
-        values = {method: value[0] for method in kinds if (value := _regret(setting, method, choice)) is not None}
+        values = {method: found[0] for method in kinds if (found := _regret(setting, method, choice)) is not None}
         if values:
             least, most = min(values, key=lambda m: values[m]), max(values, key=lambda m: values[m])
-            span = f" ({least}) to {100 * values[most]:.1f} ({most})" if len(values) > 1 else ""
-            regrets.append(f"{said} {100 * values[least]:.1f}{span}")
-    return text + (
-        f"Below the best preference of each shift, in points of top-1: {_listed(regrets)}." if regrets else ""
-    )
+            upto = f" ({least}) to {100 * values[most]:.1f} ({most})" if len(values) > 1 else ""
+            regrets.append(f"{said} {100 * values[least]:.1f}{upto}")
+    if regrets:
+        text += f"Below the best preference of each shift, in points of top-1: {_listed(regrets)}."
+    return text.strip()
 
 
 def _listed(parts: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
 """Figures of the preference sweep: ternary maps, head against tail, what choosing costs."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -12,9 +12,6 @@ from harness.report.preference_data import Setting, usable
 from harness.report.section import Picture
 from harness.studies.sweep_rows import Sweep, mean_of
 from harness.table import short
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 MAPS = ("many", "medium", "few", "top1")
 MOST_METHODS = 6
@@ -60,7 +57,7 @@ def maps(setting: Setting, slug: str) -> Picture | None:
         for line, (method, accuracy) in enumerate(zip(drawn, found, strict=True)):
             bottom = foot + (len(drawn) - 1 - line) * line_share
             box = (start + column * share + 0.02, bottom + 0.02, share - 0.04, 0.86 * line_share)
-            axes = figure.add_axes(box, projection="ternary")
+            axes: Any = figure.add_axes(box, projection="ternary")
             points = setting.of(method, shift)[0].points
             # top: uniform, left: forward, right: backward, so that maps read from head to tail
             mesh = axes.tripcolor(
@@ -88,17 +85,17 @@ def maps(setting: Setting, slug: str) -> Picture | None:
     )
 
 
-def _bare(axes: "Axes", first: bool, last: bool) -> None:
+def _bare(axes: Any, first: bool, last: bool) -> None:
     """A simplex without ticks; corners are named in the first and the last line of maps."""
-    for side in (axes.taxis, axes.laxis, axes.raxis):  # type: ignore[attr-defined]
+    for side in (axes.taxis, axes.laxis, axes.raxis):
         side.set_ticks([])
     axes.grid(False)
     style = {"fontsize": 7, "color": FAINT}
     if first:
-        axes.text(1, 0, 0, "uniform", ha="center", va="bottom", **style)  # type: ignore[arg-type,call-arg]
+        axes.text(1, 0, 0, "uniform", ha="center", va="bottom", **style)
     if last:
-        axes.text(0, 1, 0, "forward", ha="left", va="top", **style)  # type: ignore[arg-type,call-arg]
-        axes.text(0, 0, 1, "backward", ha="right", va="top", **style)  # type: ignore[arg-type,call-arg]
+        axes.text(0, 1, 0, "forward", ha="left", va="top", **style)
+        axes.text(0, 0, 1, "backward", ha="right", va="top", **style)
 
 
 def front(setting: Setting, slug: str) -> Picture | None:

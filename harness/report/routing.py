@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 from harness.report.ink import INK, PAPER, SERIES, WIDTH, outermost, styled, tone
@@ -109,8 +109,8 @@ def _saved(rows: Sequence[RouteRow]) -> float | None:
 
 def _shift_table(setting: Setting) -> Table:
     experts = max(row.experts for row in setting.rows)
-    columns = ("method", "shift", "top-1", "sd", "all experts", *GROUPS, "experts run")
-    columns += (*(f"stop after {k}" for k in range(1, experts + 1)), "MACs (M)")
+    columns = ["method", "shift", "top-1", "sd", "all experts", *GROUPS, "experts run"]
+    columns += [*(f"stop after {k}" for k in range(1, experts + 1)), "MACs (M)"]
     rows = []
     for method in setting.methods:
         for shift in setting.shifts:
@@ -123,7 +123,7 @@ def _shift_table(setting: Setting) -> Table:
         f"At the released threshold, 0.5. {setting.title}, means over train seeds. stop after k: share of images shown "
         "to exactly k experts; MACs: millions an image, counting the experts that were run and no gate."
     )
-    return Table(caption, columns, tuple(rows))
+    return Table(caption, tuple(columns), tuple(rows))
 
 
 def _stops(rows: Sequence[RouteRow], experts: int) -> list[Cell]:
@@ -171,10 +171,8 @@ def _mean_experts(shares: Sequence[float]) -> float:
 
 
 def _measured_table(rows: Sequence[MeasuredRow]) -> Table:
-    from statistics import median
-
-    columns = ("method", "seed", "shift", "images", "experts run", "all experts s", "skipping s", "times faster")
-    columns += ("times less CPU", "times fewer MACs", "device")
+    columns = ["method", "seed", "shift", "images", "experts run", "all experts s", "skipping s", "times faster"]
+    columns += ["times less CPU", "times fewer MACs", "device"]
     lines: list[tuple[Cell, ...]] = [
         (
             row.method,
@@ -195,7 +193,7 @@ def _measured_table(rows: Sequence[MeasuredRow]) -> Table:
         "Measured: forward passes of the test images with stopped images skipping the later experts, beside all "
         "experts, in turns; medians of the repeats."
     )
-    return Table(caption, columns, tuple(lines))
+    return Table(caption, tuple(columns), tuple(lines))
 
 
 def _curves(setting: Setting, slug: str) -> Picture:

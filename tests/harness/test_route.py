@@ -134,8 +134,8 @@ def test_an_expert_that_nobody_wants_is_not_run() -> None:
     network.gate.shared.bias.data.fill_(-1.0)
     forward_routed(network, torch.randn(5, 3, 16, 16), 0.5)
     assert seen == [[5], [], []]
+    network.experts = torch.nn.Identity()
     with pytest.raises(TypeError, match="expert by expert"):
-        network.experts = torch.nn.Identity()
         forward_routed(network, torch.randn(5, 3, 16, 16), 0.5)
 
 
@@ -242,7 +242,7 @@ def test_bad_input_is_one_line_and_writes_nothing(tmp_path: Path, data: Path, re
     plain = tmp_path / "plain.safetensors"
     evidence.save(plain, random_pool())
     small = ["--dataset", data, "--recipe", recipe, "--train-imbalance", "10", "--shift", "uniform"]
-    for given, said in [
+    for arguments, said in [
         ([*small, "--methods", "sade"], "sade has no gates"),
         ([*small, "--thresholds", "1.5"], "1.5"),
         ([*small, "--thresholds", "half"], "probability"),
@@ -251,8 +251,8 @@ def test_bad_input_is_one_line_and_writes_nothing(tmp_path: Path, data: Path, re
         (["--evidence", file, "--shift", "uniform", "--measure"], "--measure"),
         (["--evidence", file, "--recipe", "published"], "--recipe"),
     ]:
-        refused = call(*given, "--results", results, module="harness.route")
-        assert refused.status == 2, given
+        refused = call(*arguments, "--results", results, module="harness.route")
+        assert refused.status == 2, arguments
         assert said in one_line(refused.err)
         assert visible(results) == []
 
