@@ -31,19 +31,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise BadInput(f"--output {output} is a file; give a folder")
 
     from harness import rows
-
-    found = rows.load_all(options.results)
-    if not found:
-        raise BadInput(f"{options.results} holds no rows (rows/, rows-*.parquet); python -m harness.run makes them")
-
     from harness.report import terminal, writing
     from harness.report.parts import gather
 
-    report = gather(options.results, found)
+    report = gather(options.results, rows.load_all(options.results))
+    if report.empty:
+        raise BadInput(f"{options.results} holds no rows (rows/, rows-*.parquet); python -m harness.run makes them")
     page = writing.write(report, output)
-    print(terminal.render(report))
-    print()
-    print(page)
+    print("\n\n".join(text for text in (terminal.render(report), str(page)) if text))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from harness.report import plot
+from harness.report import ink, plot
 from harness.report.blocks import SITUATIONS, Block, Entry, Line, is_ordered
 from harness.report.cells import listed, percent, points
 from harness.report.section import Picture, Section, Table
@@ -11,8 +11,8 @@ from harness.table import short
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SHOWN = 5
-"""Adapters of one situation with a colour of their own; further ones are drawn grey."""
+SHOWN, BANDS = 5, 4
+"""Adapters of one situation with a colour of their own (further ones are drawn grey); most that have bands as well."""
 
 
 def by_shift(block: Block) -> Section:
@@ -38,7 +38,7 @@ def by_distance(block: Block) -> Section | None:
     with plot.styled():
         figure, axes = plot.panels(len(drawn))
         for panel, method in zip(axes, drawn, strict=True):
-            panel.set_title(method)
+            panel.set_title(plot.heading(method))
             shown = {
                 "no adaptation": plain[method],
                 "unlabelled test set": best[method],
@@ -112,16 +112,17 @@ def _against_shift(block: Block, key: str, lines: list[Line]) -> Picture:
     drawn = [method for method in block.methods if any(line.method == method for line in lines)]
     adapters = _ranked_adapters(lines)
     coloured = adapters[:SHOWN]
+    bands = block.seeds > 1 and len(coloured) <= BANDS
     with plot.styled():
-        figure, axes = plot.panels(len(drawn))
+        figure, axes = plot.panels(len(drawn), below=axis.below)
         for panel, method in zip(axes, drawn, strict=True):
-            panel.set_title(method)
+            panel.set_title(plot.heading(method))
             if key == "inductive":
                 for other in plain.values():
                     if other.method != method:
                         _grey(panel, axis, other, "other methods")
             elif method in plain:
-                plot.line(panel, axis, _means(plain[method]), color=plot.INK, marker="none", label="no adaptation")
+                plot.line(panel, axis, _means(plain[method]), color=ink.INK, marker="none", label="no adaptation")
             own = {line.adapter: line for line in lines if line.method == method}
             for adapter in adapters[SHOWN:]:
                 if adapter in own:
@@ -129,15 +130,16 @@ def _against_shift(block: Block, key: str, lines: list[Line]) -> Picture:
             for number, adapter in enumerate(coloured):
                 if adapter in own:
                     label = "no adaptation" if adapter == "mean" else adapter
-                    spread = {shift: entry["top1"]["sd"] for shift, entry in own[adapter].entries.items()}
-                    plot.line(panel, axis, _means(own[adapter]), spread, label=label, **plot.tone(number))
+                    spread = _spread(own[adapter]) if bands else {}
+                    plot.line(panel, axis, _means(own[adapter]), spread, label=label, **ink.tone(number))
             axis.label(panel)
         plot.key(figure, axes)
         figure.supxlabel(plot.AXIS_TEXT, fontsize=8)
         figure.supylabel(f"{block.measure} %", fontsize=8)
-    band = " Bands: one standard deviation over train seeds." if block.seeds > 1 else ""
+    band = " Bands: one standard deviation over train seeds." if bands else ""
     free = "" if all(map(is_ordered, block.shifts)) else " Right of the gap: order-free shifts, mean over their seeds."
-    others = f" Grey: {listed(adapters[SHOWN:], 12)}." if len(adapters) > SHOWN else ""
+    grey = listed(adapters[SHOWN:], 12)
+    others = f" In colour the {SHOWN} with the highest mean gain; grey: {grey}." if grey else ""
     return Picture(
         f"{block.slug}-accuracy-{key}",
         figure,
@@ -150,7 +152,7 @@ def _against_shift(block: Block, key: str, lines: list[Line]) -> Picture:
 def _side_by_side(block: Block, key: str, lines: list[Line]) -> Table:
     """Means over seeds, a column for each shift."""
     rows = []
-    for line in sorted(lines, key=lambda line: (-len(line.entries), -line.mean)):
+    for line in lines:
         means = _means(line)
         whole = len(means) == len(block.shifts)
         rows.append(
@@ -167,7 +169,7 @@ def _side_by_side(block: Block, key: str, lines: list[Line]) -> Table:
 
 
 def _against_distance(panel: "Axes", line: Line, number: int, label: str) -> None:
-    colour = plot.INK if number == 0 else plot.SERIES[number - 1]
+    colour = ink.INK if number == 0 else ink.SERIES[number - 1]
     for ordered in (True, False):
         placed = sorted(
             (entry["tv_train_test"], 100 * entry["top1"]["mean"])
@@ -180,10 +182,10 @@ def _against_distance(panel: "Axes", line: Line, number: int, label: str) -> Non
                 xs,
                 ys,
                 color=colour,
-                marker=plot.MARKERS[number],
+                marker=ink.MARKERS[number],
                 linestyle="-" if ordered else "none",
                 markerfacecolor=colour if ordered else "none",
-                label=label if ordered else f"{label}, order-free",
+                label=label if ordered else None,
             )
 
 
@@ -201,20 +203,23 @@ def _at_far(line: Line | None, shift: str) -> tuple[str | None, float | None]:
 
 def _first(block: Block, method: str, key: str) -> Line | None:
     """The method's line with the highest mean in a situation, among those with the most shifts."""
-    own = [line for line in block.of(key) if line.method == method]
-    return max(own, key=lambda line: (len(line.entries), line.mean), default=None)
+    return next((line for line in block.of(key) if line.method == method), None)
 
 
 def _ranked_adapters(lines: list[Line]) -> list[str]:
-    """Adapters, those without adaptation first, then by how many methods they serve and their mean."""
-    groups: dict[str, list[float]] = {}
+    """Adapters, no adaptation first, then by their mean gain over methods and shifts."""
+    gains: dict[str, list[float]] = {}
     for line in lines:
-        groups.setdefault(line.adapter, []).append(line.mean)
-    return sorted(groups, key=lambda name: (name != "mean", -len(groups[name]), -sum(groups[name]) / len(groups[name])))
+        gains.setdefault(line.adapter, []).extend(entry["delta_to_mean"]["mean"] for entry in line.entries.values())
+    return sorted(gains, key=lambda name: (name != "mean", -sum(gains[name]) / len(gains[name]), name))
 
 
 def _means(line: Line) -> dict[str, float]:
     return {shift: entry["top1"]["mean"] for shift, entry in line.entries.items()}
+
+
+def _spread(line: Line) -> dict[str, float | None]:
+    return {shift: entry["top1"]["sd"] for shift, entry in line.entries.items()}
 
 
 def _grey(panel: "Axes", axis: plot.ShiftAxis, line: Line, label: str) -> None:

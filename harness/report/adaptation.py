@@ -1,6 +1,6 @@
 """Where adaptation hurts: what each adapter gains or loses against no adaptation, on the same images."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,6 +9,9 @@ from harness.report.blocks import SITUATIONS, Block, Entry, Line
 from harness.report.cells import listed, points, signed
 from harness.report.section import Picture, Section, Table
 from harness.table import short
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 LIMIT = 20
 """Points at which the colour of a gain or loss is full."""
@@ -55,62 +58,67 @@ def _lead(lines: list[Line]) -> str:
 
 
 def _map(block: Block, lines: list[Line], told: bool) -> Picture:
-    """Colour and number for each method (rows) and shift (columns), one panel an adapter."""
+    """Colour and number for each method and shift, one panel an adapter; of a single method, one panel for all."""
     from matplotlib.figure import Figure
 
-    adapters: dict[str, list[Line]] = {}
-    for line in lines:
-        adapters.setdefault(line.adapter, []).append(line)
-    groups = sorted(adapters.items(), key=lambda item: (-len(item[1]), item[0]))
-    for _, group in groups:
-        group.sort(key=lambda line: block.methods.index(line.method))
-    wide = len(block.shifts) > 12
-    columns = 1 if wide or len(groups) == 1 else 2
+    if len({line.method for line in lines}) == 1:
+        groups = [(lines[0].method, [(line.adapter, line) for line in lines])]
+    else:
+        adapters: dict[str, list[Line]] = {}
+        for line in sorted(lines, key=lambda line: block.methods.index(line.method)):
+            adapters.setdefault(line.adapter, []).append(line)
+        ranked = sorted(adapters.items(), key=lambda item: (-len(item[1]), item[0]))
+        groups = [(adapter, [(line.method, line) for line in group]) for adapter, group in ranked]
+    shifts = tuple(shift for shift in block.shifts if any(shift in line.entries for line in lines))
+    slanted = any(len(short(shift)) > 4 for shift in shifts)
+    columns = 1 if slanted or len(shifts) > 12 or len(groups) == 1 else 2
     strips = [groups[start : start + columns] for start in range(0, len(groups), columns)]
-    heights = [max(len(group) for _, group in strip) + 1.6 for strip in strips]
+    tallest = [max(len(group) for _, group in strip) for strip in strips]
+    height = 0.195 * sum(rows + HEADING for rows in tallest) + (0.8 if slanted else 0.2)
     with plot.styled():
-        figure = Figure(figsize=(plot.WIDTH, 0.195 * sum(heights) + 0.35), layout="constrained")
-        grid = figure.subplots(
-            len(strips), columns, squeeze=False, gridspec_kw={"height_ratios": [height - 1.6 for height in heights]}
-        )
-        for strip, line_of_axes in zip(strips, grid, strict=True):
-            tallest = max(len(group) for _, group in strip)
-            for axes in line_of_axes[len(strip) :]:
+        figure = Figure(figsize=(plot.WIDTH, height), layout="constrained")
+        grid = figure.subplots(len(strips), columns, squeeze=False, gridspec_kw={"height_ratios": tallest})
+        for place, (strip, rows) in enumerate(zip(strips, tallest, strict=True)):
+            for axes, (title, group) in zip(grid[place], strip, strict=False):
+                _panel(axes, shifts, title, group, rows)
+                # Slanted labels are long: the panels stand one below the other, and the first has them for all.
+                _label(axes, shifts, slanted, bare=slanted and place > 0)
+            for axes in grid[place][len(strip) :]:
                 axes.set_visible(False)
-            for axes, (adapter, group) in zip(line_of_axes, strip, strict=False):
-                _panel(axes, block.shifts, adapter, group, tallest)
     which = "Upper references, told the truth" if told else "Adapters that are told nothing of the test labels"
     return Picture(
         f"{block.slug}-adaptation-{'told' if told else 'honest'}",
         figure,
         f"{which}: top-1 gained (blue) or lost (orange) against the mean of expert logits on the same images, in "
         "points, mean over train seeds. Bold, framed: on every seed no adaptation lies above the adapted interval.",
-        f"Heat maps of gain in points by method and shift for {listed([name for name, _ in groups], 12)}; "
+        f"Heat maps of gain in points by method, adapter and shift for {listed([name for name, _ in groups], 12)}; "
         "the largest losses are in the table below.",
     )
 
 
-def _panel(axes: Any, shifts: tuple[str, ...], adapter: str, group: list[Line], tallest: int) -> None:
+HEADING = 1.6
+"""What a panel's title and labels take, in rows."""
+
+
+def _panel(axes: "Axes", shifts: tuple[str, ...], title: str, group: list[tuple[str, Line]], rows: int) -> None:
+    """One heat map, in a panel of this many rows."""
     from matplotlib.patches import Rectangle
 
-    colours = np.ones((tallest, len(shifts), 4))
-    colours[..., 3] = 0.0
-    size = 6.5 if len(shifts) <= 12 else 6
-    for row, line in enumerate(group):
+    colours = np.zeros((rows, len(shifts), 4))
+    for row, (_, line) in enumerate(group):
         for column, shift in enumerate(shifts):
             entry = line.entries.get(shift)
             if entry is None:
                 continue
-            gain = 100 * _gain(entry)
+            gain, hurts = 100 * _gain(entry), entry["adaptation_hurts"]
             colours[row, column] = (*_colour(gain), 1.0)
-            hurts = entry["adaptation_hurts"]
             axes.text(
                 column,
                 row,
                 signed(gain),
                 ha="center",
                 va="center_baseline",
-                fontsize=size,
+                fontsize=6.5 if len(shifts) <= 12 else 6,
                 fontweight="bold" if hurts else "normal",
                 color=LIGHT_TEXT if abs(gain) > 0.75 * LIMIT else DARK_TEXT,
             )
@@ -118,17 +126,21 @@ def _panel(axes: Any, shifts: tuple[str, ...], adapter: str, group: list[Line], 
                 corner = (column - 0.46, row - 0.44)
                 axes.add_patch(Rectangle(corner, 0.92, 0.88, fill=False, edgecolor=DARK_TEXT, linewidth=0.8))
     axes.imshow(colours, aspect="auto", interpolation="none")
-    axes.set_title(adapter)
-    axes.set_xticks(range(len(shifts)), [short(shift).replace("_lt", "") for shift in shifts])
-    if any(len(short(shift)) > 4 for shift in shifts):
-        for text in axes.get_xticklabels():
-            text.set(rotation=30, ha="left", rotation_mode="anchor")
-    axes.set_yticks(range(len(group)), [line.method for line in group])
-    axes.set_ylim(tallest - 0.5, -0.5)
-    axes.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
+    axes.set_title(title)
+    axes.set_yticks(range(len(group)), [label for label, _ in group])
+    axes.set_ylim(rows - 0.5, -0.5)
     axes.grid(False)
     for spine in axes.spines.values():
         spine.set_visible(False)
+
+
+def _label(axes: "Axes", shifts: tuple[str, ...], slanted: bool, bare: bool) -> None:
+    """Shifts above a panel; none on a `bare` one."""
+    axes.tick_params(length=0, top=True, labeltop=not bare, bottom=False, labelbottom=False)
+    axes.set_xticks(range(len(shifts)), [short(shift).replace("_lt", "") for shift in shifts])
+    if slanted and not bare:
+        for text in axes.get_xticklabels():
+            text.set(rotation=35, ha="left", rotation_mode="anchor")
 
 
 def _colour(gain: float) -> tuple[float, ...]:

@@ -77,6 +77,11 @@ class Line:
         """Mean top-1 over the line's shifts."""
         return sum(entry["top1"]["mean"] for entry in self.entries.values()) / len(self.entries)
 
+    @property
+    def rank(self) -> tuple[float, ...]:
+        """Sorting key: most shifts first, then the highest mean."""
+        return -len(self.entries), -self.mean
+
 
 @dataclass(frozen=True, eq=False)
 class Block:
@@ -90,7 +95,7 @@ class Block:
     seeds: int
 
     def of(self, *situations: str) -> list[Line]:
-        """Lines of some situations, best mean first."""
+        """Lines of some situations, in the order of their rank."""
         return [line for line in self.lines if line.situation in situations]
 
     @property
@@ -100,12 +105,9 @@ class Block:
 
     @property
     def methods(self) -> list[str]:
-        """Methods, best mean without adaptation first."""
-        best: dict[str, float] = {}
-        for line in self.lines:
-            best.setdefault(line.method, line.mean)
-        best |= {method: line.mean + 1 for method, line in self.plain.items()}
-        return sorted(best, key=lambda method: (-best[method], method))
+        """Methods, best mean without adaptation first; those that lack shifts after the others."""
+        heads = {line.method: line for line in reversed(self.lines)} | self.plain
+        return sorted(heads, key=lambda method: (*heads[method].rank, method))
 
     @property
     def measure(self) -> str:
@@ -145,7 +147,7 @@ def _block(title: str, slug: str, group: Sequence[Row]) -> Block:
         for (method, adapter), line in zip(labels, lines.values(), strict=True)
         for entry in [next(iter(line.values()))]
     ]
-    made.sort(key=lambda line: (list(SITUATIONS).index(line.situation), -line.mean, line.method, line.adapter))
+    made.sort(key=lambda line: (list(SITUATIONS).index(line.situation), *line.rank, line.method, line.adapter))
     seeds = max(len(entry["train_seeds"]) for entry in entries)
     shifts = tuple(sorted({shift for line in made for shift in line.entries}, key=shift_order))
     return Block(title, slug, rows, shifts, tuple(made), seeds)

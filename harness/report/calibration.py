@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from harness.report import plot
+from harness.report import ink, plot
 from harness.report.blocks import SITUATIONS, Block, Line
 from harness.report.cells import listed
 from harness.report.section import Picture, Section, Table
@@ -25,7 +25,7 @@ def section(block: Block) -> Section | None:
     with plot.styled():
         figure, axes = plot.panels(len(drawn), height=1.85)
         for panel, method in zip(axes, drawn, strict=True):
-            panel.set_title(method)
+            panel.set_title(plot.heading(method))
             panel.plot([0, 100], [0, 100], color=plot.MUTED, linewidth=0.9, label="perfect calibration")
             for number, shift in enumerate(shifts):
                 if shift in plain[method].entries:
@@ -34,7 +34,7 @@ def section(block: Block) -> Section | None:
                     kept = count >= SMALLEST
                     confidence = 100 * np.sum([row.bins_confidence for row in rows], axis=0)[kept] / count[kept]
                     accuracy = 100 * np.sum([row.bins_correct for row in rows], axis=0)[kept] / count[kept]
-                    panel.plot(confidence, accuracy, label=shift, **plot.tone(number))
+                    panel.plot(confidence, accuracy, label=shift, **ink.tone(number))
             panel.set(xlim=(0, 100), ylim=(0, 100), xticks=(0, 50, 100), yticks=(0, 50, 100))
         plot.key(figure, axes)
         figure.supxlabel("confidence of the prediction %", fontsize=8)

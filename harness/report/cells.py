@@ -38,7 +38,9 @@ def signed(value: float) -> str:
 
 
 def listed(names: list[str], limit: int = 5) -> str:
-    """`a, b and c`, or the first few and how many more."""
+    """`a, b and c`, or the first few and how many more; empty for none."""
+    if not names:
+        return ""
     if len(names) > limit:
         return f"{', '.join(names[:limit])} and {len(names) - limit} more"
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

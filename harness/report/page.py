@@ -2,13 +2,13 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from harness.report import cells, plot
+from harness.report import cells, ink, plot
 from harness.report.board import board
 from harness.report.choice import NO_ANSWER
 from harness.report.parts import Report
@@ -19,8 +19,8 @@ FOLDED = 16
 """Tables of more rows than this are folded away behind their caption."""
 
 
-def render(report: Report, figures: dict[str, str]) -> str:
-    """The page; `figures` holds each picture's SVG document by its name."""
+def render(report: Report, figures: Mapping[str, plot.Drawing]) -> str:
+    """The page; `figures` holds each picture's files by its name."""
     environment = Environment(
         loader=PackageLoader("harness.report"),
         autoescape=True,
@@ -38,8 +38,8 @@ def render(report: Report, figures: dict[str, str]) -> str:
         styles=Markup(styles),
         light={plot.variable(colour): colour for colour in plot.DARK},
         dark={plot.variable(colour): dark for colour, dark in plot.DARK.items()},
-        names={"ink": plot.INK, "faint": plot.FAINT, "muted": plot.MUTED, "grid": plot.GRID, "paper": plot.PAPER}
-        | {"accent": plot.SERIES[0], "loss": plot.SERIES[1]},
+        names={"ink": ink.INK, "faint": ink.FAINT, "muted": plot.MUTED, "grid": ink.GRID, "paper": ink.PAPER}
+        | {"accent": ink.SERIES[0], "loss": ink.SERIES[1]},
         variable=plot.variable,
         data=board([chapter.block for chapter in report.chapters]),
         folded=FOLDED,
@@ -54,8 +54,8 @@ def anchor(*parts: str) -> str:
     return "-".join(re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-") for part in parts)
 
 
-def _drawings(sections: Sequence[Section], figures: dict[str, str]) -> tuple[dict[str, Markup], str]:
-    """Pictures as `svg` elements, and the style sheet of what they share: frequent styles become classes."""
+def _drawings(sections: Sequence[Section], figures: Mapping[str, plot.Drawing]) -> tuple[dict[str, Markup], str]:
+    """Pictures as elements of the page, and the style sheet of what they share: frequent styles become classes."""
     made = {
         picture.name: plot.inline(figures[picture.name], picture)
         for section in sections
@@ -79,17 +79,19 @@ def _numeric(rows: Sequence[Sequence[Any]], column: int) -> bool:
 def _summary(report: Report) -> str:
     """One line on what was read."""
     blocks = [chapter.block for chapter in report.chapters]
-    rows = sum(len(block.rows) for block in blocks)
-    methods = {line.method for block in blocks for line in block.lines}
-    adapters = {line.adapter for block in blocks for line in block.lines}
-    shifts = {shift for block in blocks for shift in block.shifts}
-    parts = [
-        f"{rows:,} stored rows",
-        *(_many(len(found), what) for found, what in ((methods, "method"), (adapters, "adapter"), (shifts, "shift"))),
-        _many(max(block.seeds for block in blocks), "train seed"),
-    ]
-    return ", ".join(parts)
+    if not blocks:
+        return _many(len(report.further), "analysis", "analyses")
+    lines = [line for block in blocks for line in block.lines]
+    return ", ".join(
+        (
+            _many(sum(len(block.rows) for block in blocks), "stored row"),
+            _many(len({line.method for line in lines}), "method"),
+            _many(len({line.adapter for line in lines}), "adapter"),
+            _many(len({shift for block in blocks for shift in block.shifts}), "shift"),
+            _many(max(block.seeds for block in blocks), "train seed"),
+        )
+    )
 
 
-def _many(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def _many(number: int, one: str, several: str = "") -> str:
+    return f"{number:,} {one if number == 1 else several or one + 's'}"

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 from harness.report import accuracy, adaptation, calibration, published, weights
@@ -43,6 +42,11 @@ class Report:
     further: list[Section]
 
     @property
+    def empty(self) -> bool:
+        """Whether there is nothing to show."""
+        return not self.chapters and not self.further
+
+    @property
     def sections(self) -> list[Section]:
         """All sections, in order."""
         return [section for chapter in self.chapters for section in chapter.sections] + self.further
@@ -59,8 +63,5 @@ def gather(results: Path, found: list[Row]) -> Report:
 
 
 def _of_the_folder(name: str, results: Path) -> Section | None:
-    module = f"harness.report.{name}"
-    if find_spec(module) is None:
-        return None
-    section: Section | None = import_module(module).section(results)
+    section: Section | None = import_module(f"harness.report.{name}").section(results)
     return section

@@ -4,6 +4,7 @@ Colours are told apart by most colour-blind readers (after Okabe and Ito) and by
 light and a dark tone; the page swaps them by theme, files keep the light one.
 """
 
+import base64
 import html
 import io
 import math
@@ -11,18 +12,18 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.report import ink
 from harness.report.blocks import family, is_ordered
+from harness.report.ink import FAINT, GRID, INK, PAPER, SERIES
 from harness.report.section import Picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, FAINT, MUTED, GRID, PAPER = "#1c2024", "#5f6872", "#bfc6ce", "#e1e4e8", "#fefefe"
-SERIES = ("#0067a8", "#c24a00", "#00785c", "#a8468a", "#8a6100", "#4b5563")
+MUTED = "#bfc6ce"
 DARK = {
     INK: "#e8eaed",
     FAINT: "#a4adb8",
@@ -37,106 +38,89 @@ DARK = {
     SERIES[5]: "#b6bfca",
 }
 """Light tone -> dark tone of everything that follows the page's theme."""
-USUAL = {"#000000": INK, "#ffffff": PAPER, "#b0b0b0": GRID, "#cccccc": GRID}
+USUAL = {"#000000": INK, "#ffffff": PAPER, "#b0b0b0": GRID, "#cccccc": GRID, "#dddddd": GRID}
 """Colours that matplotlib takes by itself -> what they are here."""
-MARKERS = ("o", "s", "^", "D", "v", "P")
-DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (2, 1)), (0, (6, 1, 1.5, 1)), "-", "-")
-
 WIDTH = 9.0
 """Inches; at 8 points text stays readable when the page scales a figure to its column."""
-STYLE: dict[Any, Any] = {
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 8,
-    "text.parse_math": False,
-    "text.color": INK,
-    "axes.edgecolor": FAINT,
-    "axes.labelcolor": INK,
-    "axes.titlesize": 8.5,
+HEAVY = 400_000
+"""Characters of SVG above which the page holds the PNG."""
+SMALL: dict[Any, Any] = {
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    "axes.titlecolor": INK,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
     "axes.grid.axis": "y",
-    "axes.axisbelow": True,
-    "grid.color": GRID,
-    "grid.linewidth": 0.6,
-    "xtick.color": FAINT,
-    "ytick.color": FAINT,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
     "xtick.labelsize": 7,
     "ytick.labelsize": 7,
     "xtick.major.size": 0,
     "ytick.major.size": 0,
-    "figure.facecolor": PAPER,
-    "axes.facecolor": "none",
-    "savefig.facecolor": "auto",
-    "legend.frameon": False,
-    "lines.linewidth": 1.4,
     "lines.markersize": 3,
-    "svg.fonttype": "none",
 }
+"""What small multiples change in the style of `ink`."""
 
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """The report's style, for figures made inside."""
+    """The style of small multiples, for figures made inside."""
     import matplotlib
 
-    with matplotlib.rc_context(STYLE):
+    with ink.styled(), matplotlib.rc_context(SMALL):
         yield
 
 
-def tone(number: int) -> dict[str, Any]:
-    """Colour, marker and dash of the series with this number."""
-    place = number % len(SERIES)
-    return {"color": SERIES[place], "marker": MARKERS[place], "linestyle": DASHES[place]}
+LEGEND_LINE, LETTER, HANDLE = 0.18, 0.066, 0.55
+"""Inches: a line of a legend, a letter at 8 points, and what stands beside a label."""
 
 
-def panels(
-    count: int, *, columns: int | None = None, height: float = 1.75, margin: float = 0.3, sharey: bool = True
-) -> "tuple[Figure, list[Axes]]":
-    """A figure with `count` equal panels of `height` inches each, `margin` inches above them for a legend."""
+def panels(count: int, *, height: float = 1.75, below: float = 0.0) -> "tuple[Figure, list[Axes]]":
+    """A figure with `count` equal panels of `height` inches each and `below` inches for long labels under them."""
     from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    if columns is None:
-        columns = 5 if count in (5, 9, 10) or count > 12 else 4
-    columns = min(columns, count)
+    # Long labels mean more places on the axis, which need wider panels.
+    columns = min(count, 3 if below else 5 if count in (5, 9, 10) or count > 12 else 4)
     lines = math.ceil(count / columns)
-    share = margin / (lines * height + margin)
-    layout = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - share), w_pad=0.04, h_pad=0.05)
-    figure = Figure(figsize=(WIDTH, lines * height + margin), layout=layout)
-    grid = figure.subplots(lines, columns, sharex=True, sharey=sharey, squeeze=False)
+    size = (WIDTH, lines * (height if count > 2 else 1.4 * height) + below)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
     for axes in grid.flat[count:]:
         axes.set_visible(False)
     # The lowest panel of each column carries the axis, also where the last line of panels is not full.
     for place in range(count):
         grid.flat[place].tick_params(labelbottom=place + columns >= count)
+        if columns > 4:
+            grid.flat[place].tick_params(axis="x", labelsize=6.3)
     return figure, list(grid.flat[:count])
 
 
-def key(figure: "Figure", axes: "Sequence[Axes]", columns: int = 6) -> None:
-    """One legend for all panels, above them: each label once, in the order in which panels name them."""
+def key(figure: "Figure", axes: "Sequence[Axes]") -> None:
+    """One legend for all panels, in a strip that is added above them: each label once, as panels name them."""
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
     handles: dict[str, Any] = {}
     for panel in axes:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
-    if handles:
-        figure.legend(
-            handles=list(handles.values()),
-            labels=list(handles),
-            loc="upper left",
-            bbox_to_anchor=(0.0, 1.0),
-            ncols=columns,
-            fontsize=8,
-            columnspacing=1.4,
-            handlelength=2.4,
-        )
+    if not handles:
+        return
+    widest = max(map(len, handles)) * LETTER + HANDLE
+    columns = max(1, min(len(handles), int(WIDTH / widest)))
+    strip = 0.12 + LEGEND_LINE * math.ceil(len(handles) / columns)
+    height = figure.get_figheight() + strip
+    figure.set_figheight(height)
+    figure.set_layout_engine(ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - strip / height), w_pad=0.04, h_pad=0.05))
+    figure.legend(
+        handles=list(handles.values()),
+        labels=list(handles),
+        loc="upper left",
+        bbox_to_anchor=(0.0, 1.0),
+        ncols=columns,
+        fontsize=8,
+        columnspacing=1.4,
+        handlelength=2.4,
+    )
+
+
+def heading(name: str) -> str:
+    """A panel's heading: a long name is broken after its first colon or comma."""
+    return re.sub(r"([:,]) ?", r"\1\n", name, count=1) if len(name) > 20 else name
 
 
 @dataclass(frozen=True)
@@ -169,6 +153,11 @@ class ShiftAxis:
                 apart.setdefault(places[shift], []).append(values[shift])
         return line, [(place, sum(found) / len(found)) for place, found in apart.items()]
 
+    @property
+    def below(self) -> float:
+        """Inches that the labels need below panels."""
+        return 0.0 if all(map(is_ordered, self.shifts)) else 0.5
+
     def label(self, axes: "Axes") -> None:
         """Ticks: the ratio alone, `U` for uniform, the family's name for others."""
         ticks = {place: _tick(shift) for shift, place in self.places.items()}
@@ -198,13 +187,15 @@ def line(
     joined, apart = axis.split(values)
     drawn: dict[str, Any] = {"color": SERIES[0], "marker": "o", "linestyle": "-", "clip_on": False, **style}
     label = drawn.pop("label", None)
+    # A line without marks would not show where nothing is joined.
+    alone = {"linestyle": "none"} | ({"marker": "_", "markersize": 6} if drawn["marker"] == "none" else {})
     if joined:
         xs, ys = zip(*joined, strict=True)
         axes.plot(xs, [100 * y for y in ys], label=label, **drawn)
         label = None
     if apart:
         xs, ys = zip(*apart, strict=True)
-        axes.plot(xs, [100 * y for y in ys], label=label, **{**drawn, "linestyle": "none"})
+        axes.plot(xs, [100 * y for y in ys], label=label, **{**drawn, **alone})
     band = [
         (axis.places[shift], values[shift], sd)
         for shift, sd in (spread or {}).items()
@@ -228,16 +219,32 @@ def svg(picture: Picture) -> str:
     return re.sub(r"[ \t]+\n", "\n", file.getvalue())
 
 
-def png(picture: Picture, where: Path) -> None:
-    """Write a picture as PNG, 150 dots an inch, without clock reading or program version."""
-    picture.figure.savefig(where, format="png", dpi=150, metadata={"Software": None})
+def png(picture: Picture) -> bytes:
+    """A picture as PNG, 150 dots an inch, without clock reading or program version."""
+    file = io.BytesIO()
+    picture.figure.savefig(file, format="png", dpi=150, metadata={"Software": None})
+    return file.getvalue()
 
 
-def inline(document: str, picture: Picture) -> str:
-    """The `svg` element of a document for the page: small, without addresses, in the colours of the theme.
+@dataclass(frozen=True)
+class Drawing:
+    """A picture's two files."""
+
+    svg: str
+    png: bytes
+
+
+def inline(drawing: Drawing, picture: Picture) -> str:
+    """A picture as an element of the page: `svg` in the colours of the theme, small and without addresses.
 
     Figures that draw a colour map keep their own colours (on light paper), since texts on them are chosen for it.
+    One whose SVG is heavy (a shaded mesh) becomes an `img` with its PNG.
     """
+    label = html.escape(picture.alternative, quote=True)
+    if len(drawing.svg) > HEAVY:
+        data = base64.b64encode(drawing.png).decode("ascii")
+        return f'<img class="paper" alt="{label}" src="data:image/png;base64,{data}">'
+    document = drawing.svg
     text = document[document.index("<svg") :]
     for pattern, new in _SMALLER:
         text = pattern.sub(new, text)
@@ -248,7 +255,6 @@ def inline(document: str, picture: Picture) -> str:
             text = text.replace(light, f"var({variable(light)})")
         for usual, light in USUAL.items():
             text = text.replace(usual, f"var({variable(light)})")
-    label = html.escape(picture.alternative, quote=True)
     kind = "paper" if mapped else "themed"
     opening = f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{label}" class="{kind}">'
     return re.sub(r"<svg[^>]*>", lambda _: opening, text, count=1).strip()

@@ -49,7 +49,11 @@ def section(block: Block) -> Section | None:
         "authors' own",
     )
     table = Table("Measured and reported, measured - reported", columns, tuple(rows))
-    return Section("published", "Measured beside reported", _lead(rows), (table,))
+    lead = _lead(rows)
+    recipe = block.rows[0].recipe
+    if recipe != "published":
+        lead += f" The recipe here is {recipe or 'unknown'}, not the papers' own."
+    return Section("published", "Measured beside reported", lead, (table,))
 
 
 def _lead(rows: list[tuple[Any, ...]]) -> str:

@@ -1,6 +1,6 @@
 """Learned expert weights against the shift: what an aggregation like SADE's turns towards."""
 
-from harness.report import plot
+from harness.report import ink, plot
 from harness.report.blocks import Block, Line
 from harness.report.cells import listed
 from harness.report.section import Picture, Section, Table
@@ -17,16 +17,16 @@ def section(block: Block) -> Section | None:
     several = len({line.adapter for line in lines}) > 1
     spreads = {line: _spread(block, line) for line in lines}
     with plot.styled():
-        figure, axes = plot.panels(len(lines))
+        figure, axes = plot.panels(len(lines), below=axis.below)
         for panel, line in zip(axes, lines, strict=True):
-            panel.set_title(f"{line.method}, {line.adapter}" if several else line.method)
+            panel.set_title(plot.heading(f"{line.method}, {line.adapter}" if several else line.method))
             weights = _weights(line)
             experts = len(next(iter(weights.values())))
             panel.axhline(100 / experts, color=plot.MUTED, linewidth=0.9, label="equal weights")
             for expert in range(experts):
                 values = {shift: vector[expert] for shift, vector in weights.items()}
                 spread = {shift: vector[expert] for shift, vector in spreads[line].items()}
-                plot.line(panel, axis, values, spread, label=f"expert {expert + 1}", **plot.tone(expert))
+                plot.line(panel, axis, values, spread, label=f"expert {expert + 1}", **ink.tone(expert))
             axis.label(panel)
             panel.set_ylim(0, 100)
         plot.key(figure, axes)

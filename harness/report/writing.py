@@ -9,14 +9,15 @@ from shifts.files import atomic, write_text
 
 def write(report: Report, output: Path) -> Path:
     """Write `figures/*.png`, `figures/*.svg`, `report.md` and `index.html` under `output`; returns the page's path."""
-    documents = {}
+    drawings = {}
     for section in report.sections:
         for picture in section.pictures:
             name = markdown.file_name(picture.name)
-            documents[picture.name] = plot.svg(picture)
-            write_text(output / "figures" / f"{name}.svg", documents[picture.name])
+            drawing = plot.Drawing(plot.svg(picture), plot.png(picture))
+            drawings[picture.name] = drawing
+            write_text(output / "figures" / f"{name}.svg", drawing.svg)
             with atomic(output / "figures" / f"{name}.png") as temporary:
-                plot.png(picture, temporary)
+                temporary.write_bytes(drawing.png)
     write_text(output / "report.md", markdown.render(report))
-    write_text(output / "index.html", page.render(report, documents))
+    write_text(output / "index.html", page.render(report, drawings))
     return output / "index.html"

@@ -22,7 +22,9 @@
   showTheme();
 
   // The table of all results.
-  var data = JSON.parse(document.getElementById("data").textContent);
+  var source = document.getElementById("data");
+  if (source === null) { return; }
+  var data = JSON.parse(source.textContent);
   var columns = data.columns, rows = data.rows, flags = columns.length;
   var place = {};
   columns.forEach(function (column, index) { place[column.key] = index; });
