@@ -45,7 +45,7 @@ def predictors(experts: int) -> list[Predictor]:
 
 @dataclass(frozen=True)
 class Answers:
-    """The answers of one checkpoint. `about` holds what rows hold of data, method, recipe and seeds."""
+    """The answers of one checkpoint. `about` holds what rows hold of data, method, recipe, seeds and indices."""
 
     predicted: Int[np.ndarray, "predictors images"]
     hardest: Float[np.ndarray, "predictors images"]
@@ -99,11 +99,12 @@ def stored(path: Path) -> tuple[str, str] | None:
         return None
 
 
-def save(path: Path, answers: Answers, made_from: str) -> None:
-    """Write a checkpoint's answers under their key, complete or not at all."""
+def save(path: Path, answers: Answers) -> None:
+    """Write a checkpoint's answers with their key, complete or not at all."""
     tensors = {"predicted": answers.predicted, "hardest": answers.hardest, "labels": answers.labels}
     # One entry, because the order of several is left to chance.
-    metadata = {"json": canonical_json({"key": made_from, "experts": answers.experts, "about": answers.about})}
+    content = {"key": _key_of(answers.about), "experts": answers.experts, "about": answers.about}
+    metadata = {"json": canonical_json(content)}
     with atomic(path) as temporary:
         try:
             save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, temporary, metadata)
@@ -123,6 +124,13 @@ def load(path: Path) -> Answers:
 
 
 def load_all(results: Path) -> Iterator[Answers]:
-    """All stored answers under a results folder, by file name. Raises WorkFailed as `load`."""
+    """All stored answers of these versions under a results folder, by file name. Raises WorkFailed as `load`."""
     for path in sorted(folder(results).glob("[!.]*.safetensors")):
-        yield load(path)
+        read, found = load(path), stored(path)
+        # Answers of an older version wait for being asked again; they are not mixed with others.
+        if found is not None and found[0] == _key_of(read.about):
+            yield read
+
+
+def _key_of(about: dict[str, Any]) -> str:
+    return key(about["checkpoint_sha256"], about["test_fingerprint"], str(about.get("indices_sha256")))

@@ -137,9 +137,10 @@ class Replicates:
                 "train_seed": job.seed,
                 "train_version": TRAIN_VERSION,
                 "checkpoint_sha256": sha256,
+                "indices_sha256": indices_sha256(self.indices),
             }
             made = answers.answer(logits, job.dataset.test.labels[self.indices], about)
-            answers.save(self.path(job), made, self.key(job, sha256))
+            answers.save(self.path(job), made)
 
     def _stored_logits(self, job: TrainingJob, sha256: str) -> Float[np.ndarray, "images experts classes"] | None:
         """Clean logits from float32 evidence of this checkpoint, with any number of views; None where there is none."""

@@ -34,6 +34,7 @@ def about(draw: int = 0, seed: int = 0, method: str = "ride") -> dict[str, objec
         "train_seed": seed,
         "train_version": 1,
         "checkpoint_sha256": f"{method}{draw}{seed}",
+        "indices_sha256": "1" * 64,
     }
 
 
@@ -78,8 +79,8 @@ def test_logits_that_are_not_finite_are_refused() -> None:
 def test_answers_survive_the_disk(tmp_path: Path) -> None:
     made = random_answers()
     where = answers.folder(tmp_path) / "one.safetensors"
-    answers.save(where, made, "key")
-    assert answers.stored(where) == ("key", "ride00")
+    answers.save(where, made)
+    assert answers.stored(where) == (answers.key("ride00", "e" * 64, "1" * 64), "ride00")
     (read,) = answers.load_all(tmp_path)
     np.testing.assert_array_equal(read.predicted, made.predicted)
     np.testing.assert_array_equal(read.hardest, made.hardest)
@@ -89,11 +90,19 @@ def test_answers_survive_the_disk(tmp_path: Path) -> None:
 
 def test_a_truncated_file_is_named(tmp_path: Path) -> None:
     where = answers.folder(tmp_path) / "one.safetensors"
-    answers.save(where, random_answers(), "key")
+    answers.save(where, random_answers())
     where.write_bytes(where.read_bytes()[:100])
     assert answers.stored(where) is None
     with pytest.raises(WorkFailed, match=r"one\.safetensors"):
         list(answers.load_all(tmp_path))
+
+
+def test_answers_of_another_version_are_not_mixed_with_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers.save(answers.folder(tmp_path) / "new.safetensors", random_answers(0))
+    monkeypatch.setattr(answers, "ANSWERS_VERSION", 0)
+    answers.save(answers.folder(tmp_path) / "old.safetensors", random_answers(1))
+    monkeypatch.undo()
+    assert [one.about["train_subset_seed"] for one in answers.load_all(tmp_path)] == [0]
 
 
 def test_findings_by_hand() -> None:

@@ -107,7 +107,10 @@ def test_a_lost_or_stale_answer_is_asked_again_without_training(
     first, second, *_ = sorted(answers.folder(answered).glob("[!.]*"))
     before = {path: path.read_bytes() for path in (first, second)}
     first.unlink()
-    answers.save(second, answers.load(second), "another key")
+    with monkeypatch.context() as older:
+        older.setattr(answers, "ANSWERS_VERSION", 0)
+        answers.save(second, answers.load(second))
+    assert second.read_bytes() != before[second]
     monkeypatch.setattr(job, "train", lambda *_, **__: pytest.fail("nothing is to be trained"))
     done = call(*wanted, "--methods", "softmax", "sade", "--results", answered, module=MODULE)
     assert done.status == 0, done.err
