@@ -4,7 +4,7 @@
 `situations` says what to choose for what one has: whoever has the unlabelled test set may as well leave it unused, so a
 situation also admits every contender that needs less. Upper references (told the true test prior or test labels) are
 classes of their own and belong to no situation. An answer is over the eleven published shifts; another one is over the
-order-free shifts (shuffled_lt, dirichlet) where there are rows. Statistics: `harness.bootstrap`.
+order-free shifts (shuffled_lt, dirichlet) where there are rows. Statistics: `harness.choice.bootstrap`.
 
 `python -m harness.answer` prints both.
 """
@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from harness.bootstrap import Comparison, compare
-from harness.entrants import PUBLISHED, Access, Entrant, Field, fields
+from harness.choice.bootstrap import Comparison, compare
+from harness.choice.entrants import PUBLISHED, Access, Entrant, Field, fields
+from harness.choice.wording import class_words, name, recipe_words, sentence, situation_words, train_words
 from harness.rows import Row, load_all
 from harness.table import short
-from harness.wording import class_words, name, recipe_words, sentence, situation_words, train_words
 from shifts.errors import BadInput
 
 PRIORS = ("none", "estimated", "oracle")

@@ -24,10 +24,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from harness.choice.wording import recipe_words, train_words
 from harness.leaderboard import current
 from harness.rows import Row, load_all, order
 from harness.table import knew
-from harness.wording import recipe_words, train_words
 from shifts.errors import BadInput
 from shifts.files import write_text
 

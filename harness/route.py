@@ -21,9 +21,9 @@ METHODS = ("ride", "ride_distilled")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Study what is asked for; returns the exit status."""
     options = parsed(parser(), arguments, METHODS)
-    from harness.routing import THRESHOLDS
     from harness.studies.route import MeasuredStudy, RouteStudy
     from harness.studies.route_text import render, render_measured
+    from harness.studies.routing import THRESHOLDS
 
     options.thresholds = options.thresholds or list(THRESHOLDS)
     study = RouteStudy(options)

@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.stored and options.dry_run:
         raise BadInput("--dry-run shows what would be trained, and --stored trains nothing: give one of them")
     if not options.stored:
-        from harness.replicates import Replicates
+        from harness.studies.replicates import Replicates
 
         replicates = Replicates(options)
         if options.dry_run:
@@ -74,9 +74,9 @@ def parser() -> Parser:
 
 def report(results: Path) -> str:
     """Sentences and tables of all that is stored, for a terminal."""
-    from harness import findings
     from harness.report.why import lead
     from harness.report.why_tables import gather, tables
+    from harness.studies import findings
 
     stored = gather(results)
     if not stored:
@@ -118,7 +118,7 @@ def _text(cell: Cell, digits: int) -> str:
 
 def _store(results: Path) -> None:
     """Findings of all stored answers; those of models that are done, also after a failure."""
-    from harness import answers, findings
+    from harness.studies import answers, findings
 
     found = findings.of_answers(answers.load_all(results))
     if found:

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from harness.control import non_dominated
 from harness.report.ink import FAINT, INK, SERIES, WIDTH, outermost, tone
 from harness.report.preference_data import Setting, usable
 from harness.report.section import Picture
+from harness.studies.control import non_dominated
 from harness.studies.sweep_rows import Sweep, mean_of
 from harness.table import short
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import findings
-from harness.bound import choice, correlate
 from harness.report.section import Section
 from harness.report.why_tables import Reasons, gather, ordered_shifts, tables
+from harness.studies import findings
+from harness.studies.bound import choice, correlate
 
 COMPARED = ("ride", "ldam_drw")
 """RIDE and the single network trained with its loss: what several experts change, all else nearly alike."""

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import findings, rows
-from harness.bound import TERMS, Correlation, Point, choice, correlate, distinct, points
-from harness.findings import Finding
+from harness import rows
 from harness.report.section import Cell, Table
-from harness.stability import Setting, Trust, trusts
+from harness.studies import findings
+from harness.studies.bound import TERMS, Correlation, Point, choice, correlate, distinct, points
+from harness.studies.findings import Finding
+from harness.studies.stability import Setting, Trust, trusts
 from harness.table import short
 from methods import METHODS
 from shifts.shift import published_shifts

@@ -13,9 +13,9 @@ from harness.adapters.routed import RoutedExperts
 from harness.evidence import PoolEvidence
 from harness.plan import Draws
 from harness.pools import BATCH
-from harness.routing import PUBLISHED, Route, macs_of, routes
 from harness.studies.base import Model, Study
 from harness.studies.route_rows import MeasuredRow, RouteRow
+from harness.studies.routing import PUBLISHED, Route, macs_of, routes
 from harness.studies.table import StudyRow
 from methods.job import TrainingJob, device_name
 from methods.networks.routing import GatedExperts

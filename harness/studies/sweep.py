@@ -9,8 +9,8 @@ from harness.evidence import PoolEvidence
 from harness.heads import STEPS, PreferenceHeads
 from harness.passes import HEADS_VERSION, preference_heads
 from harness.plan import Draws
-from harness.preference import ShiftSweep, family_of, sweep
 from harness.studies.base import Model, Study
+from harness.studies.preference import ShiftSweep, family_of, sweep
 from harness.studies.sweep_rows import ACCESS, LATTICE, Sweep, SweepRow, sweeps_of
 from harness.studies.table import StudyRow
 from methods.networks.hypernetwork import PreferenceNetwork

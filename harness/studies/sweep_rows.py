@@ -8,12 +8,12 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Bool, Float
 
-from harness.control import controllability, hypervolume, non_dominated
+from harness.studies.control import controllability, hypervolume, non_dominated
 from harness.studies.table import StudyRow
 
 LATTICE = "lattice"
 CHOICES = ("centre", "corner", "stability", "em", "best")
-"""Ways of choosing a point of the lattice, as tables show them (`harness.preference.choose`)."""
+"""Ways of choosing a point of the lattice, as tables show them (`harness.studies.preference.choose`)."""
 GROUPS = ("many", "medium", "few")
 
 ACCESS = {
@@ -99,7 +99,7 @@ class Sweep:
 
     @cached_property
     def control(self) -> float | None:
-        """`harness.control.controllability`."""
+        """`harness.studies.control.controllability`."""
         return controllability(self.points, self.accuracy("many"), self.accuracy("few"))
 
     def reach(self, name: str) -> tuple[float, float] | None:

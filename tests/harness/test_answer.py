@@ -12,7 +12,7 @@ import pytest
 
 from harness import answer, rows
 from harness.answer import Answer, answers, render, situations
-from harness.entrants import PUBLISHED
+from harness.choice.entrants import PUBLISHED
 from harness.rows import Row
 from shifts.draw import draw
 from shifts.profiles import class_counts

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.special import stdtrit
 
-from harness.bias_variance import PARTS, by_group, decompose, hardest_negative, jackknife, tied
+from harness.studies.bias_variance import PARTS, by_group, decompose, hardest_negative, jackknife, tied
 
 CLASSES = 4
 

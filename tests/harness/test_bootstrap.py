@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import ndtr
 
-from harness.bootstrap import Comparison, DrawnSet, compare
+from harness.choice.bootstrap import Comparison, DrawnSet, compare
 from shifts.draw import draw
 
 PER_CLASS = 40

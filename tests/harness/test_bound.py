@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.bound import choice, correlate, distinct, points, spearman
 from harness.rows import Row
-from harness.stability import trusts
+from harness.studies.bound import choice, correlate, distinct, points, spearman
+from harness.studies.stability import trusts
 from tests.harness.small import fake_row
 
 

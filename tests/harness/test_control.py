@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.control import controllability, hypervolume, non_dominated
 from harness.heads import lattice
+from harness.studies.control import controllability, hypervolume, non_dominated
 
 LEVELS = 5
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness import answers, findings
-from harness.answers import Answers, predictors
-from harness.bias_variance import hardest_negative
-from harness.findings import MEASURES, Finding
+from harness.studies import answers, findings
+from harness.studies.answers import Answers, predictors
+from harness.studies.bias_variance import hardest_negative
+from harness.studies.findings import MEASURES, Finding
 from shifts.errors import WorkFailed
 
 COUNTS = [200, 50, 30, 5]

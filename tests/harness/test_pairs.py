@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.choice.pairs import correctness, image_classes, mcnemar_of, places, pool_counts
 from harness.metrics import evaluate
-from harness.pairs import correctness, image_classes, mcnemar_of, places, pool_counts
 from harness.rows import Row, load_all
 from harness.statistics import mcnemar
 from shifts.draw import draw, indices_sha256

@@ -14,8 +14,8 @@ from harness.adapters.base import Evidence
 from harness.adapters.routed import Routed
 from harness.evidence import PoolEvidence
 from harness.metrics import evaluate
-from harness.routing import PUBLISHED, THRESHOLDS, macs_of, routes
 from harness.studies.route_rows import MeasuredRow, RouteRow
+from harness.studies.routing import PUBLISHED, THRESHOLDS, macs_of, routes
 from methods.expert import NetworkSpec
 from methods.networks.macs import count_macs
 from methods.networks.skipping import forward_routed

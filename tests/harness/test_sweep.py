@@ -12,7 +12,7 @@ from harness.adapters.preference_em import PreferenceEm
 from harness.evidence import PoolEvidence
 from harness.heads import lattice
 from harness.metrics import evaluate
-from harness.preference import Family, choose, class_counts, control_priors, family_of, sweep
+from harness.studies.preference import Family, choose, class_counts, control_priors, family_of, sweep
 from harness.studies.sweep_rows import ACCESS, CHOICES
 from methods.priors import ExpertPriors, target_prior
 from methods.sade import Sade

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness import answers, findings
 from harness.report.section import Section, Table
 from harness.report.why import section
+from harness.studies import answers, findings
 from harness.why import as_text
 from tests.harness.small import ROOT, call, command, environment, fake_row, one_line, stamps
 from tests.harness.test_findings import random_answers
@@ -131,7 +131,7 @@ def test_answers_outlive_their_checkpoints(
 def test_stored_evidence_spares_the_forward_pass(
     wanted: list[object], answered: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from harness import replicates
+    from harness.studies import replicates
 
     def refuse(*_: object) -> None:
         raise AssertionError("a forward pass")

@@ -9,9 +9,9 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool
 
-from harness.bootstrap import DrawnSet
+from harness.choice.bootstrap import DrawnSet
+from harness.choice.pairs import correctness, image_classes, places, pool_counts
 from harness.leaderboard import SETTING, current
-from harness.pairs import correctness, image_classes, places, pool_counts
 from harness.rows import Row
 from shifts.shift import published_shifts
 

@@ -17,8 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from harness.adapters.base import Evidence, WeightedExperts
-from harness.bias_variance import hardest_negative
 from harness.evidence import EVIDENCE_VERSION
+from harness.studies.bias_variance import hardest_negative
 from shifts.errors import WorkFailed
 from shifts.files import atomic, canonical_json, digest
 

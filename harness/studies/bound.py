@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from harness.rows import Row
-from harness.stability import Setting, setting
+from harness.studies.stability import Setting, setting
 
 TERMS = ("bound", "tv_experts_test_mean", "etvd")
 """The two distances together as the bound weights them, and each alone."""

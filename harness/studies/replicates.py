@@ -14,8 +14,9 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 from tqdm import tqdm
 
-from harness import answers, evidence, passes
+from harness import evidence, passes
 from harness.pools import Pools
+from harness.studies import answers
 from harness.subject import data_fields
 from methods import checkpoint, zoo
 from methods.cli import check_graphs, check_writable, chosen_device, chosen_jobs, epochs_shown

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from harness.answers import Answers, predictors
-from harness.bias_variance import PARTS, by_group, decompose, jackknife, tied
 from harness.metrics import shot_groups
+from harness.studies.answers import Answers, predictors
+from harness.studies.bias_variance import PARTS, by_group, decompose, jackknife, tied
 from shifts.errors import WorkFailed
 from shifts.files import atomic, digest
 
