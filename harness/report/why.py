@@ -60,7 +60,7 @@ def _variance(reasons: Reasons) -> str:
         texts.append(f"{measure} runs from {values[least]:.3f} ({least}) to {values[most]:.3f} ({most})")
     text = f"Over {counts} models a method, on the uniform test set, {' and '.join(texts)}."
     if reasons.short_of_models:
-        text += f" (Left out, with fewer than two training draws: {', '.join(reasons.short_of_models)}.)"
+        text += f" (Left out, with too few training draws: {', '.join(reasons.short_of_models)}.)"
     known = []
     for method in reasons.methods:
         ends = [reasons.of.get((method, "mean", group, "variance")) for group in ("few", "many")]

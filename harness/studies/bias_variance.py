@@ -114,11 +114,11 @@ def jackknife(value: float, left_out: Sequence[float] | ArrayLike, level: float 
 
     value +- t(n - 1) * sqrt((n - 1) / n * sum (v_i - mean v)^2) over the n values of `left_out` (Efron, The
     Jackknife, 1982; delete-a-group). Resampling with replacement would not do: a model that is there twice agrees
-    with itself and lowers the variance. None for fewer than two groups.
+    with itself and lowers the variance. None for fewer than three groups: without one of two models, the variance is 0.
     """
     values = np.asarray(left_out, dtype=np.float64)
     n = len(values)
-    if n < 2:
+    if n < 3:
         return None
     error = float(np.sqrt((n - 1) / n * ((values - values.mean()) ** 2).sum()))
     half = float(stdtrit(n - 1, 0.5 + level / 2)) * error

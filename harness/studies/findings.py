@@ -23,6 +23,9 @@ FINDINGS_SCHEMA = 1
 MEASURES = (*PARTS, "hardest_negative")
 """Measures, in order: see `bias_variance.Decomposition`; `hardest_negative` is `bias_variance.hardest_negative`."""
 
+ENOUGH_DRAWS = 5
+"""Training draws from which on a method counts among those that are compared."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -31,9 +34,10 @@ class Finding:
     predictor: `mean`, `expert-1`, `first-2`, ...; `used` of the method's `experts` answer in it. group: `all`, `many`,
     `medium` or `few` by train counts, of `classes` classes; classes count alike. train_subset_seeds and train_seeds:
     of each model, side by side. left_out: the value without each training draw, in the order of the distinct
-    train_subset_seeds; low and high: its jackknife interval at 95 %, None for one draw. tied: share of images whose
-    mode over the models is tied. models_sha256: of the checkpoints' hashes; equal for methods that make equal networks.
-    shared: over the draws and seeds that all methods of the setting have, so that methods can be compared.
+    train_subset_seeds; low and high: its jackknife interval at 95 %, None for fewer than three draws. tied: share of
+    images whose mode over the models is tied. models_sha256: of the checkpoints' hashes; equal for methods that make
+    equal networks.
+    shared: over the draws and seeds that all methods of the setting with enough draws have, to be compared.
     """
 
     schema_version: int
@@ -89,7 +93,7 @@ def path(results: Path) -> Path:
 def of_answers(stored: Iterable[Answers]) -> list[Finding]:
     """Findings from the answers of many checkpoints, sorted; one answer of each draw and seed is used.
 
-    Each method over all its models, and, where that is something else, over those that all methods have.
+    Each method over all its models, and, where that is something else, over those that all have.
     """
     settings: dict[tuple[Any, ...], dict[tuple[int, int], Answers]] = defaultdict(dict)
     for one in stored:
@@ -107,9 +111,14 @@ def of_answers(stored: Iterable[Answers]) -> list[Finding]:
 
 
 def _common(methods: Sequence[set[tuple[int, int]]]) -> frozenset[tuple[int, int]]:
-    """The (draw, seed) pairs of all methods with several draws; none where they share fewer than two draws."""
-    several = [models for models in methods if len({draw for draw, _ in models}) > 1]
-    common = frozenset(set.intersection(*several)) if several else frozenset()
+    """The (draw, seed) pairs that all methods with enough draws have; none where these are of fewer than two draws.
+
+    Enough is `ENOUGH_DRAWS`, or the most that any method has, so that one that is hardly begun shrinks no other.
+    """
+    draws = [len({draw for draw, _ in models}) for models in methods]
+    needed = max(2, min(ENOUGH_DRAWS, max(draws, default=0)))
+    enough = [models for models, count in zip(methods, draws, strict=True) if count >= needed]
+    common = frozenset(set.intersection(*enough)) if enough else frozenset()
     return common if len({draw for draw, _ in common}) > 1 else frozenset()
 
 

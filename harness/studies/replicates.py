@@ -52,7 +52,7 @@ class Replicates:
             zoo.check(self.jobs, options.pretrained, self.results)
         first = self.jobs[0]
         self.indices, _ = resolve(first.dataset, Shift("uniform"), first.training.counts)
-        self.notes = [] if len(draws) > 1 else ["one training draw only: no interval, and variance over seeds alone"]
+        self.notes = [] if len(draws) > 2 else [f"training draws: {len(draws)}; an interval needs three or more"]
 
     def path(self, job: TrainingJob) -> Path:
         """Where the answers of a job's checkpoint are or will be."""

@@ -163,6 +163,6 @@ def test_jackknife_of_a_mean_is_the_t_interval() -> None:
     assert jackknife(values.mean(), left_out) == pytest.approx((values.mean() - half, values.mean() + half))
 
 
-def test_no_jackknife_of_one_group() -> None:
-    assert jackknife(0.5, []) is None
-    assert jackknife(0.5, [0.4]) is None
+@pytest.mark.parametrize("left_out", [[], [0.4], [0.4, 0.6]])
+def test_no_jackknife_of_two_groups(left_out: list[float]) -> None:
+    assert jackknife(0.5, left_out) is None

@@ -172,9 +172,18 @@ def test_methods_are_compared_over_the_models_that_all_have() -> None:
     assert [one.value for one in shared] == [one.value for one in alone]
 
 
+def test_a_method_that_is_hardly_begun_shrinks_no_other() -> None:
+    ride = [random_answers(draw) for draw in range(6)]
+    shike = [random_answers(draw, method="shike") for draw in range(5)]
+    begun = [random_answers(draw, method="sade") for draw in range(4)]
+    found = findings.of_answers([*ride, *shike, *begun])
+    models = {(one.method, one.shared): one.models for one in found}
+    assert models == {("ride", False): 6, ("ride", True): 5, ("shike", True): 5, ("sade", False): 4}
+
+
 def test_other_draws_are_not_paired() -> None:
-    first = findings.of_answers([random_answers(0), random_answers(1)])
-    second = findings.of_answers([random_answers(0), random_answers(2)])
+    first = findings.of_answers([random_answers(0), random_answers(1), random_answers(2)])
+    second = findings.of_answers([random_answers(0), random_answers(1), random_answers(3)])
     wanted = {"predictor": "mean", "group": "all", "measure": "bias"}
     same, other = value(first, **wanted), value(second, **wanted)
     assert findings.difference([same], [same]) == (0, (0, 0))

@@ -169,7 +169,7 @@ def test_one_draw_has_no_interval_and_says_so(wanted: list[object], answered: Pa
     one = ["--methods", "sade", "--train-subset-seed", "0", "--results", answered]
     done = call(*wanted, *one, module=MODULE)
     assert done.status == 0
-    assert "note: one training draw only" in done.out
+    assert "note: training draws: 1" in done.out
     assert all(finding.low is None for finding in findings.load(answered))
 
 
