@@ -3,7 +3,8 @@
 Source: Wang et al., ICLR 2021, test time of stage 2 as in the released code. Every image is shown to expert 0; as
 long as sigmoid of gate i is above `threshold` it is also shown to expert i+1, and an image that stopped stays stopped.
 Equation: z = the mean of the logits of the experts that were run, each image's own.
-The gates were evaluated for all images beforehand; `used` says how many experts each image would have cost.
+The gates were evaluated for all images beforehand; `used` says how many experts each image would have cost. A row's
+`macs` are the network's with all experts run; `python -m harness.route` counts those that were run.
 Failures: made to save compute, not to raise accuracy: expect slightly less than `mean`. The gates were trained on
 training images, which the experts get right more often than test images; nothing holds the share that goes on fixed.
 """

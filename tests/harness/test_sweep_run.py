@@ -1,5 +1,8 @@
 """The command `harness.sweep` end to end: what is stored, resuming, finer lattices, strangers, what is refused."""
 
+import shutil
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +16,7 @@ from harness.studies.sweep_rows import CHOICES, LATTICE, SweepRow, sweeps_of
 from harness.studies.table import store
 from shifts.errors import WorkFailed
 from shifts.files import atomic
-from tests.harness.small import Result, call, command, one_line, random_pool, stamps, visible
+from tests.harness.small import Result, call, command, environment, one_line, random_pool, stamps, visible
 from tests.harness.test_preference import pool_of, random_heads
 
 METHODS = ("prl", "sade", "balanced_softmax")
@@ -127,8 +130,6 @@ def test_a_finer_lattice_asks_the_network_and_is_kept_apart(swept: tuple[Path, R
 
 
 def test_stale_and_broken_files(swept: tuple[Path, Result], asked: list[str], tmp_path: Path) -> None:
-    import shutil
-
     results = Path(shutil.copytree(swept[0], tmp_path / "copied"))
     (file,) = (results / "sweeps").glob("[!.]*-sade-*.parquet")
     whole = SweepRow.read(file)
@@ -206,3 +207,20 @@ def test_help_comes_without_torch(tmp_path: Path) -> None:
     assert shown.status == 0
     assert "--step" in shown.out
     assert "examples:" in shown.out
+
+
+def test_two_runs_at_once_share_a_file(tmp_path: Path) -> None:
+    file, results = tmp_path / "theirs.safetensors", tmp_path / "results"
+    evidence.save(file, random_pool())
+    given = [sys.executable, "-m", "harness.sweep", "--evidence", str(file), "--results", str(results), "--shift"]
+    shifts = (["uniform", "forward_lt-5"], ["backward_lt-5", "uniform"])
+    running = [
+        subprocess.Popen([*given, *asked], env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        for asked in shifts
+    ]
+    for process in running:
+        _, error = process.communicate(timeout=300)
+        assert (process.returncode, error) == (0, b"")
+    found = SweepRow.load_all(results)
+    assert {row.shift for row in found} == {"uniform", "forward_lt-5", "backward_lt-5"}
+    assert Counter((row.shift, row.point, row.selection) for row in found).most_common(1)[0][1] == 1
