@@ -133,8 +133,23 @@ def write(results: Path) -> Path:
         if found:
             board["multi_label"] = label_leaderboard.build(found)
         validate(board)
-        write_text(where, json.dumps(board, indent=1, sort_keys=True, allow_nan=False) + "\n")
+        write_text(where, as_text(board))
     return where
+
+
+def as_text(board: dict[str, Any]) -> str:
+    """The leaderboard as JSON, one line an entry: short, and differences between two can be read."""
+
+    def compact(value: Any) -> str:
+        return json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"))
+
+    parts = [
+        f'"{name}":[\n' + ",\n".join(map(compact, value)) + "\n]"
+        if isinstance(value, list)
+        else f'"{name}":{compact(value)}'
+        for name, value in sorted(board.items())
+    ]
+    return "{" + ",\n".join(parts) + "}\n"
 
 
 def read(results: Path) -> dict[str, Any]:

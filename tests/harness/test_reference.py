@@ -13,9 +13,11 @@ def test_the_reference_leaderboard_follows_from_its_rows() -> None:
     committed = json.loads((REFERENCE / "leaderboard.json").read_text(encoding="utf-8"))
     leaderboard.validate(committed)
     assert leaderboard.build(rows.load_all(REFERENCE)) == committed
-    assert {entry["shift"] for entry in committed["entries"]} == {str(shift) for shift in published_shifts()}
-    assert all(entry["train_seeds"] == [0, 1, 2] for entry in committed["entries"])
+    embedded = [entry for entry in committed["entries"] if entry["dataset"] == "embedded"]
+    order_free = {"shuffled_lt-50-s0", "dirichlet-1-s0", "dirichlet-0.1-s0"}
+    assert {entry["shift"] for entry in embedded} == {str(shift) for shift in published_shifts()} | order_free
+    assert all(entry["train_seeds"] == [0, 1, 2] for entry in embedded)
 
 
 def test_reference_files_stay_small() -> None:
-    assert all(file.stat().st_size <= 6_000_000 for file in REFERENCE.glob("rows-*.parquet"))
+    assert all(file.stat().st_size <= 6_000_000 for file in REFERENCE.rglob("*") if file.is_file())
