@@ -156,6 +156,7 @@ def _block(title: str, slug: str, group: Sequence[Row]) -> Block:
 _OF_METHOD = {"backbone": "{}", "epochs": "{} epochs", "parameters": "{} parameters"}
 _OF_ADAPTER = {
     "views": "{} views",
+    "evidence_precision": "{} evidence",
     "source_n": "{} source labels",
     "source_seen": "{} seen",
     "target_prior_kind": "{} priors",
