@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from harness.report import ink, plot
 from harness.report.blocks import SITUATIONS, Block, Entry, Line, is_ordered
 from harness.report.cells import listed, percent, points
+from harness.report.drawing import MUTED
 from harness.report.section import Picture, Section, Table
 from harness.table import short
 
@@ -223,4 +224,4 @@ def _spread(line: Line) -> dict[str, float | None]:
 
 
 def _grey(panel: "Axes", axis: plot.ShiftAxis, line: Line, label: str) -> None:
-    plot.line(panel, axis, _means(line), color=plot.MUTED, marker="none", linewidth=0.9, label=label, zorder=1)
+    plot.line(panel, axis, _means(line), color=MUTED, marker="none", linewidth=0.9, label=label, zorder=1)

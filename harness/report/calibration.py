@@ -5,6 +5,7 @@ import numpy as np
 from harness.report import ink, plot
 from harness.report.blocks import SITUATIONS, Block, Line
 from harness.report.cells import listed
+from harness.report.drawing import MUTED
 from harness.report.section import Picture, Section, Table
 from harness.table import short
 
@@ -26,7 +27,7 @@ def section(block: Block) -> Section | None:
         figure, axes = plot.panels(len(drawn), height=1.85)
         for panel, method in zip(axes, drawn, strict=True):
             panel.set_title(plot.heading(method))
-            panel.plot([0, 100], [0, 100], color=plot.MUTED, linewidth=0.9, label="perfect calibration")
+            panel.plot([0, 100], [0, 100], color=MUTED, linewidth=0.9, label="perfect calibration")
             for number, shift in enumerate(shifts):
                 if shift in plain[method].entries:
                     rows = [by_id[row_id] for row_id in plain[method].entries[shift]["row_ids"]]

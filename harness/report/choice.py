@@ -84,10 +84,8 @@ def contender_name(contender: "Contender") -> str:
 
 
 def shifts_text(shifts: Sequence[str]) -> str:
-    """The shifts of an answer in words."""
-    if any(is_ordered(shift) for shift in shifts):
-        return f"{len(shifts)} published shifts"
-    return f"{len(shifts)} order-free shift{'s' if len(shifts) > 1 else ''}"
+    """How many shifts of which kind an answer is over."""
+    return f"{len(shifts)} {'published' if any(map(is_ordered, shifts)) else 'order-free'}"
 
 
 def _choice(answer: "Answer") -> Choice:
@@ -112,7 +110,7 @@ def _choice(answer: "Answer") -> Choice:
         notes.append(f"{answer.left_out} left out: not on all of these shifts with the same train seeds.")
     return Choice(
         answer.situation or access_text(*answer.access),
-        shifts_text(answer.shifts),
+        f"{shifts_text(answer.shifts)} shift{'s' if len(answer.shifts) > 1 else ''}",
         situation(*answer.access) == "told",
         answer.sentence,
         tuple(notes),
@@ -140,7 +138,7 @@ def _overview(found: "Sequence[Answer]") -> Table:
     )
     columns = (
         "access",
-        "over",
+        "shifts",
         "best mean",
         "mean %",
         "best worst shift",

@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from harness.report import cells, ink, plot
+from harness.report import cells, drawing, ink
 from harness.report.board import board
 from harness.report.choice import NO_ANSWER
 from harness.report.parts import Report
@@ -19,7 +19,7 @@ FOLDED = 16
 """Tables of more rows than this are folded away behind their caption."""
 
 
-def render(report: Report, figures: Mapping[str, plot.Drawing]) -> str:
+def render(report: Report, figures: Mapping[str, drawing.Drawing]) -> str:
     """The page; `figures` holds each picture's files by its name."""
     environment = Environment(
         loader=PackageLoader("harness.report"),
@@ -36,11 +36,11 @@ def render(report: Report, figures: Mapping[str, plot.Drawing]) -> str:
         report=report,
         drawings=drawings,
         styles=Markup(styles),
-        light={plot.variable(colour): colour for colour in plot.DARK},
-        dark={plot.variable(colour): dark for colour, dark in plot.DARK.items()},
-        names={"ink": ink.INK, "faint": ink.FAINT, "muted": plot.MUTED, "grid": ink.GRID, "paper": ink.PAPER}
+        light={drawing.variable(colour): colour for colour in drawing.DARK},
+        dark={drawing.variable(colour): dark for colour, dark in drawing.DARK.items()},
+        names={"ink": ink.INK, "faint": ink.FAINT, "muted": drawing.MUTED, "grid": ink.GRID, "paper": ink.PAPER}
         | {"accent": ink.SERIES[0], "loss": ink.SERIES[1]},
-        variable=plot.variable,
+        variable=drawing.variable,
         data=board([chapter.block for chapter in report.chapters]),
         folded=FOLDED,
         summary=_summary(report),
@@ -54,10 +54,10 @@ def anchor(*parts: str) -> str:
     return "-".join(re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-") for part in parts)
 
 
-def _drawings(sections: Sequence[Section], figures: Mapping[str, plot.Drawing]) -> tuple[dict[str, Markup], str]:
+def _drawings(sections: Sequence[Section], figures: Mapping[str, drawing.Drawing]) -> tuple[dict[str, Markup], str]:
     """Pictures as elements of the page, and the style sheet of what they share: frequent styles become classes."""
     made = {
-        picture.name: plot.inline(figures[picture.name], picture)
+        picture.name: drawing.inline(figures[picture.name], picture)
         for section in sections
         for picture in section.pictures
     }

@@ -3,6 +3,7 @@
 from harness.report import ink, plot
 from harness.report.blocks import Block, Line
 from harness.report.cells import listed
+from harness.report.drawing import MUTED
 from harness.report.section import Picture, Section, Table
 from harness.table import short
 
@@ -22,7 +23,7 @@ def section(block: Block) -> Section | None:
             panel.set_title(plot.heading(f"{line.method}, {line.adapter}" if several else line.method))
             weights = _weights(line)
             experts = len(next(iter(weights.values())))
-            panel.axhline(100 / experts, color=plot.MUTED, linewidth=0.9, label="equal weights")
+            panel.axhline(100 / experts, color=MUTED, linewidth=0.9, label="equal weights")
             for expert in range(experts):
                 values = {shift: vector[expert] for shift, vector in weights.items()}
                 spread = {shift: vector[expert] for shift, vector in spreads[line].items()}

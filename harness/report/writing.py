@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from harness.report import markdown, page, plot
+from harness.report import markdown, page
+from harness.report.drawing import Drawing, png, svg
 from harness.report.parts import Report
 from shifts.files import atomic, write_text
 
@@ -13,11 +14,11 @@ def write(report: Report, output: Path) -> Path:
     for section in report.sections:
         for picture in section.pictures:
             name = markdown.file_name(picture.name)
-            drawing = plot.Drawing(plot.svg(picture), plot.png(picture))
-            drawings[picture.name] = drawing
-            write_text(output / "figures" / f"{name}.svg", drawing.svg)
+            drawn = Drawing(svg(picture), png(picture))
+            drawings[picture.name] = drawn
+            write_text(output / "figures" / f"{name}.svg", drawn.svg)
             with atomic(output / "figures" / f"{name}.png") as temporary:
-                temporary.write_bytes(drawing.png)
+                temporary.write_bytes(drawn.png)
     write_text(output / "report.md", markdown.render(report))
     write_text(output / "index.html", page.render(report, drawings))
     return output / "index.html"

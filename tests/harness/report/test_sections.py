@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.report import accuracy, adaptation, calibration, choice, plot, published, weights
+from harness.report import accuracy, adaptation, calibration, choice, drawing, plot, published, weights
 from harness.report.blocks import Block, blocks
 from harness.report.section import Picture
 from harness.rows import Row
@@ -221,17 +221,17 @@ def test_order_free_shifts_stand_apart_as_family_means() -> None:
 
 def test_an_svg_has_neither_clock_nor_version_and_follows_the_theme(block: Block) -> None:
     picture = accuracy.by_shift(block).pictures[0]
-    document = plot.svg(picture)
+    document = drawing.svg(picture)
     again = accuracy.by_shift(block).pictures[0]
-    assert document == plot.svg(again)
-    assert plot.png(picture) == plot.png(again)
+    assert document == drawing.svg(again)
+    assert drawing.png(picture) == drawing.png(again)
     assert "<dc:date>" not in document
     assert "matplotlib.org" not in document
-    drawn = plot.inline(plot.Drawing(document, b""), picture)
+    drawn = drawing.inline(drawing.Drawing(document, b""), picture)
     assert drawn.startswith("<svg ")
     assert "http" not in drawn
-    assert not any(colour in drawn for colour in plot.DARK)
-    assert f"var({plot.variable(plot.INK)})" in drawn
+    assert not any(colour in drawn for colour in drawing.DARK)
+    assert f"var({drawing.variable(drawing.INK)})" in drawn
 
 
 def test_a_colour_map_keeps_its_paper_and_a_heavy_figure_its_pixels() -> None:
@@ -240,9 +240,9 @@ def test_a_colour_map_keeps_its_paper_and_a_heavy_figure_its_pixels() -> None:
     figure = Figure(figsize=(1, 1))
     figure.subplots().imshow([[0.0, 1.0]])
     picture = Picture("map", figure, "caption", 'says "so" & <so>')
-    drawn = plot.inline(plot.Drawing(plot.svg(picture), b""), picture)
+    drawn = drawing.inline(drawing.Drawing(drawing.svg(picture), b""), picture)
     assert 'class="paper"' in drawn
     assert 'aria-label="says &quot;so&quot; &amp; &lt;so&gt;"' in drawn
-    assert plot.inline(plot.Drawing("x" * (plot.HEAVY + 1), b"abc"), picture) == (
+    assert drawing.inline(drawing.Drawing("x" * (drawing.HEAVY + 1), b"abc"), picture) == (
         '<img class="paper" alt="says &quot;so&quot; &amp; &lt;so&gt;" src="data:image/png;base64,YWJj">'
     )
