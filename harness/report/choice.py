@@ -24,6 +24,19 @@ class Card:
 
 
 @dataclass(frozen=True)
+class Winner:
+    """A contender that is best by a criterion, with all its numbers (fractions of 1)."""
+
+    name: str
+    mean: float
+    worst: float
+    worst_shift: str
+    regret: float
+    regret_shift: str
+    best_in: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Choice:
     """One answer, ready to be shown: for what somebody has at hand, or within one access class."""
 
@@ -33,7 +46,14 @@ class Choice:
     sentence: str
     notes: tuple[str, ...]
     cards: tuple[Card, Card, Card]
+    winners: tuple[Winner, ...]
+    not_apart: int
     table: Table
+
+    @property
+    def order(self) -> tuple[bool, str]:
+        """Sorting key: the published shifts first."""
+        return "published" not in self.over, self.over
 
 
 @dataclass(frozen=True)
@@ -115,7 +135,27 @@ def _choice(answer: "Answer") -> Choice:
         answer.sentence,
         tuple(notes),
         cards,
+        _winners(answer),
+        sum(contender.best_group for contender in answer.contenders) - 1,
         _table(answer),
+    )
+
+
+def _winners(answer: "Answer") -> tuple[Winner, ...]:
+    """Whoever is best by a criterion, once."""
+    criteria = {"mean": answer.best_mean, "worst": answer.best_worst, "regret": answer.least_regret}
+    unique = [one for place, one in enumerate(criteria.values()) if one not in list(criteria.values())[:place]]
+    return tuple(
+        Winner(
+            contender_name(one),
+            one.mean,
+            one.worst,
+            one.worst_shift,
+            one.regret,
+            one.regret_shift,
+            tuple(name for name, other in criteria.items() if other == one),
+        )
+        for one in unique
     )
 
 

@@ -33,8 +33,8 @@ DARK = {
 """Light tone -> dark tone of everything that follows the page's theme."""
 USUAL = {"#000000": INK, "#ffffff": PAPER, "#b0b0b0": GRID, "#cccccc": GRID, "#dddddd": GRID}
 """Colours that matplotlib takes by itself -> what they are here."""
-HEAVY = 400_000
-"""Characters of SVG above which the page holds the PNG."""
+HEAVY = 200_000
+"""Characters of SVG above which the page may hold the PNG."""
 
 
 def svg(picture: Picture) -> str:
@@ -67,16 +67,15 @@ def inline(drawing: Drawing, picture: Picture) -> str:
     """A picture as an element of the page: `svg` in the colours of the theme, small and without addresses.
 
     Figures that draw a colour map keep their own colours (on light paper), since texts on them are chosen for it.
-    One whose SVG is heavy (a shaded mesh) becomes an `img` with its PNG.
+    One whose SVG is heavier than its PNG (a shaded mesh) becomes an `img`.
     """
     label = html.escape(picture.alternative, quote=True)
-    if len(drawing.svg) > HEAVY:
-        data = base64.b64encode(drawing.png).decode("ascii")
-        return f'<img class="paper" alt="{label}" src="data:image/png;base64,{data}">'
-    document = drawing.svg
-    text = document[document.index("<svg") :]
+    text = drawing.svg[drawing.svg.index("<svg") :]
     for pattern, new in _SMALLER:
         text = pattern.sub(new, text)
+    pixels = base64.b64encode(drawing.png).decode("ascii")
+    if len(text) > max(HEAVY, len(pixels)):
+        return f'<img class="paper" alt="{label}" src="data:image/png;base64,{pixels}">'
     width, height = re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text)[0]
     mapped = has_colour_map(picture.figure)
     if not mapped:

@@ -20,11 +20,13 @@ HOSTILE = "<script>alert(1)</script>|$x$&\"'`_*"
 WEIGHTS = [0.5, 0.3, 0.2]
 
 
-def measured(method: str = "sade", seeds: tuple[int | None, ...] = (0, 1), **changes: Any) -> list[Row]:
-    """One method with four adapters on the eleven published shifts; adaptation hurts on forward sets."""
+def measured(
+    method: str = "sade", seeds: tuple[int | None, ...] = (0, 1), more: float = 0.0, **changes: Any
+) -> list[Row]:
+    """One method with four adapters on the eleven published shifts; em hurts. more: what the method is better by."""
     found = []
     for skill, access in ((0.6, {}), (0.7, SADE), (0.5, EM), (0.8, ORACLE)):
-        found += [gained(row, found) for row in setting(skill, method, seeds, **(access | changes))]
+        found += [gained(row, found) for row in setting(skill + more, method, seeds, **(access | changes))]
     return found
 
 

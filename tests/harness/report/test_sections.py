@@ -243,6 +243,6 @@ def test_a_colour_map_keeps_its_paper_and_a_heavy_figure_its_pixels() -> None:
     drawn = drawing.inline(drawing.Drawing(drawing.svg(picture), b""), picture)
     assert 'class="paper"' in drawn
     assert 'aria-label="says &quot;so&quot; &amp; &lt;so&gt;"' in drawn
-    assert drawing.inline(drawing.Drawing("x" * (drawing.HEAVY + 1), b"abc"), picture) == (
+    assert drawing.inline(drawing.Drawing("<svg>" + "x" * drawing.HEAVY, b"abc"), picture) == (
         '<img class="paper" alt="says &quot;so&quot; &amp; &lt;so&gt;" src="data:image/png;base64,YWJj">'
     )
