@@ -86,6 +86,9 @@ AVERAGED = [
     "mean_experts",
 ]
 
+DECIMALS = 8
+"""Of what is averaged here; rows keep every digit."""
+
 Entry = dict[str, Any]
 
 
@@ -222,12 +225,13 @@ def _hurts(row: Row) -> bool:
 
 
 def _average(values: Sequence[float | None]) -> dict[str, Any] | None:
-    """Mean and standard deviation (None for one seed) over train seeds; None where no seed has a value."""
+    """Rounded mean and standard deviation (None for one seed) over train seeds; None where no seed has a value."""
     known = [value for value in values if value is not None]
     if not known:
         return None
     summary = mean_sd(known)
-    return {"mean": summary.mean, "sd": summary.sd, "n": summary.n}
+    sd = None if summary.sd is None else round(summary.sd, DECIMALS)
+    return {"mean": round(summary.mean, DECIMALS), "sd": sd, "n": summary.n}
 
 
 def _mean_vector(found: Sequence[list[float] | None]) -> list[float] | None:
@@ -235,7 +239,7 @@ def _mean_vector(found: Sequence[list[float] | None]) -> list[float] | None:
     learned = [values for values in found if values is not None]
     if not learned:
         return None
-    return [sum(column) / len(learned) for column in zip(*learned, strict=True)]
+    return [round(sum(column) / len(learned), DECIMALS) for column in zip(*learned, strict=True)]
 
 
 def _means(entries: Sequence[Entry]) -> list[Entry]:

@@ -215,7 +215,7 @@ DATASET_CHANGES: dict[str, dict[str, Any]] = {
 QUICK_CHANGES: dict[str, dict[str, Any]] = {
     "embedded_mosaics": {"epochs": 32, "milestones": (26, 30), "batch_size": 32, "lr": 0.2}
 }
-"""What `quick` changes on a dataset: 915 small pictures need more steps."""
+"""What `quick` changes on a dataset: 887 small pictures need more steps."""
 WEIGHTS_IF_THERE = ("voc_mlt", "coco_mlt")
 """Datasets whose published recipe becomes `published-scratch` where there are no pre-trained weights."""
 

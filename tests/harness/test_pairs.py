@@ -20,8 +20,8 @@ REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 
 @cache
 def reference() -> list[Row]:
-    """The committed rows without adaptation, whose predictions do not depend on the draw."""
-    return [row for row in load_all(REFERENCE) if row.adapter == "mean"]
+    """The committed rows of the embedded data without adaptation, whose predictions do not depend on the draw."""
+    return [row for row in load_all(REFERENCE) if row.dataset == "embedded" and row.adapter == "mean"]
 
 
 def row_of(right: np.ndarray, labels: np.ndarray, drawn: np.ndarray, **changes: object) -> Row:
