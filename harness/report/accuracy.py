@@ -191,8 +191,11 @@ def _against_distance(panel: "Axes", line: Line, number: int, label: str) -> Non
 
 
 def _ends(line: Line) -> tuple[Entry, Entry]:
-    """Entries on the shifts nearest to and farthest from the training prior."""
-    ordered = sorted(line.entries.values(), key=lambda entry: (entry["tv_train_test"], entry["shift"]))
+    """Entries on the shifts nearest to and farthest from the training prior; of ordered shifts where there are two."""
+    entries = [entry for shift, entry in line.entries.items() if is_ordered(shift)]
+    if len(entries) < 2:
+        entries = list(line.entries.values())
+    ordered = sorted(entries, key=lambda entry: (entry["tv_train_test"], entry["shift"]))
     return ordered[0], ordered[-1]
 
 

@@ -58,10 +58,11 @@ class Choice:
 
 @dataclass(frozen=True)
 class Choices:
-    """The answers to one block's rows. `classes` is the overview of the access classes, each also in `by_class`."""
+    """The answers to one block's rows; `situations` and `classes` are the overviews of the two kinds."""
 
     by_situation: tuple[Choice, ...]
     by_class: tuple[Choice, ...]
+    situations: Table
     classes: Table
 
 
@@ -76,8 +77,13 @@ def choices(block: Block) -> Choices:
     from harness.answer import answers, situations
 
     rows = [row for row in block.rows if row.task == "single_label"]
-    by_class = answers(rows)
-    return Choices(tuple(map(_choice, situations(rows))), tuple(map(_choice, by_class)), _overview(by_class))
+    by_situation, by_class = situations(rows), answers(rows)
+    return Choices(
+        tuple(map(_choice, by_situation)),
+        tuple(map(_choice, by_class)),
+        _overview("What to choose for what you have, of all that needs no more", by_situation),
+        _overview("Within each access class, nothing that needs less admitted", by_class),
+    )
 
 
 def access_text(prior_access: str, label_access: str, test_access: str) -> str:
@@ -159,11 +165,11 @@ def _winners(answer: "Answer") -> tuple[Winner, ...]:
     )
 
 
-def _overview(found: "Sequence[Answer]") -> Table:
-    """The three criteria of each access class in a line."""
+def _overview(caption: str, found: "Sequence[Answer]") -> Table:
+    """The three criteria of each answer in a line."""
     rows = tuple(
         (
-            access_text(*answer.access),
+            answer.situation or access_text(*answer.access),
             shifts_text(answer.shifts),
             contender_name(answer.best_mean),
             answer.best_mean.mean,
@@ -177,7 +183,7 @@ def _overview(found: "Sequence[Answer]") -> Table:
         for answer in found
     )
     columns = (
-        "access",
+        "what you have",
         "shifts",
         "best mean",
         "mean %",
@@ -188,7 +194,7 @@ def _overview(found: "Sequence[Answer]") -> Table:
         "regret, % points",
         "on ",
     )
-    return Table("Within each access class, nothing that needs less admitted", columns, rows)
+    return Table(caption, columns, rows)
 
 
 def _table(answer: "Answer") -> Table:

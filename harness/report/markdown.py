@@ -35,7 +35,7 @@ def escape(text: str) -> str:
 def _answer(choices: Choices) -> list[str]:
     if not choices.by_class:
         return [escape(NO_ANSWER)]
-    lines = []
+    lines = _table(choices.situations)
     for choice in choices.by_situation:
         cards = [
             f"- {card.criterion}: **{escape(card.winner)}**, {escape(f'{card.value} {card.detail}'.strip())}"

@@ -194,10 +194,12 @@ def test_answers_keep_their_numbers(block: Block) -> None:
             f"{100 * answer.best_worst.worst:.1f} %",
             f"{100 * answer.least_regret.regret:.1f} points",
         ]
+    assert column(made.situations, "what you have") == [choice.title for choice in made.by_situation]
+    assert column(made.situations, "best mean") == [choice.cards[0].winner for choice in made.by_situation]
     classes = answers(block.rows)
     assert column(made.classes, "mean %") == [one.best_mean.mean for one in classes]
     assert column(made.classes, "regret, % points") == [one.least_regret.regret for one in classes]
-    assert column(made.classes, "access") == [
+    assert column(made.classes, "what you have") == [
         "One image at a time, no test prior",
         "The unlabelled test set, no estimate of the test prior",
         "The unlabelled test set, test prior estimated",
