@@ -1,4 +1,4 @@
-"""A new method: focal loss (Lin et al., ICCV 2017). `python examples/new_method.py --methods softmax focal:gamma=1`"""
+"""A new method, focal loss (Lin et al., ICCV 2017): `python examples/new_method.py --methods softmax focal_softmax`"""
 
 import sys
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from methods.priors import ExpertPriors, normalise
 
 @dataclass(frozen=True)
 class Focal(Method):
-    name = "focal"
+    name = "focal_softmax"
     gamma: float = 2.0
 
     def expert_priors(self, counts, preference=None):
@@ -34,5 +34,5 @@ class Focal(Method):
 
 
 if __name__ == "__main__":
-    methods.METHODS["focal"] = f"{__name__}:Focal"
+    methods.METHODS["focal_softmax"] = f"{__name__}:Focal"
     sys.exit(main(sys.argv[1:]))

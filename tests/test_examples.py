@@ -30,7 +30,7 @@ def test_own_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("example", "name", "asked"),
     [
-        ("new_method.py", "focal:gamma=1", ["--methods", "focal:gamma=1", "--adapters", "mean"]),
+        ("new_method.py", "focal_softmax:gamma=1", ["--methods", "focal_softmax:gamma=1", "--adapters", "mean"]),
         ("new_adapter.py", "confident:power=4", ["--methods", "sade", "--adapters", "mean", "confident:power=4"]),
     ],
 )
