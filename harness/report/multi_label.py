@@ -54,8 +54,8 @@ def section(results: Path) -> Section | None:
 def _results(where: str, entries: Sequence[Entry]) -> Table:
     """Every method on every shift, best first."""
     seeds = max(len(entry["train_seeds"]) for entry in entries)
-    columns = ["shift", "images", "TV to wanted", "random mAP", "method"]
-    columns += [name for group in GROUPS for name in (_heading(group), f"{_heading(group)} sd")]
+    columns = ["shift", "images", "TV to wanted", "random mAP %", "method"]
+    columns += [name for group in GROUPS for name in (f"{_heading(group)} %", f"{_heading(group)} sd %")]
     rows: list[tuple[Cell, ...]] = []
     for shift in _shifts(entries):
         for entry in sorted((one for one in entries if one["shift"] == shift), key=lambda one: -one["map"]["mean"]):
@@ -89,7 +89,7 @@ def _ablation(where: str, rows: Sequence[LabelRow]) -> Table | None:
             before = by_seed
     if len(made) < 2:
         return None
-    columns = ("part", "method", "seeds", "mAP", "mAP sd", "gain", "gain sd")
+    columns = ("part", "method", "seeds", "mAP %", "mAP sd %", "gain, points", "gain sd %")
     caption = (
         f"What each part of LTML adds on {where}: mAP, mean over shifts; gain over the line before (two branches: over "
         "the better one alone), seed by seed."

@@ -47,16 +47,16 @@ def test_tables_hold_numbers_as_numbers(tmp_path: Path) -> None:
     assert [row[0] for row in results.rows] == ["uniform"] * 6 + ["backward_lt-50"] * 6
     best = dict(zip(results.columns, results.rows[0], strict=True))
     assert (best["method"], best["images"], best["TV to wanted"], best["random mAP"]) == ("ltml", 40, 0.02, 0.25)
-    assert best["mAP"] == pytest.approx(0.62)
-    assert best["mAP sd"] == pytest.approx(0.01)
+    assert best["mAP %"] == pytest.approx(0.62)
+    assert best["mAP sd %"] == pytest.approx(0.01)
     by_part = {row[0]: dict(zip(ablation.columns, row, strict=True)) for row in ablation.rows}
     assert [row[1] for row in ablation.rows] == list(STEPS)
-    assert by_part["uniform branch alone"]["gain"] is None
-    assert by_part["re-balanced branch alone"]["gain"] is None
-    assert by_part["both branches"]["gain"] == pytest.approx(0.02), "over the better one alone"
-    assert by_part["+ consistency"]["gain"] == pytest.approx(0.04)
-    assert by_part["+ consistency"]["gain sd"] == pytest.approx(0, abs=1e-12), "seed by seed"
-    assert by_part["+ compensation"]["gain"] == pytest.approx(0.01)
+    assert by_part["uniform branch alone"]["gain, points"] is None
+    assert by_part["re-balanced branch alone"]["gain, points"] is None
+    assert by_part["both branches"]["gain, points"] == pytest.approx(0.02), "over the better one alone"
+    assert by_part["+ consistency"]["gain, points"] == pytest.approx(0.04)
+    assert by_part["+ consistency"]["gain sd %"] == pytest.approx(0, abs=1e-12), "seed by seed"
+    assert by_part["+ compensation"]["gain, points"] == pytest.approx(0.01)
 
 
 def test_the_lead_says_what_consistency_does(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_without_an_ablation_and_with_one_seed(tmp_path: Path) -> None:
     assert len(found.tables) == 1
     assert "consistency" not in found.lead
     assert "focal has the highest mAP" in found.lead
-    tail = [dict(zip(found.tables[0].columns, row, strict=True))["tail"] for row in found.tables[0].rows]
+    tail = [dict(zip(found.tables[0].columns, row, strict=True))["tail %"] for row in found.tables[0].rows]
     assert tail == [None] * 4
     assert "bootstrap" in found.pictures[0].caption
 
