@@ -46,7 +46,7 @@ def test_tables_hold_numbers_as_numbers(tmp_path: Path) -> None:
         assert {len(row) for row in table.rows} == {len(table.columns)}
     assert [row[0] for row in results.rows] == ["uniform"] * 6 + ["backward_lt-50"] * 6
     best = dict(zip(results.columns, results.rows[0], strict=True))
-    assert (best["method"], best["images"], best["TV to wanted"], best["random mAP"]) == ("ltml", 40, 0.02, 0.25)
+    assert (best["method"], best["images"], best["TV to wanted"], best["random mAP %"]) == ("ltml", 40, 0.02, 0.25)
     assert best["mAP %"] == pytest.approx(0.62)
     assert best["mAP sd %"] == pytest.approx(0.01)
     by_part = {row[0]: dict(zip(ablation.columns, row, strict=True)) for row in ablation.rows}
