@@ -36,6 +36,7 @@ def chosen(naive_steps: int | None) -> dict[str, Sequence[Callable[[Work], list[
         "training": (parts.training_step, parts.training_epoch),
         "evidence": (parts.clean_evidence, parts.view_pair),
         "learning": (parts.learning,),
+        "preferences": (parts.preference_sweep,),
         "naive": (lambda work: parts.naive_procedure(work, naive_steps),),
         "commands": (parts.commands,),
     }
@@ -45,7 +46,9 @@ def chosen(naive_steps: int | None) -> dict[str, Sequence[Callable[[Work], list[
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmarks, print a table, write JSON."""
     parser = Parser("python -m benchmarks", "What each part of the work costs on this machine.", EXAMPLES)
-    parser.add_argument("--parts", nargs="+", metavar="PART", help="training, evidence, learning, naive, commands")
+    parser.add_argument(
+        "--parts", nargs="+", metavar="PART", help="training, evidence, learning, preferences, naive, commands"
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="counted rounds of each part (default: 3)")
     parser.add_argument("--images", type=int, default=10_000, metavar="N", help="test images (default: 10,000)")

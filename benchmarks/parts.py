@@ -22,11 +22,16 @@ from benchmarks import naive
 from benchmarks.timing import Timing, interleaved
 from harness.adapters.base import Evidence
 from harness.adapters.sade import Sade
+from harness.evidence import PoolEvidence
+from harness.heads import PreferenceHeads, lattice
 from harness.pools import MemoryPool
+from harness.studies.preference import family_of, sweep
 from methods.data import TrainingImages
 from methods.expert import Batch, ExpertOutput, NetworkSpec, Stage
 from methods.networks.folding import fold_batchnorm
+from methods.networks.heads import SCALE
 from methods.networks.macs import count_macs
+from methods.priors import target_prior
 from methods.recipe import PUBLISHED
 from methods.train import build_network, train
 from shifts.catalog import CIFAR_MEAN, CIFAR_STD
@@ -36,6 +41,7 @@ from shifts.shift import published_shifts
 
 SIZE = (32, 32)
 EPOCHS, PAIRS = 5, 3
+STEPS, FEATURES = 20, 64
 
 
 @dataclass(frozen=True)
@@ -237,6 +243,30 @@ def _drawn(work: Work) -> list[np.ndarray]:
     return [
         draw(work.labels, class_counts(shift, pool, rank, names), str(shift.rule), 0) for shift in published_shifts()
     ]
+
+
+def preference_sweep(work: Work) -> list[Line]:
+    """231 preferences on all eleven published shifts from stored features of clean images and one view pair."""
+    rng = np.random.default_rng(0)
+    priors = work.method.expert_priors(work.counts)
+    points = lattice(3, STEPS)
+    heads = PreferenceHeads(
+        points,
+        rng.standard_normal((len(points), 3, FEATURES, 100), dtype=np.float32),
+        SCALE,
+        np.stack([target_prior(priors, point) for point in points]),
+    )
+    features = rng.standard_normal((work.images, 3, FEATURES), dtype=np.float32)
+    views = rng.standard_normal((1, 2, work.images, 3, FEATURES), dtype=np.float32)
+    evidence = Evidence(heads.logits(features, 0), features=features, view_features=views, head=heads)
+    names = tuple(map(str, range(100)))
+    pool = PoolEvidence(evidence, work.labels, work.counts, priors, names, {})
+    draws, kinds = _drawn(work), [shift.kind for shift in published_shifts()]
+
+    def run() -> None:
+        sweep(pool, family_of(pool, STEPS), draws, kinds)
+
+    return work.lines("preferences, 231 x 11", {"fp32": ("fp32", run)}, work.images, 0.0)
 
 
 def naive_procedure(work: Work, steps: int | None) -> list[Line]:
