@@ -167,7 +167,7 @@ class Study(ABC):
             pool, sha256 = self._evidence(model, patience)
             asked = self.asked[model.subject.stem]
             before = self.row.read(path) if path.exists() else []
-            kept = [row for row in before if (row.checkpoint_sha256, row.study_version) == (sha256, self.row.version)]
+            kept = [row for row in before if row.checkpoint_sha256 == sha256 and self._current(row)]
             done = {row.study_id for row in kept}
             todo = {study_id: draws for study_id, draws in asked.items() if study_id not in done}
             computed = self.compute(model, pool, list(todo.values()))
@@ -177,6 +177,11 @@ class Study(ABC):
                 for own in of_shift
             ]
             store(path, [*kept, *made])
+
+    def _current(self, row: StudyRow) -> bool:
+        """Whether this program, with its versions of study, evidence and metrics, would compute the row."""
+        found = row.study_version, row.evidence_version, row.metrics_version
+        return found == (self.row.version, EVIDENCE_VERSION, METRICS_VERSION)
 
     def _evidence(self, model: Model, patience: float) -> tuple[PoolEvidence, str]:
         """A model's evidence and the hash of its checkpoint, made where missing. Raises Timeout and WorkFailed."""

@@ -132,7 +132,8 @@ class Sweep:
 def sweeps_of(rows: Iterable[SweepRow]) -> list[Sweep]:
     """Rows put together by checkpoint and shift, in the order in which these are first met.
 
-    Where a checkpoint was swept on one shift more than once, the finest lattice and then the most views are kept.
+    Of several sweeps of one checkpoint on one shift the newest versions are kept, then the finest lattice, then the
+    most views.
     """
     found: dict[str, list[SweepRow]] = {}
     for row in rows:
@@ -141,13 +142,14 @@ def sweeps_of(rows: Iterable[SweepRow]) -> list[Sweep]:
     for group in found.values():
         sweep = Sweep(tuple(group))
         key = sweep.first.checkpoint_sha256, sweep.first.shift, sweep.first.indices_sha256
-        if key not in kept or _fineness(sweep) > _fineness(kept[key]):
+        if key not in kept or _rank(sweep) > _rank(kept[key]):
             kept[key] = sweep
     return list(kept.values())
 
 
-def _fineness(sweep: Sweep) -> tuple[int, int]:
-    return len(sweep.lattice), sweep.first.views or 0
+def _rank(sweep: Sweep) -> tuple[int, ...]:
+    first = sweep.first
+    return first.study_version, first.evidence_version, first.metrics_version, len(sweep.lattice), first.views or 0
 
 
 def mean_of(values: Sequence[float | None]) -> float | None:

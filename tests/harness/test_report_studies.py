@@ -229,6 +229,9 @@ def test_the_finest_sweep_of_a_checkpoint_is_kept() -> None:
     fewer_views = [dataclasses.replace(row, study_id="v" * 64, views=1) for row in coarse]
     (kept,) = sweeps_of([*fewer_views, *coarse])
     assert kept.first.views == 3
+    newer = [dataclasses.replace(row, study_id="n" * 64, evidence_version=2, views=1) for row in coarse]
+    (kept,) = sweeps_of([*newer, *coarse])
+    assert kept.first.evidence_version == 2
     with pytest.raises(ValueError, match="lattice"):
         sweeps_of([row for row in coarse if row.selection != LATTICE])
 

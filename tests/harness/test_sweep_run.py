@@ -134,6 +134,10 @@ def test_stale_and_broken_files(swept: tuple[Path, Result], asked: list[str], tm
     (file,) = (results / "sweeps").glob("[!.]*-sade-*.parquet")
     whole = SweepRow.read(file)
     given = [*asked[:-3], "sade", "--shift", "uniform", "--results", results]
+    # of other evidence under the same checkpoint: computed again, and the old rows go
+    store(file, [replace(row, evidence_version=0, study_id="0" * 64) for row in whole])
+    assert call(*given, module="harness.sweep").status == 0
+    assert SweepRow.read(file) == [row for row in whole if row.shift == "uniform" and row.steps == 10]
     # of another checkpoint: computed again, and the old rows go
     store(file, [replace(row, checkpoint_sha256="f" * 64) for row in whole])
     assert call(*given, module="harness.sweep").status == 0
