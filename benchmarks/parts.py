@@ -94,6 +94,14 @@ class Work:
         """A fresh network in the default memory format, evaluation mode."""
         return build_network(self.method, self.spec, 0).eval().to(self.device)
 
+    def reference(self) -> nn.Module:
+        """The same network as research code has it: every ReLU writes a new map."""
+        network = self.network()
+        for module in network.modules():
+            if isinstance(module, nn.ReLU):
+                module.inplace = False
+        return network
+
     def stage(self) -> Stage:
         """The published training stage."""
         return self.method.stages(PUBLISHED)[0]
@@ -126,7 +134,7 @@ def training_step(work: Work) -> list[Line]:
     steps = 4
 
     def stepper(channels_last: bool, precision: str) -> Callable[[], None]:
-        network, stage = work.network().train(), work.stage()
+        network, stage = (work.network() if channels_last else work.reference()).train(), work.stage()
         network = network.to(memory_format=torch.channels_last) if channels_last else network  # type: ignore[call-overload]
         inputs = images.contiguous(memory_format=torch.channels_last) if channels_last else images
         batch = Batch(inputs, target, work.training.counts)
@@ -158,7 +166,7 @@ def training_epoch(work: Work) -> list[Line]:
 
     def reference() -> None:
         given = work.training
-        naive.epoch(work.network(), work.stage(), host, given.labels, given.counts, work.mean, work.std)
+        naive.epoch(work.reference(), work.stage(), host, given.labels, given.counts, work.mean, work.std)
 
     def ours(precision: Literal["fp32", "bf16"]) -> Callable[[], None]:
         recipe = replace(PUBLISHED, name="benchmark", epochs=1, warmup=0, milestones=(1, 1), precision=precision)
@@ -183,7 +191,7 @@ def _forward(network: nn.Module, batches: Iterator[Tensor], precision: str) -> l
 
 def clean_evidence(work: Work) -> list[Line]:
     """Logits of all clean test images."""
-    plain, folded, pool = work.network(), work.ours(), work.pool()
+    plain, folded, pool = work.reference(), work.ours(), work.pool()
 
     def reference() -> None:
         _forward(plain, (batch.contiguous() for batch in pool.clean()), "fp32")
@@ -274,7 +282,7 @@ def naive_procedure(work: Work, steps: int | None) -> list[Line]:
 
     steps: batches of one epoch that are run and scaled up to all of five; None = every one.
     """
-    network, drawn = work.network(), np.concatenate(_drawn(work))
+    network, drawn = work.reference(), np.concatenate(_drawn(work))
     run, epochs = (len(drawn), EPOCHS) if steps is None else (min(steps * naive.BATCH, len(drawn)), 1)
     chosen = work.test[torch.from_numpy(drawn[:run]).to(work.device)]
 

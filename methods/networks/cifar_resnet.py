@@ -31,14 +31,15 @@ class BasicBlock(nn.Module):
         self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
         self.stride = stride
         self.padding = (width - width_in) // 2
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        out = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
         if self.stride != 1 or self.padding:
             x = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.padding, self.padding))
-        return F.relu(out + x)
+        return self.relu(out.add_(x))
 
 
 def stage(width_in: int, width: int, blocks: int, stride: int) -> nn.Sequential:
@@ -62,7 +63,9 @@ class ExpertResNet(ExpertNetwork):
         *,
         last_only: bool = False,
     ) -> None:
-        stem = nn.Sequential(nn.Conv2d(3, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU())
+        stem = nn.Sequential(
+            nn.Conv2d(3, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)
+        )
         shared = stage(widths[0], widths[0], blocks, 1)
         own: tuple[int, ...] = widths
         if last_only:

@@ -60,7 +60,7 @@ class Layers:
     def stem(self) -> nn.Sequential:
         """Images [B, 3, H, W] -> [B, 64, H / 4, W / 4]."""
         return nn.Sequential(
-            nn.Conv2d(3, STEM, 7, 2, 3, bias=False), nn.BatchNorm2d(STEM), nn.ReLU(), nn.MaxPool2d(3, 2, 1)
+            nn.Conv2d(3, STEM, 7, 2, 3, bias=False), nn.BatchNorm2d(STEM), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)
         )
 
     def layer(self, number: int) -> nn.Sequential:

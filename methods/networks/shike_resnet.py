@@ -35,13 +35,14 @@ class ProjectionBlock(nn.Module):
         self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or width_in != width:
             self.shortcut = nn.Sequential(nn.Conv2d(width_in, width, 1, stride, bias=False), nn.BatchNorm2d(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-        return F.relu(out + self.shortcut(x))
+        out = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
+        return self.relu(out.add_(self.shortcut(x)))
 
 
 def alignment_widths(base: int, shared: int, source: int) -> list[int]:
@@ -63,7 +64,7 @@ def alignment(widths: Sequence[int]) -> nn.Sequential:
     for step, (width_in, width) in enumerate(pairwise(widths)):
         layers += [nn.Conv2d(width_in, width, 3, 2, 1, bias=False), nn.BatchNorm2d(width)]
         if step != 1:
-            layers.append(nn.ReLU())
+            layers.append(nn.ReLU(inplace=True))
     return nn.Sequential(*layers)
 
 
@@ -121,7 +122,7 @@ def shike_resnet(spec: NetworkSpec, experts: int = 3) -> ShikeNetwork:
 
 def small_network(blocks: int, widths: Sequence[int], experts: int, classes: int) -> ShikeNetwork:
     """CIFAR's ResNet with option-B shortcuts; widths: channels of its stages, of which all but the last are shared."""
-    stem = nn.Sequential(nn.Conv2d(3, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU())
+    stem = nn.Sequential(nn.Conv2d(3, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True))
     shared = [_stage(before, width, blocks) for before, width in pairwise((widths[0], *widths[:-1]))]
     branches = [_stage(widths[-2], widths[-1], blocks) for _ in range(experts)]
     for module in nn.ModuleList([stem, *shared, *branches]).modules():
