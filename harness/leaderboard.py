@@ -16,6 +16,7 @@ import jsonschema
 from filelock import FileLock
 
 from harness import rows
+from harness.entries import Entry, average, by_seed, newest, pick, reported
 from harness.multi_label import leaderboard as label_leaderboard
 from harness.multi_label import rows as label_rows
 from harness.rows import Row
@@ -26,7 +27,7 @@ from shifts.shift import published_shifts
 
 LEADERBOARD_SCHEMA = 2
 
-SETTING = [
+DATA = [
     "task",
     "dataset",
     "train_fingerprint",
@@ -38,6 +39,10 @@ SETTING = [
     "train_subset_seed",
     "train_n",
     "train_counts_sha256",
+]
+"""Row fields that make one dataset with one training set."""
+SETTING = [
+    *DATA,
     "method",
     "backbone",
     "parameters",
@@ -68,7 +73,6 @@ SHIFT = [
     "n",
     "indices_sha256",
 ]
-VERSIONS = ("train_version", "method_version", "adapter_version", "evidence_version", "metrics_version")
 AVERAGED = [
     "top1",
     "many",
@@ -88,8 +92,6 @@ AVERAGED = [
 
 DECIMALS = 8
 """Of what is averaged here; rows keep every digit."""
-
-Entry = dict[str, Any]
 
 
 def build(found: Iterable[Row]) -> dict[str, Any]:
@@ -112,12 +114,8 @@ def current(found: Iterable[Row]) -> list[list[Row]]:
     """Rows by (setting, shift, draw), one a train seed; of several versions of a program part only the newest."""
     groups: dict[str, list[Row]] = defaultdict(list)
     for row in found:
-        groups[json.dumps([_pick(row, SETTING), row.shift, row.indices_sha256], sort_keys=True)].append(row)
-    kept = []
-    for group in groups.values():
-        newest = max(_versions(row) for row in group)
-        kept.append([row for row in group if _versions(row) == newest])
-    return kept
+        groups[json.dumps([pick(row, SETTING), row.shift, row.indices_sha256], sort_keys=True)].append(row)
+    return [newest(group) for group in groups.values()]
 
 
 def write(results: Path) -> Path:
@@ -186,14 +184,14 @@ def validate(board: dict[str, Any]) -> None:
 
 def _entry(group: Sequence[Row]) -> Entry:
     """Summary of one setting on one shift over train seeds; accuracies are fractions."""
-    group = sorted(group, key=lambda row: (row.train_seed is not None, row.train_seed or 0))
+    group = by_seed(group)
     first = group[0]
     redraws = [draw["top1"] for row in group for draw in row.redraws]
     spread = [mean_sd([draw["top1"] for draw in row.redraws]).sd for row in group if len(row.redraws) > 1]
     known = [sd for sd in spread if sd is not None]
     return (
-        _pick(first, SETTING)
-        | _pick(first, SHIFT)
+        pick(first, SETTING)
+        | pick(first, SHIFT)
         | {
             "train_seeds": [row.train_seed for row in group],
             "top1_interval": [first.top1_low, first.top1_high] if len(group) == 1 else None,
@@ -206,15 +204,9 @@ def _entry(group: Sequence[Row]) -> Entry:
             "subset_sd": sum(known) / len(known) if known else None,
             "mcnemar_p_to_mean": [row.mcnemar_p_to_mean for row in group],
             "adaptation_hurts": bool(all(_hurts(row) for row in group)),
-            "reported": None
-            if first.reported_value is None
-            else {
-                "value": first.reported_value,
-                "source": first.reported_source,
-                "primary": first.reported_primary,
-            },
+            "reported": reported(first),
             "row_ids": [row.row_id for row in group],
-            **{name: _average([getattr(row, name) for row in group]) for name in AVERAGED},
+            **{name: average([getattr(row, name) for row in group], DECIMALS) for name in AVERAGED},
         }
     )
 
@@ -222,16 +214,6 @@ def _entry(group: Sequence[Row]) -> Entry:
 def _hurts(row: Row) -> bool:
     """Adaptation lowers accuracy by more than the interval: no adaptation lies above the adapted row's interval."""
     return row.top1 - row.delta_to_mean > row.top1_high
-
-
-def _average(values: Sequence[float | None]) -> dict[str, Any] | None:
-    """Rounded mean and standard deviation (None for one seed) over train seeds; None where no seed has a value."""
-    known = [value for value in values if value is not None]
-    if not known:
-        return None
-    summary = mean_sd(known)
-    sd = None if summary.sd is None else round(summary.sd, DECIMALS)
-    return {"mean": round(summary.mean, DECIMALS), "sd": sd, "n": summary.n}
 
 
 def _mean_vector(found: Sequence[list[float] | None]) -> list[float] | None:
@@ -265,14 +247,6 @@ def _means(entries: Sequence[Entry]) -> list[Entry]:
                 }
             )
     return means
-
-
-def _pick(row: Row, names: Sequence[str]) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in names}
-
-
-def _versions(row: Row) -> tuple[int, ...]:
-    return tuple(getattr(row, name) or 0 for name in VERSIONS)
 
 
 def _entry_order(entry: Entry) -> str:

@@ -4,20 +4,13 @@ A row is a file: the published draw in full, its redraws as scalars. It is compl
 computed again while what determines it stays the same (`row_id`).
 """
 
-import json
-import re
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
 
-from shifts.errors import WorkFailed
-from shifts.files import write_text
+from harness import row_files
+from harness.row_files import Json, RowFiles
 
 ROW_SCHEMA = 2
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -126,59 +119,21 @@ class Row:
     redraws: list[Json]
 
 
-FIELDS = tuple(field.name for field in fields(Row))
+def _from_older(values: Json) -> Json:
+    if values["schema_version"] == 1:  # all evidence was float32 then
+        return {**values, "schema_version": ROW_SCHEMA, "evidence_precision": "fp32"}
+    return values
 
 
-def kinds_of(hint: Any) -> set[type]:
-    """The Python types of a field's values as JSON has them; a whole number may stand for a float."""
-    kinds = {get_origin(part) or part for part in (get_args(hint) if isinstance(hint, UnionType) else (hint,))}
-    return kinds | {int} if float in kinds else kinds
-
-
-_KINDS = {name: kinds_of(hint) for name, hint in get_type_hints(Row).items()}
+FILES = RowFiles(Row, "row", ROW_SCHEMA, folder="rows", packed="rows", older=_from_older)
+path, store, read, from_json = FILES.path, FILES.store, FILES.read, FILES.from_json
+load_all, pack, order = FILES.load_all, FILES.pack, row_files.order
+FIELDS = FILES.fields
 
 
 def folder(results: Path) -> Path:
     """Where rows are kept."""
-    return results / "rows"
-
-
-def path(results: Path, stem: str, adapter: str, shift: str, row_id: str) -> Path:
-    """The file of one row: `rows/<checkpoint>/<adapter>@<shift>-<row id>.json`."""
-    name = re.sub(r"[^\w.@=-]+", "_", f"{adapter}@{shift}")
-    return folder(results) / stem / f"{name[:120]}-{row_id[:12]}.json"
-
-
-def store(where: Path, row: Row) -> None:
-    """Write a row, complete or not at all."""
-    write_text(where, json.dumps(asdict(row), allow_nan=False, sort_keys=True) + "\n")
-
-
-def read(where: Path) -> Row:
-    """Read one row file. Raises WorkFailed, naming the file, if it is no row or of a newer schema."""
-    try:
-        return from_json(json.loads(where.read_text(encoding="utf-8")))
-    except (ValueError, TypeError, KeyError) as error:
-        raise WorkFailed(f"{where}: not a row of schema {ROW_SCHEMA} ({error}); delete it and run again") from error
-
-
-def from_json(values: Json) -> Row:
-    """A row from its JSON object, also of an older schema.
-
-    Raises ValueError for a newer schema, missing or unknown fields, wrong types.
-    """
-    if not isinstance(values, dict) or "schema_version" not in values:
-        raise ValueError("no schema_version")
-    if values["schema_version"] > ROW_SCHEMA:
-        raise ValueError(f"schema {values['schema_version']} is newer than this program")
-    if values["schema_version"] == 1:  # all evidence was float32 then
-        values = {**values, "schema_version": ROW_SCHEMA, "evidence_precision": "fp32"}
-    if set(values) != set(FIELDS):
-        raise ValueError(f"fields {sorted(set(values) ^ set(FIELDS))} are missing or unknown")
-    for name, kinds in _KINDS.items():
-        if type(values[name]) not in kinds:
-            raise ValueError(f"{name} is {values[name]!r}")
-    return Row(**values)
+    return results / FILES.folder
 
 
 def complete(where: Path, checkpoint_sha256: str | None, redraws: int) -> bool:
@@ -187,80 +142,3 @@ def complete(where: Path, checkpoint_sha256: str | None, redraws: int) -> bool:
         return False
     row = read(where)
     return checkpoint_sha256 in (None, row.checkpoint_sha256) and len(row.redraws) >= redraws
-
-
-def load_all(results: Path) -> list[Row]:
-    """All rows under a results folder, JSON files and packed Parquet files, each row_id once, sorted.
-
-    Raises WorkFailed, naming the file, for one that is no row.
-    """
-    found = {row.row_id: row for row in _packed(results)}
-    # A file in the writing has a name with a leading dot, which pathlib's * matches too.
-    for file in sorted(folder(results).glob("*/[!.]*.json")):
-        row = read(file)
-        found[row.row_id] = row
-    return sorted(found.values(), key=order)
-
-
-def order(row: Row) -> tuple[Any, ...]:
-    """Sorting key of rows: data, method, recipe, adapter, shift, seed."""
-    return (row.dataset, row.method, row.recipe or "", row.adapter, row.shift, row.train_seed or 0, row.row_id)
-
-
-def pack(rows: list[Row], destination: Path) -> list[Path]:
-    """Write rows as one Parquet file a dataset, `rows-<dataset>.parquet`; returns the files."""
-    import pyarrow as pa
-
-    from shifts.files import atomic
-
-    written = []
-    nested = [name for name, hint in get_type_hints(Row).items() if is_nested(hint)]
-    for dataset in sorted({row.dataset for row in rows}):
-        columns = [asdict(row) for row in rows if row.dataset == dataset]
-        for values in columns:
-            values.update({name: json.dumps(values[name], sort_keys=True) for name in nested})
-        where = destination / ("rows-" + re.sub(r"[^\w.-]+", "_", dataset) + ".parquet")
-        with atomic(where) as temporary:
-            _write_small(pa.Table.from_pylist(columns), temporary)
-        written.append(where)
-    return written
-
-
-def _write_small(table: Any, path: Path) -> None:
-    """Write a table as Parquet with floating-point columns split by byte, which makes them compress."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    float64 = pa.float64()
-    single = [column.name for column in table.schema if column.type == float64]
-    lists = [column.name for column in table.schema if column.type == pa.list_(float64)]
-    pq.write_table(
-        table,
-        path,
-        compression="zstd",
-        compression_level=19,
-        use_dictionary=[name for name in table.schema.names if name not in (*single, *lists)],
-        column_encoding=dict.fromkeys([*single, *(f"{name}.list.element" for name in lists)], "BYTE_STREAM_SPLIT"),
-    )
-
-
-def is_nested(hint: Any) -> bool:
-    """Whether a field holds objects, which a Parquet file keeps as JSON text."""
-    return "dict" in str(hint)
-
-
-def _packed(results: Path) -> Iterator[Row]:
-    """Rows of the folder's Parquet files."""
-    files = sorted(results.glob("rows-*.parquet"))
-    if not files:
-        return
-    import pyarrow.parquet as pq
-
-    nested = [name for name, hint in get_type_hints(Row).items() if is_nested(hint)]
-    for file in files:
-        try:
-            for values in pq.read_table(file).to_pylist():
-                values.update({name: json.loads(values[name]) for name in nested})
-                yield from_json(values)
-        except (ValueError, TypeError, KeyError, OSError) as error:
-            raise WorkFailed(f"{file}: not a file of packed rows ({error})") from error

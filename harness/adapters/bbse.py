@@ -14,42 +14,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float
 
-from harness.adapters.base import Adapter, Evidence, LabelAccess, PriorAccess, TestAccess, WeightedExperts
-from harness.adapters.check import check_evidence
-from harness.adapters.confusion import Kind, check_kind, confusion, corrected_mean, predictions
-from methods.priors import ExpertPriors
+from harness.adapters.confusion import Confusion, ConfusionAdapter
 
 
 @dataclass(frozen=True)
-class Bbse(Adapter):
+class Bbse(ConfusionAdapter):
     """Least-squares inversion of the confusion matrix."""
 
     name: ClassVar[str] = "bbse"
-    prior_access: ClassVar[PriorAccess] = "estimated"
-    label_access: ClassVar[LabelAccess] = "source"
-    test_access: ClassVar[TestAccess] = "transductive"
-    reads: ClassVar[tuple[str, ...]] = ("source",)
 
-    kind: Kind = "soft"
-
-    def __post_init__(self) -> None:
-        check_kind(self.kind)
-
-    def fit(
-        self,
-        evidence: Evidence,
-        counts: Int[np.ndarray, " classes"],
-        expert_priors: ExpertPriors,
-        seed: int,
-    ) -> WeightedExperts:
-        """Estimate the prior of the images in `evidence`; nothing is random, so `seed` is not used.
-
-        Raises ValueError where `missing` names a reason and for logits that are not finite.
-        """
-        check_evidence(self, evidence, expert_priors)
-        assert evidence.source is not None  # `missing` refused it
-        source = confusion(evidence.source, self.kind)
-        found = predictions(evidence.logits, self.kind).mean(axis=0)
-        return corrected_mean(evidence, expert_priors, source.nearest_prior(source.prior * source.ratios(found)))
+    def ratios(self, source: Confusion, found: Float[np.ndarray, " predictions"]) -> Float[np.ndarray, " classes"]:
+        return source.ratios(found)

@@ -6,18 +6,19 @@ P(prediction, label) on the source and w_c = q_c / s_c, the test prior over the 
 argmax, `soft` ones the softmax of the mean of expert logits; the relation holds for both, calibrated or not.
 """
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.special import softmax
 
-from harness.adapters.base import Evidence, Source, WeightedExperts
-from harness.adapters.check import check_finite
-from harness.adapters.em import prior_correction
-from methods.priors import ExpertPriors, normalise, target_prior
+from harness.adapters.base import Adapter, Evidence, LabelAccess, PriorAccess, Source, TestAccess, WeightedExperts
+from harness.adapters.check import check_evidence, check_finite
+from harness.adapters.em import corrected_mean
+from methods.priors import ExpertPriors, normalise
 
 Kind = Literal["soft", "hard"]
 
@@ -46,10 +47,41 @@ class Confusion:
         return normalise(kept) if kept.any() else self.prior
 
 
-def check_kind(kind: str) -> None:
-    """Raise ValueError unless predictions of this kind exist."""
-    if kind not in ("soft", "hard"):
-        raise ValueError(f"kind must be soft or hard, not {kind!r}")
+@dataclass(frozen=True)
+class ConfusionAdapter(Adapter):
+    """Mean logits under a prior that `ratios` finds; subclasses differ in how they invert the confusion matrix."""
+
+    prior_access: ClassVar[PriorAccess] = "estimated"
+    label_access: ClassVar[LabelAccess] = "source"
+    test_access: ClassVar[TestAccess] = "transductive"
+    reads: ClassVar[tuple[str, ...]] = ("source",)
+
+    kind: Kind = "soft"
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("soft", "hard"):
+            raise ValueError(f"kind must be soft or hard, not {self.kind!r}")
+
+    def fit(
+        self,
+        evidence: Evidence,
+        counts: Int[np.ndarray, " classes"],
+        expert_priors: ExpertPriors,
+        seed: int,
+    ) -> WeightedExperts:
+        """Estimate the prior of the images in `evidence`; nothing is random, so `seed` is not used.
+
+        Raises ValueError where `missing` names a reason and for logits that are not finite.
+        """
+        check_evidence(self, evidence, expert_priors)
+        assert evidence.source is not None  # `missing` refused it
+        source = confusion(evidence.source, self.kind)
+        ratios = self.ratios(source, predictions(evidence.logits, self.kind).mean(axis=0))
+        return corrected_mean(evidence, expert_priors, source.nearest_prior(source.prior * ratios))
+
+    @abstractmethod
+    def ratios(self, source: Confusion, found: Float[np.ndarray, " predictions"]) -> Float[np.ndarray, " classes"]:
+        """w [C], of test over source prior, from the frequency of each prediction on the test images."""
 
 
 def predictions(logits: Float[np.ndarray, "images experts classes"], kind: Kind) -> Float[np.ndarray, "images classes"]:
@@ -70,12 +102,3 @@ def confusion(source: Source, kind: Kind) -> Confusion:
     check_finite(source.logits, "source logits", image_axis=0)
     joint = predictions(source.logits, kind).T @ np.eye(classes)[source.labels] / images
     return Confusion(joint, normalise(np.bincount(source.labels, minlength=classes)), images)
-
-
-def corrected_mean(
-    evidence: Evidence, expert_priors: ExpertPriors, prior: Float[np.ndarray, " classes"]
-) -> WeightedExperts:
-    """What predicts the mean of expert logits + log prior - log target_prior."""
-    experts = evidence.logits.shape[1]
-    bias = prior_correction(prior, target_prior(expert_priors))
-    return WeightedExperts(np.full(experts, 1 / experts), bias=bias, prior=prior)

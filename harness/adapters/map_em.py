@@ -17,8 +17,7 @@ from scipy.special import softmax
 
 from harness.adapters.base import Adapter, Evidence, LabelAccess, PriorAccess, TestAccess, WeightedExperts
 from harness.adapters.check import check_evidence
-from harness.adapters.confusion import corrected_mean
-from harness.adapters.em import em_prior
+from harness.adapters.em import corrected_mean, em_prior
 from methods.priors import ExpertPriors, target_prior
 
 

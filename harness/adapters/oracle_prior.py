@@ -25,8 +25,8 @@ from harness.adapters.base import (
     WeightedExperts,
 )
 from harness.adapters.check import check_evidence, check_labels
-from harness.adapters.em import prior_correction
-from methods.priors import ExpertPriors, normalise, target_prior
+from harness.adapters.em import corrected_mean
+from methods.priors import ExpertPriors, normalise
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,6 @@ class OraclePrior(TruthAdapter):
         labels: Int[np.ndarray, " images"],
     ) -> WeightedExperts:
         """Read the prior off the counts of `labels`. Raises ValueError for unusable logits or labels."""
-        images, experts, classes = check_evidence(self, evidence, expert_priors)
+        images, _, classes = check_evidence(self, evidence, expert_priors)
         check_labels(labels, images, classes)
-        true_prior = normalise(np.bincount(labels, minlength=classes))
-        bias = prior_correction(true_prior, target_prior(expert_priors))
-        return WeightedExperts(np.full(experts, 1 / experts), bias=bias, prior=true_prior)
+        return corrected_mean(evidence, expert_priors, normalise(np.bincount(labels, minlength=classes)))

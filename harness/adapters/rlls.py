@@ -15,13 +15,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from scipy.optimize import minimize_scalar, nnls
 
-from harness.adapters.base import Adapter, Evidence, LabelAccess, PriorAccess, TestAccess, WeightedExperts
-from harness.adapters.check import check_evidence
-from harness.adapters.confusion import Kind, check_kind, confusion, corrected_mean, predictions
-from methods.priors import ExpertPriors
+from harness.adapters.confusion import Confusion, ConfusionAdapter
 
 GAMMA = 1.0
 CONFIDENCE = 0.05
@@ -30,37 +27,14 @@ _LOG_RIDGE = (-30.0, 10.0)
 
 
 @dataclass(frozen=True)
-class Rlls(Adapter):
+class Rlls(ConfusionAdapter):
     """Penalised inversion of the confusion matrix."""
 
     name: ClassVar[str] = "rlls"
-    prior_access: ClassVar[PriorAccess] = "estimated"
-    label_access: ClassVar[LabelAccess] = "source"
-    test_access: ClassVar[TestAccess] = "transductive"
-    reads: ClassVar[tuple[str, ...]] = ("source",)
 
-    kind: Kind = "soft"
-
-    def __post_init__(self) -> None:
-        check_kind(self.kind)
-
-    def fit(
-        self,
-        evidence: Evidence,
-        counts: Int[np.ndarray, " classes"],
-        expert_priors: ExpertPriors,
-        seed: int,
-    ) -> WeightedExperts:
-        """Estimate the prior of the images in `evidence`; nothing is random, so `seed` is not used.
-
-        Raises ValueError where `missing` names a reason and for logits that are not finite.
-        """
-        check_evidence(self, evidence, expert_priors)
-        assert evidence.source is not None  # `missing` refused it
-        source = confusion(evidence.source, self.kind)
-        found = predictions(evidence.logits, self.kind).mean(axis=0)
+    def ratios(self, source: Confusion, found: Float[np.ndarray, " predictions"]) -> Float[np.ndarray, " classes"]:
         theta = solve(source.joint, found - source.joint.sum(axis=1), penalty(len(found), source.images))
-        return corrected_mean(evidence, expert_priors, source.nearest_prior(source.prior * (1 + GAMMA * theta)))
+        return 1 + GAMMA * theta
 
 
 def penalty(classes: int, images: int) -> float:

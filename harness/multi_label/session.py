@@ -131,7 +131,7 @@ class LabelSession(Session):
             "reported_source": None if published is None else published.source,
             "reported_primary": None if published is None else published.primary,
         }
-        return label_rows.LabelRow(**{name: values[name] for name in label_rows.FIELDS})
+        return label_rows.LabelRow(**{name: values[name] for name in label_rows.FILES.fields})
 
     def report(self) -> str:
         wanted = {task.row_id for work in self.works for task in work.tasks}

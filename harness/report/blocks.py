@@ -11,22 +11,7 @@ from harness.rows import Row
 
 Entry = dict[str, Any]
 
-BLOCK = (
-    "task",
-    "dataset",
-    "train_fingerprint",
-    "test_fingerprint",
-    "test_split",
-    "train_profile",
-    "train_imbalance",
-    "train_rule",
-    "train_subset_seed",
-    "train_n",
-    "train_counts_sha256",
-    "recipe",
-    "recipe_sha256",
-    "selection",
-)
+BLOCK = (*leaderboard.DATA, "recipe", "recipe_sha256", "selection")
 """Row fields that must agree before two rows are compared: data, training set and recipe."""
 
 SITUATIONS = {
