@@ -117,13 +117,19 @@ def table(lines: Sequence[Line], limits: dict[str, dict[str, float]], device: to
 
 
 def ratios(lines: Sequence[Line]) -> dict[str, float]:
-    """How many times faster than the reference, by part and variant; for aggregation, everything it needs together."""
+    """How many times faster than the reference, by part and variant; for aggregation, everything it needs together.
+
+    For a training step also its rate over that of its convolutions alone.
+    """
     seconds = {(line.part, line.variant): line.timing.median * line.scaled for line in lines}
     found = {
         f"{part}, {variant}": seconds[part, "reference"] / spent
         for (part, variant), spent in seconds.items()
         if variant != "reference" and (part, "reference") in seconds
     }
+    for (part, precision), spent in seconds.items():
+        if part == "of that, convolutions":
+            found[f"step over its convolutions, {precision}"] = spent / seconds[parts.STEP, precision]
     naive = [spent for (part, _), spent in seconds.items() if part.startswith("naive")]
     if naive and ("learning, 11 shifts", "fp32") in seconds:
         for precision in ("fp32", "bf16"):

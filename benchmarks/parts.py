@@ -42,6 +42,8 @@ from shifts.shift import published_shifts
 SIZE = (32, 32)
 EPOCHS, PAIRS = 5, 3
 STEPS, FEATURES = 20, 64
+BATCH, TRAINING_STEPS = 128, 4
+STEP = f"training, {TRAINING_STEPS} steps"
 
 
 @dataclass(frozen=True)
@@ -128,10 +130,12 @@ class Work:
 
 
 def training_step(work: Work) -> list[Line]:
-    """Forward, backward and update of one batch of 128, four times."""
-    images = torch.randn(128, 3, *SIZE, device=work.device)
-    target = work.training.labels[torch.randperm(len(work.training.labels), device=work.device)[:128]]
-    steps = 4
+    """Forward, backward and update of one batch of 128, four times; and its convolutions alone, on maps of their own.
+
+    The latter is what the step could cost at the least with the library's convolutions.
+    """
+    images = torch.randn(BATCH, 3, *SIZE, device=work.device)
+    target = work.training.labels[torch.randperm(len(work.training.labels), device=work.device)[:BATCH]]
 
     def stepper(channels_last: bool, precision: str) -> Callable[[], None]:
         network, stage = (work.network() if channels_last else work.reference()).train(), work.stage()
@@ -143,7 +147,7 @@ def training_step(work: Work) -> list[Line]:
         )
 
         def run() -> None:
-            for _ in range(steps):
+            for _ in range(TRAINING_STEPS):
                 optimiser.zero_grad(set_to_none=True)
                 with torch.autocast(work.device.type, torch.bfloat16, enabled=precision == "bf16"):
                     loss = stage.step(network, [batch], 0)["loss"]
@@ -157,7 +161,39 @@ def training_step(work: Work) -> list[Line]:
         "fp32": ("fp32", stepper(True, "fp32")),
         "bf16": ("bf16", stepper(True, "bf16")),
     }
-    return work.lines("training, 4 steps", variants, 128 * steps, 6.0 * work.macs * 128 * steps)
+    images_run = BATCH * TRAINING_STEPS
+    lines = work.lines(STEP, variants, images_run, 6.0 * work.macs * images_run)
+    alone = {precision: (precision, _convolutions(work, precision)) for precision in ("fp32", "bf16")}
+    return lines + work.lines("of that, convolutions", alone, images_run, 6.0 * work.macs * images_run)
+
+
+def _convolutions(work: Work, precision: str) -> Callable[[], None]:
+    """Forward and backward of every convolution of the network, one after the other, as often as `training_step`."""
+    kind = torch.float32 if precision == "fp32" else torch.bfloat16
+    network = work.network()
+    layers: list[tuple[nn.Conv2d, Tensor, Tensor]] = []
+
+    def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        assert isinstance(module, nn.Conv2d)
+        x, gradient = (
+            torch.randn_like(tensor, dtype=kind, memory_format=torch.channels_last) for tensor in (*inputs, output)
+        )
+        layers.append((module, x.requires_grad_(module.in_channels > 3), gradient))
+
+    hooks = [module.register_forward_hook(keep) for module in network.modules() if isinstance(module, nn.Conv2d)]
+    with torch.no_grad():
+        network(torch.randn(BATCH, 3, *SIZE, device=work.device))
+    for hook in hooks:
+        hook.remove()
+    network.to(kind).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def run() -> None:
+        for _ in range(TRAINING_STEPS):
+            for convolution, x, gradient in layers:
+                wanted = [convolution.weight, x] if x.requires_grad else [convolution.weight]
+                torch.autograd.grad(convolution(x), wanted, gradient)
+
+    return run
 
 
 def training_epoch(work: Work) -> list[Line]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -44,6 +45,20 @@ class Draws:
         """The published draw, then the redraws."""
         again = (Draw(seed, resolve(self.dataset, self.shift, self.train_counts, seed)[0]) for seed in self.seeds)
         return (self.published[0], *again)
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The row fields that tell the shift."""
+        shift = self.shift
+        return {
+            "shift": str(shift),
+            "shift_kind": shift.kind,
+            "shift_ratio": shift.ratio,
+            "shift_alpha": shift.alpha,
+            "shift_seed": shift.seed,
+            "shift_rule": shift.rule,
+            "shift_origin": self.published[1],
+        }
 
     @cached_property
     def indices_sha256(self) -> str:

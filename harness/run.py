@@ -2,11 +2,11 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from methods.cli import add_training_arguments
-from shifts.cli import Parser, add_data_arguments, add_shift_arguments, command
+from shifts.cli import Parser, add_data_arguments, add_shift_arguments, command, whole
 from shifts.errors import BadInput
 
 EXAMPLES = """\
@@ -58,10 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if options.jobs and not options.dry_run:
         raise BadInput("--jobs prints training commands and goes with --dry-run")
-    if options.evidence:
-        for name in OURS:
-            if getattr(options, name) != made.get_default(name):
-                raise BadInput(f"--{name.replace('_', '-')} is about our own models and does not go with --evidence")
+    check_evidence(made, options)
     from harness.session import session_of
 
     session = session_of(options)
@@ -71,6 +68,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     session.work()
     print(session.report())
     return 0
+
+
+def check_evidence(made: Parser, options: argparse.Namespace) -> None:
+    """Raise BadInput for an option about our own models beside `--evidence`."""
+    if options.evidence:
+        for name in OURS:
+            if getattr(options, name, None) != made.get_default(name):
+                raise BadInput(f"--{name.replace('_', '-')} is about our own models and does not go with --evidence")
 
 
 def parser() -> Parser:
@@ -86,33 +91,22 @@ def parser() -> Parser:
     group.add_argument(
         "--evidence", type=Path, metavar="FILE", help="evaluate somebody else's model: expert logits of a test pool"
     )
-    group.add_argument("--views", type=_whole(0), default=3, metavar="K", help="view pairs a test image (default: 3)")
+    group.add_argument("--views", type=whole(0), default=3, metavar="K", help="view pairs a test image (default: 3)")
     group.add_argument(
         "--evidence-precision",
         choices=("fp32", "bf16"),
         default="fp32",
         help="of the forward passes over the test pool (default: fp32)",
     )
-    group.add_argument("--redraws", type=_whole(0), default=10, metavar="N", help="further draws (default: 10)")
+    group.add_argument("--redraws", type=whole(0), default=10, metavar="N", help="further draws (default: 10)")
     group.add_argument(
-        "--top", type=_whole(0), default=8, metavar="N", help="lines of each block of the table; 0 = all (default: 8)"
+        "--top", type=whole(0), default=8, metavar="N", help="lines of each block of the table; 0 = all (default: 8)"
     )
     group = made.add_argument_group("what to do")
     group.add_argument("--dry-run", action="store_true", help="show what would be done, and what is done already")
     group.add_argument("--jobs", action="store_true", help="with --dry-run: one training command per line")
     group.add_argument("--list", action="store_true", help="datasets, methods, adapters, shifts, recipes")
     return made
-
-
-def _whole(least: int) -> Callable[[str], int]:
-    """A parser of whole numbers from `least` on."""
-
-    def parse(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number >= {least}")
-        return int(text)
-
-    return parse
 
 
 if __name__ == "__main__":

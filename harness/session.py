@@ -5,7 +5,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -14,14 +13,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from filelock import Timeout
-from tqdm import tqdm
-
 from harness import adapters, evidence, leaderboard, passes, rows, subject, table
 from harness.evidence import PoolEvidence
 from harness.plan import Draws, Task, tasks_of
 from harness.pools import Pools
 from harness.protocol import declared, measure
+from harness.queue import work_off
 from harness.subject import Subject
 from methods import checkpoint
 from methods.cli import check_graphs, check_writable, chosen_device, chosen_jobs, epochs_shown
@@ -41,6 +38,11 @@ class Work:
     tasks: list[Task]
     job: TrainingJob | None = None
     pool: PoolEvidence | None = None
+
+    @property
+    def title(self) -> str:
+        """Method and seed, for messages."""
+        return self.subject.fields["method"] + ("" if self.job is None else f" s{self.job.seed}")
 
     def missing(self, results: Path) -> list[Task]:
         """Tasks without a complete row for the checkpoint that there is."""
@@ -126,39 +128,20 @@ class Session:
         check_writable(self.results)
         kept = f" (finished rows are kept under {rows.folder(self.results)})"
         try:
-            failures = self._work_off()
+            failures = work_off(self.works, self._finish)
             leaderboard.write(self.results)
         except OSError as error:
             raise WorkFailed(f"{error}{kept}") from error
         if failures:
-            raise WorkFailed("; ".join(f"{', '.join(who)}: {why}" for why, who in failures.items()) + kept)
-
-    def _work_off(self) -> dict[str, list[str]]:
-        """Finish every subject that misses rows; returns which could not be, by reason."""
-        todo, patience = deque(self.works), 0
-        failures: dict[str, list[str]] = defaultdict(list)
-        with tqdm(total=len(todo), unit="model", delay=2, leave=False, disable=None) as bar:
-            while todo:
-                work = todo.popleft()
-                title = work.subject.fields["method"]
-                if work.job is not None:
-                    title += f" s{work.job.seed}"
-                bar.set_description_str(title)
-                try:
-                    if work.missing(self.results):
-                        self._finish(work, wait=patience >= len(todo))
-                except Timeout:
-                    todo.append(work)
-                    patience += 1
-                    continue
-                except WorkFailed as error:
-                    failures[str(error)].append(title)
-                patience = 0
-                bar.update()
-        return failures
+            raise WorkFailed(failures + kept)
 
     def _finish(self, work: Work, wait: bool) -> None:
-        """Train, gather evidence and measure one subject. Raises Timeout if another process has it and not `wait`."""
+        """Do what a subject misses: train, gather evidence, measure. Raises Timeout if another process is at it.
+
+        With `wait` that is waited for.
+        """
+        if not work.missing(self.results):
+            return
         if work.job is None:
             assert work.pool is not None
             self._measure(work, work.pool, {})
@@ -169,20 +152,20 @@ class Session:
                 return
             with epochs_shown(f"  {work.job.method_name} s{work.job.seed}") as progress:
                 described = work.job.make(self.results, self.device, progress)
-            self._finish_trained(work, work.job, described)
+            pool = self._gather(work.job, described["sha256"])
+            known = {key: described[key] for key in ("parameters", "macs", "train_seconds")}
+            known |= {
+                "checkpoint_sha256": described["sha256"],
+                "evidence_seconds": float(pool.metadata["seconds"]),
+            }
+            self._measure(work, pool, known)
 
-    def _finish_trained(self, work: Work, job: TrainingJob, described: dict[str, Any]) -> None:
-        """Gather evidence of a checkpoint, as `described`, and measure."""
+    def _gather(self, job: TrainingJob, sha256: str) -> Any:
+        """The evidence of a checkpoint, as `_measure` takes it."""
         asked = self.options.views, self.options.evidence_precision
-        pool = passes.gather(job, described["sha256"], self.results, self.pools, *asked)
-        known = {key: described[key] for key in ("parameters", "macs", "train_seconds")}
-        known |= {
-            "checkpoint_sha256": described["sha256"],
-            "evidence_seconds": float(pool.metadata["seconds"]),
-        }
-        self._measure(work, pool, known)
+        return passes.gather(job, sha256, self.results, self.pools, *asked)
 
-    def _measure(self, work: Work, pool: PoolEvidence, known: dict[str, Any]) -> None:
+    def _measure(self, work: Work, pool: Any, known: dict[str, Any]) -> None:
         """Compute and store the missing rows of a subject."""
         missing = work.missing(self.results)
         for draws, group in groupby(missing, key=lambda task: task.draws):
@@ -193,23 +176,15 @@ class Session:
 
     def _row(self, about: Subject, task: Task, pool: PoolEvidence, fields: dict[str, Any]) -> rows.Row:
         """A row from what is known of the subject, what the adapter declares and what was measured."""
-        shift, origin = task.draws.shift, task.draws.published[1]
         said = declared(task.adapter, pool.evidence, pool.expert_priors)
-        published = about.reported(said["adapter"], str(shift))
-        values = {
-            **about.fields,
-            **said,
-            "schema_version": rows.ROW_SCHEMA,
+        own = {"schema_version": rows.ROW_SCHEMA, "task": "single_label", "evidence_version": evidence.EVIDENCE_VERSION}
+        return rows.Row(**(about.fields | said | own | self._circumstances(about, task, said["adapter"]) | fields))
+
+    def _circumstances(self, about: Subject, task: Task, adapter: str) -> dict[str, Any]:
+        """Row fields of the shift, of where and with what this run is made, and the published figure beside it."""
+        published = about.reported(adapter, str(task.draws.shift))
+        return task.draws.fields | {
             "row_id": task.row_id,
-            "task": "single_label",
-            "evidence_version": evidence.EVIDENCE_VERSION,
-            "shift": str(shift),
-            "shift_kind": shift.kind,
-            "shift_ratio": shift.ratio,
-            "shift_alpha": shift.alpha,
-            "shift_seed": shift.seed,
-            "shift_rule": shift.rule,
-            "shift_origin": origin,
             "device": device_name(self.device),
             "determinism": "bit for bit" if self.device.type == "cpu" else "as far as the CUDA libraries allow",
             "versions": dict(versions()),
@@ -218,7 +193,6 @@ class Session:
             "reported_source": None if published is None else published.source,
             "reported_primary": None if published is None else published.primary,
         }
-        return rows.Row(**(values | fields))
 
     def report(self) -> str:
         """The table of this command's rows, and where everything was written."""

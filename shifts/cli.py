@@ -154,6 +154,17 @@ def seed(text: str) -> int:
     return int(text)
 
 
+def whole(least: int) -> Callable[[str], int]:
+    """A parser of whole numbers from `least` on."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number >= {least}")
+        return int(text)
+
+    return parse
+
+
 def _ratio(text: str) -> float:
     try:
         return check_ratio("it", float(text))

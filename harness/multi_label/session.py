@@ -16,9 +16,9 @@ from harness.multi_label import rows as label_rows
 from harness.multi_label.evidence import LabelEvidence
 from harness.multi_label.metrics import METRICS_VERSION, RESAMPLES, evaluate
 from harness.plan import Draws, Task
-from harness.session import Session, Work, revision, versions
+from harness.session import Session, Work
 from harness.subject import Subject
-from methods.job import TrainingJob, device_name
+from methods.job import TrainingJob
 from shifts.distance import total_variation
 from shifts.errors import BadInput
 from shifts.files import digest
@@ -71,10 +71,10 @@ class LabelSession(Session):
             tasks.append(LabelTask(adapter, drawn, row_id, path))
         return Work(about, tasks, job)
 
-    def _finish_trained(self, work: Work, job: TrainingJob, described: dict[str, Any]) -> None:
-        pool = evidence.gather(job, described["sha256"], self.results, self.pools)
-        known = {key: described[key] for key in ("parameters", "macs", "train_seconds")}
-        known |= {"checkpoint_sha256": described["sha256"], "evidence_seconds": float(pool.metadata["seconds"])}
+    def _gather(self, job: TrainingJob, sha256: str) -> LabelEvidence:
+        return evidence.gather(job, sha256, self.results, self.pools)
+
+    def _measure(self, work: Work, pool: LabelEvidence, known: dict[str, Any]) -> None:
         fitted = Mean().fit(pool.evidence, pool.train_counts, pool.expert_priors, 0)
         scores = fitted.predict(pool.evidence)
         for task in work.missing(self.results):
@@ -89,24 +89,22 @@ class LabelSession(Session):
             for name, interval in metrics.intervals.items():
                 measured[name] = getattr(metrics, name)
                 measured[f"{name}_interval"] = None if interval is None else list(interval)
-            label_rows.store(task.path, self._label_row(work.subject, job, task, pool, known | measured))
+            label_rows.store(task.path, self._label_row(work, task, pool, known | measured))
 
-    def _label_row(
-        self, about: Subject, job: TrainingJob, task: Task, pool: LabelEvidence, fields: dict[str, Any]
-    ) -> label_rows.LabelRow:
+    def _label_row(self, work: Work, task: Task, pool: LabelEvidence, fields: dict[str, Any]) -> label_rows.LabelRow:
         """A row from what is known of the subject, the draw and what was measured."""
-        adapter, shift, (draw, origin) = task.adapter, task.draws.shift, task.draws.published
-        labels = pool.labels[draw.indices]
+        assert work.job is not None
+        about, adapter, draws = work.subject, task.adapter, task.draws
+        labels = pool.labels[draws.published[0].indices]
         rank = class_rank(pool.train_counts, about.dataset.rank_by_index)
-        published = about.reported(adapter.name, str(shift))
         values = {
             **about.fields,
             **fields,
+            **self._circumstances(about, task, adapter.name),
             "schema_version": label_rows.ROW_SCHEMA,
-            "row_id": task.row_id,
             "task": "multi_label",
-            "train_labels_per_image": float(pool.train_counts.sum() / job.training.n),
-            "initial_weights": _initial_weights(job),
+            "train_labels_per_image": float(pool.train_counts.sum() / work.job.training.n),
+            "initial_weights": _initial_weights(work.job),
             "branches": pool.evidence.logits.shape[1],
             "adapter": adapter.name,
             "adapter_version": adapter.version,
@@ -115,21 +113,10 @@ class LabelSession(Session):
             "label_access": adapter.label_access,
             "test_access": adapter.test_access,
             "selection": "last",
-            "shift": str(shift),
-            "shift_kind": shift.kind,
-            "shift_ratio": shift.ratio,
-            "shift_origin": origin,
             "labels_per_image": float(labels.sum(axis=1).mean()),
-            "indices_sha256": task.draws.indices_sha256,
+            "indices_sha256": draws.indices_sha256,
             "tv_train_test": total_variation(pool.train_counts, labels.sum(axis=0)),
-            "tv_wanted": miss(labels, shift, rank),
-            "device": device_name(self.device),
-            "determinism": "bit for bit" if self.device.type == "cpu" else "as far as the CUDA libraries allow",
-            "versions": dict(versions()),
-            "revision": revision(),
-            "reported_value": None if published is None else published.value,
-            "reported_source": None if published is None else published.source,
-            "reported_primary": None if published is None else published.primary,
+            "tv_wanted": miss(labels, draws.shift, rank),
         }
         return label_rows.LabelRow(**{name: values[name] for name in label_rows.FILES.fields})
 

@@ -1,13 +1,12 @@
 """Arguments that the commands of studies share."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from harness.run import OURS
+from harness.run import check_evidence
 from methods.cli import add_training_arguments
-from shifts.cli import Parser, add_data_arguments, add_shift_arguments
-from shifts.errors import BadInput
+from shifts.cli import Parser, add_data_arguments, add_shift_arguments, whole
 
 
 def add_study_arguments(parser: Parser) -> None:
@@ -26,20 +25,6 @@ def add_study_arguments(parser: Parser) -> None:
 def parsed(parser: Parser, arguments: Sequence[str] | None, methods: Sequence[str]) -> argparse.Namespace:
     """The arguments, with default methods. Raises BadInput for what is about our models beside `--evidence`."""
     options = parser.parse_args(arguments)
-    if options.evidence:
-        for name in OURS:
-            if getattr(options, name, None) != parser.get_default(name):
-                raise BadInput(f"--{name.replace('_', '-')} is about our own models and does not go with --evidence")
+    check_evidence(parser, options)
     options.methods = options.methods or list(methods)
     return options
-
-
-def whole(least: int) -> Callable[[str], int]:
-    """A parser of whole numbers from `least` on."""
-
-    def parse(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number >= {least}")
-        return int(text)
-
-    return parse

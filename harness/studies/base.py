@@ -6,21 +6,21 @@ determines it stays the same (`study_id`).
 
 import argparse
 from abc import ABC, abstractmethod
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from filelock import FileLock, Timeout
-from tqdm import tqdm
+from filelock import FileLock
 
 from harness import evidence, passes, subject
 from harness.evidence import EVIDENCE_VERSION, PoolEvidence
 from harness.metrics import METRICS_VERSION
 from harness.plan import Draws
 from harness.pools import Pools
+from harness.queue import work_off
 from harness.session import revision
 from harness.studies.table import StudyRow, store
 from harness.subject import Subject
@@ -113,26 +113,9 @@ class Study(ABC):
         Raises WorkFailed, naming every model that failed and saying where finished files are.
         """
         check_writable(self.results)
-        todo, patience = deque(self.models), 0
-        failures: dict[str, list[str]] = defaultdict(list)
-        with tqdm(total=len(todo), unit="model", delay=2, leave=False, disable=None) as bar:
-            while todo:
-                model = todo.popleft()
-                bar.set_description_str(model.title)
-                try:
-                    if self.missing(model):
-                        self._finish(model, wait=patience >= len(todo))
-                except Timeout:
-                    todo.append(model)
-                    patience += 1
-                    continue
-                except WorkFailed as error:
-                    failures[str(error)].append(model.title)
-                patience = 0
-                bar.update()
+        failures = work_off(self.models, self._finish)
         if failures:
-            said = "; ".join(f"{', '.join(who)}: {why}" for why, who in failures.items())
-            raise WorkFailed(f"{said} (finished files are kept under {self.results / self.row.folder})")
+            raise WorkFailed(f"{failures} (finished files are kept under {self.results / self.row.folder})")
 
     def rows(self) -> list[StudyRow]:
         """The stored rows of what was asked for, models and shifts in the order of the command line."""
@@ -159,6 +142,8 @@ class Study(ABC):
 
     def _finish(self, model: Model, wait: bool) -> None:
         """Train, gather evidence and compute what is missing. Raises Timeout if another process does and not `wait`."""
+        if not self.missing(model):
+            return
         path, patience = self.path(model), -1 if wait else 0
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.parent / f".{path.stem}.lock").acquire(timeout=patience):
@@ -195,7 +180,7 @@ class Study(ABC):
 
     def _known(self, model: Model, pool: PoolEvidence, sha256: str, study_id: str, draws: Draws) -> dict[str, Any]:
         """The fields that every study's rows have."""
-        shift, (draw, origin) = draws.shift, draws.published
+        draw = draws.published[0]
         names = set(StudyRow.__dataclass_fields__)
         totals = np.bincount(pool.labels[draw.indices], minlength=len(pool.train_counts))
         return {name: value for name, value in model.subject.fields.items() if name in names} | {
@@ -205,13 +190,7 @@ class Study(ABC):
             "checkpoint_sha256": sha256,
             "evidence_version": EVIDENCE_VERSION,
             "metrics_version": METRICS_VERSION,
-            "shift": str(shift),
-            "shift_kind": shift.kind,
-            "shift_ratio": shift.ratio,
-            "shift_alpha": shift.alpha,
-            "shift_seed": shift.seed,
-            "shift_rule": shift.rule,
-            "shift_origin": origin,
+            **draws.fields,
             "n": len(draw.indices),
             "indices_sha256": draws.indices_sha256,
             "tv_train_test": total_variation(pool.train_counts, totals),

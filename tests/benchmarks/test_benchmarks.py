@@ -2,9 +2,11 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks import naive, parts
 from benchmarks.__main__ import main, ratios, table
@@ -31,6 +33,8 @@ def test_ratios_are_to_the_reference_and_count_what_was_scaled() -> None:
     lines = [
         line("training", "reference", 4.0),
         line("training", "bf16", 2.0, "bf16"),
+        line(parts.STEP, "bf16", 8.0, "bf16"),
+        line("of that, convolutions", "bf16", 6.0, "bf16"),
         line("clean evidence", "fp32", 5.0),
         line("clean evidence", "bf16", 2.0, "bf16"),
         line("one view pair", "fp32", 10.0),
@@ -41,6 +45,7 @@ def test_ratios_are_to_the_reference_and_count_what_was_scaled() -> None:
     ]
     found = ratios(lines)
     assert found["training, bf16"] == 2
+    assert found["step over its convolutions, bf16"] == 0.75
     assert found["aggregation over 11 shifts, 1 view pairs, fp32"] == 420 / 16
     assert found["aggregation over 11 shifts, 3 view pairs, bf16"] == 420 / 15
     limits = {kind: {"convolution": 1e9, "matrix product": 2e9} for kind in ("fp32", "bf16")}
@@ -59,6 +64,31 @@ def test_naive_weights_lie_on_the_simplex_and_networks_are_the_same_function() -
     batch = next(work.pool().clean())[:8]
     with torch.no_grad():
         torch.testing.assert_close(work.ours()(batch).logits, work.network()(batch).logits, rtol=1e-4, atol=1e-4)
+
+
+def test_convolutions_alone_are_those_of_the_network() -> None:
+    """Every convolution once a step, forward and backward, for gradients of its input too unless that is an image."""
+    work = Work(CPU, 5000, rounds=1)
+    run = parts._convolutions(work, "fp32")
+    macs, wanted = 0, []
+
+    class Count(TorchDispatchMode):
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            nonlocal macs
+            found = function(*args, **(kwargs or {}))
+            if function.overloadpacket is torch.ops.aten.convolution:
+                macs += found.numel() * args[1][0].numel()
+            if function.overloadpacket is torch.ops.aten.convolution_backward:
+                wanted.append(tuple(args[-1]))
+            return found
+
+    with Count():
+        run()
+    convolutions = 1 + 10 + 3 * 20
+    assert macs / (parts.BATCH * parts.TRAINING_STEPS) == pytest.approx(100.3e6, abs=0.05e6)
+    assert len(wanted) == convolutions * parts.TRAINING_STEPS
+    assert wanted.count((False, True, False)) == parts.TRAINING_STEPS
+    assert wanted.count((True, True, False)) == (convolutions - 1) * parts.TRAINING_STEPS
 
 
 def test_the_eleven_sets_have_their_published_sizes() -> None:
