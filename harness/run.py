@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from methods.cli import add_training_arguments
+from methods.cli import add_together_argument, add_training_arguments
 from shifts.cli import Parser, add_data_arguments, add_shift_arguments, command, whole
 from shifts.errors import BadInput
 
@@ -39,6 +39,7 @@ OURS = [
     "sync_bn",
     "pretrained",
     "cuda_graphs",
+    "together",
     "views",
     "evidence_precision",
     "jobs",
@@ -86,6 +87,7 @@ def parser() -> Parser:
     add_data_arguments(made)
     add_shift_arguments(made)
     add_training_arguments(made)
+    add_together_argument(made)
     group = made.add_argument_group("adapting and measuring")
     group.add_argument("--adapters", nargs="+", metavar="NAME", help="ways to use unlabelled test data (default: all)")
     group.add_argument(

@@ -23,6 +23,7 @@ from harness.subject import Subject
 from methods import checkpoint
 from methods.cli import check_graphs, check_writable, chosen_device, chosen_jobs, epochs_shown
 from methods.job import TrainingJob, device_name
+from methods.together import arguments_of, train_together
 from shifts.cli import requested_shifts
 from shifts.errors import WorkFailed
 
@@ -70,6 +71,7 @@ class Session:
         check_graphs(options.cuda_graphs, self.device)
         self.draws: list[Draws] | None = None
         self.pools = Pools(self.device)
+        self.failed: dict[str, str] = {}  # what `--together` could not train, and why
         self.works = list(self._stranger() if options.evidence else self._jobs())
 
     def _jobs(self) -> Iterator[Work]:
@@ -114,7 +116,7 @@ class Session:
     def commands(self) -> str:
         """One training command a line for every checkpoint that is missing, for any scheduler."""
         return "\n".join(
-            shlex.join(["python", "-m", "methods.train", *_arguments(self.options, work.job)])
+            shlex.join(["python", "-m", "methods.train", *arguments_of(self.options, work.job)])
             for work in self.works
             if work.job is not None and checkpoint.describe(work.job.path(self.results)) is None
         )
@@ -128,6 +130,9 @@ class Session:
         check_writable(self.results)
         kept = f" (finished rows are kept under {rows.folder(self.results)})"
         try:
+            if self.options.together > 1:
+                jobs = [work.job for work in self.works if work.job is not None and work.missing(self.results)]
+                self.failed = train_together(self.options, jobs, self.options.together)
             failures = work_off(self.works, self._finish)
             leaderboard.write(self.results)
         except OSError as error:
@@ -146,6 +151,8 @@ class Session:
             assert work.pool is not None
             self._measure(work, work.pool, {})
             return
+        if work.job.stem in self.failed:
+            raise WorkFailed(self.failed[work.job.stem])
         lock = work.job.lock(self.results)
         with lock.acquire(timeout=-1 if wait else 0):
             if not work.missing(self.results):
@@ -218,31 +225,6 @@ def session_of(options: argparse.Namespace) -> Session:
 
         return LabelSession(options, jobs)
     return Session(options, jobs)
-
-
-def _arguments(options: argparse.Namespace, job: TrainingJob) -> Sequence[str]:
-    """The command-line arguments of `methods.train` for one job."""
-    given = {
-        "--dataset": options.dataset,
-        "--data-dir": options.data_dir,
-        "--image-column": options.image_column,
-        "--label-column": options.label_column,
-        "--ids": options.ids,
-        "--train-imbalance": options.train_imbalance,
-        "--profile": options.profile,
-        "--draw-rule": options.draw_rule,
-        "--train-subset-seed": options.train_subset_seed,
-        "--recipe": options.recipe,
-        "--device": options.device,
-        "--results": options.results,
-        "--methods": job.method_name,
-        "--seeds": job.seed,
-        "--accumulate": None if job.accumulate == 1 else job.accumulate,
-        "--pretrained": job.zoo,
-    }
-    words = [text for key, value in given.items() if value is not None for text in (key, str(value))]
-    flags = {"--sync-bn": job.sync_bn, "--cuda-graphs": job.graphs}
-    return [*words, *(flag for flag, on in flags.items() if on)]
 
 
 def _terminal_width() -> int | None:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shifts.cli import Parser, add_data_arguments, chosen_dataset, chosen_training_set, command, seed
+from shifts.cli import Parser, add_data_arguments, chosen_dataset, chosen_training_set, command, seed, whole
 from shifts.errors import BadInput, WorkFailed
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
   python -m methods.train --methods sade --seeds 0
+  python -m methods.train --dataset cifar100 --recipe published-bf16 --seeds 0 1 2 --together 4 --cuda-graphs
   python -m methods.train --dataset cifar100 --recipe published --methods balpoe:tau=0/0.5/1/1.5/2 --device cuda
   torchrun --nproc-per-node 4 -m methods.train --dataset imagenet_lt --data-dir FOLDER --recipe published --methods sade
 """
@@ -37,7 +38,11 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--seeds", nargs="+", type=seed, default=[0], metavar="SEED", help="train seeds (default: 0)")
     group.add_argument(
-        "--accumulate", type=_passes, default=1, metavar="K", help="backward passes a step, to save memory (default: 1)"
+        "--accumulate",
+        type=whole(1),
+        default=1,
+        metavar="K",
+        help="backward passes a step, to save memory (default: 1)",
     )
     group.add_argument(
         "--sync-bn", action="store_true", help="BatchNorm over the whole batch in several processes too (CUDA)"
@@ -57,10 +62,15 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="default: results")
 
 
-def _passes(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number >= 1")
-    return int(text)
+def add_together_argument(parser: argparse.ArgumentParser) -> None:
+    """`--together`, for commands that train what their options say and nothing else."""
+    parser.add_argument(
+        "--together",
+        type=whole(1),
+        default=1,
+        metavar="N",
+        help="train N models at once, each in a process of its own (default: 1)",
+    )
 
 
 def chosen_device(name: str) -> "torch.device":
@@ -143,11 +153,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = Parser("python -m methods.train", "Train methods; finished checkpoints are kept as they are.", EXAMPLES)
     add_data_arguments(parser)
     add_training_arguments(parser)
+    add_together_argument(parser)
     with distributed.told_once():
         options = parser.parse_args(arguments)
         device = chosen_device(options.device)
         if options.sync_bn and device.type != "cuda":
             raise BadInput("--sync-bn: PyTorch synchronises BatchNorm on CUDA devices only, not on the CPU")
+        if options.together > 1 and distributed.launched():
+            raise BadInput("--together trains models apart, torchrun trains one across processes; choose one of them")
         with distributed.processes(device) as own:
             check_graphs(options.cuda_graphs, own)
             _train(options, own)
@@ -156,21 +169,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _train(options: argparse.Namespace, device: "torch.device") -> None:
     """Make the checkpoints that `options` asks for. Raises WorkFailed, after the others, for those that failed."""
     from methods import distributed
+    from methods.together import train_together
 
     jobs = distributed.everywhere(lambda: chosen_jobs(options))
     distributed.from_main(lambda: check_writable(options.results))
-    failed = []
+    failures = train_together(options, jobs, options.together) if options.together > 1 else {}
+    failed = list(failures.values())
     for job in jobs:
+        if job.stem in failures:
+            continue
         with distributed.held_by_main(partial(job.lock, options.results)), _shown(job) as progress:
             try:
                 job.make(options.results, device, progress)
             except WorkFailed as error:
-                failed.append(error)
+                failed.append(str(error))
                 continue
         if distributed.world().main:
             print(job.path(options.results))
     if failed:
-        raise WorkFailed("; ".join(map(str, failed)))
+        raise WorkFailed("; ".join(failed))
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import pytest
 import harness
 from harness import adapters, leaderboard, rows
 from harness.plan import Draws
+from methods import distributed
 from shifts.catalog import EMBEDDED_FOLDER, load
 from shifts.sets import resolve
 from shifts.shift import Shift, published_shifts
@@ -291,6 +292,36 @@ def test_train_command_reports_and_keeps(asked: list[str], data: Path, recipe: P
     again = call(*arguments, "--methods", "softmax", module="methods.cli")
     assert (again.status, again.out, again.err) == (0, done.out, "")
     assert stamps(tmp_path / "results") == kept
+
+
+def test_models_trained_together_are_the_same(asked: list[str], small_results: Path, tmp_path: Path) -> None:
+    done = call(*asked, "--together", "2", "--results", tmp_path)
+    assert (done.status, done.err) == (0, "")
+    assert leaderboard_bytes(tmp_path) == leaderboard_bytes(small_results)
+    kept = stamps(tmp_path)
+    assert call(*asked, "--together", "2", "--results", tmp_path).out == done.out
+    assert stamps(tmp_path) == kept
+
+
+def test_a_model_that_fails_beside_others_is_named_once(data: Path, recipe: Path, tmp_path: Path) -> None:
+    arguments = ["--dataset", data, "--recipe", recipe, "--train-imbalance", "10", "--results", tmp_path]
+    bad = ["--methods", "ldam_drw:max_margin=1e39", "softmax", "--together", "2"]
+    trained = call(*arguments, *bad, module="methods.cli")
+    assert trained.status == 1
+    assert one_line(trained.err).count("ldam_drw: loss is") == 1
+    assert "softmax" in one_line(trained.out)
+    run = call(*arguments, *bad, "--shift", "uniform", "--adapters", "mean")
+    assert run.status == 1
+    assert one_line(run.err).count("ldam_drw: loss is") == 1
+    assert {row.method for row in rows.load_all(tmp_path)} == {"softmax"}
+
+
+def test_together_is_not_for_torchrun(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in distributed.LAUNCHED:
+        monkeypatch.setenv(name, "0")
+    refused = call("--together", "2", "--results", tmp_path, module="methods.cli")
+    assert refused.status == 2
+    assert "--together" in one_line(refused.err)
 
 
 @pytest.mark.parametrize("argument", ["--list", "--help"])
