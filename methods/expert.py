@@ -231,3 +231,10 @@ class Method(ABC):
     @abstractmethod
     def stages(self, recipe: "Recipe") -> list[Stage]:
         """The training stages under a recipe, in order."""
+
+    def stage_macs(self, spec: NetworkSpec, stage: Stage, count: Callable[[nn.Module], int]) -> float:
+        """MACs of what an image of a batch goes through in a stage, for estimates; a third where no gradient flows.
+
+        count: MACs of a network's forward pass.
+        """
+        return count(self.network(spec))

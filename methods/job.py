@@ -4,7 +4,7 @@ import platform
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -104,10 +104,13 @@ class TrainingJob:
 
     def cost(self) -> int:
         """Estimated floating-point operations of training: 6 a MAC (forward 2, backward 4), over all stages."""
+        count = partial(count_macs, image_size=self.spec.image_size)
         with torch.device("meta"):  # counted without weights, whatever the network's size
-            macs = count_macs(self.method.network(self.spec), self.spec.image_size)
-        passes = sum(stage.epochs * len(stage.samplers) for stage in self.method.stages(self.recipe))
-        return 6 * macs * int(self.training.n) * passes
+            macs = sum(
+                stage.epochs * len(stage.samplers) * self.method.stage_macs(self.spec, stage, count)
+                for stage in self.method.stages(self.recipe)
+            )
+        return round(6 * macs * int(self.training.n))
 
     def data(self, device: torch.device) -> TrainingData:
         """The drawn training set for the loop: in the device's memory, or streamed where the recipe resizes."""

@@ -13,7 +13,7 @@ Expected on CIFAR100-LT IF100, uniform test, routed, in the released zoo: 49.0 w
 the teacher, all experts run, 50.2. Single reruns of ride alone spread over 47.7-49.0.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, cast
 
@@ -76,6 +76,10 @@ class RideDistilled(Ride):
         )
         gate = self.gate_stage(recipe, of="student.gate.")
         return [teacher, replace(student, freeze=self.teacher_bn == "eval"), gate]
+
+    def stage_macs(self, spec: NetworkSpec, stage: Stage, count: Callable[[nn.Module], int]) -> float:
+        student, teacher = count(self.network(spec)), count(build(spec, self.teacher_experts, reduced=True))
+        return {"teacher": teacher, "experts": student + teacher / 3}.get(stage.name, student)
 
     def teacher_step(
         self, network: nn.Module, batches: Sequence[Batch], epoch: int, reweight_from: int

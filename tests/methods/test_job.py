@@ -15,6 +15,7 @@ from methods import checkpoint, job
 from methods.cli import chosen_device, chosen_jobs, main
 from methods.expert import Method
 from methods.job import TrainingJob, on_device, pixels
+from methods.networks import build
 from methods.networks.macs import count_macs
 from methods.recipe import Recipe
 from methods.sade import Sade
@@ -195,6 +196,16 @@ def test_cost_is_six_operations_a_mac_an_image_and_epoch(plain: TrainingJob) -> 
     macs = count_macs(plain.method.network(plain.spec), (8, 8))
     assert plain.cost() == 6 * macs * 49 * 2
     assert plain.training.n == 49
+
+
+def test_cost_counts_the_teacher(plain: TrainingJob) -> None:
+    """Trained in a stage of its own, run without gradient (a third of the cost) while the student learns."""
+    distilled = replace(plain, method=methods.get("ride_distilled"))
+    with_gates = count_macs(distilled.method.network(plain.spec), (8, 8))
+    teacher = count_macs(build(plain.spec, 6, reduced=True), (8, 8))
+    trained, taught, gate = (stage.epochs for stage in distilled.method.stages(plain.recipe))
+    wanted = trained * teacher + taught * (with_gates + teacher / 3) + gate * with_gates
+    assert distilled.cost() == round(6 * 49 * wanted)
 
 
 def test_the_training_set_on_the_device_is_the_drawn_one(plain: TrainingJob) -> None:
