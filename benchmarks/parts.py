@@ -42,7 +42,7 @@ from shifts.shift import published_shifts
 SIZE = (32, 32)
 EPOCHS, PAIRS = 5, 3
 STEPS, FEATURES = 20, 64
-BATCH, TRAINING_STEPS = 128, 4
+TRAINING_STEPS = 4
 STEP = f"training, {TRAINING_STEPS} steps"
 
 
@@ -134,8 +134,8 @@ def training_step(work: Work) -> list[Line]:
 
     The latter is what the step could cost at the least with the library's convolutions.
     """
-    images = torch.randn(BATCH, 3, *SIZE, device=work.device)
-    target = work.training.labels[torch.randperm(len(work.training.labels), device=work.device)[:BATCH]]
+    images = torch.randn(naive.BATCH, 3, *SIZE, device=work.device)
+    target = work.training.labels[torch.randperm(len(work.training.labels), device=work.device)[: naive.BATCH]]
 
     def stepper(channels_last: bool, precision: str) -> Callable[[], None]:
         network, stage = (work.network() if channels_last else work.reference()).train(), work.stage()
@@ -161,7 +161,7 @@ def training_step(work: Work) -> list[Line]:
         "fp32": ("fp32", stepper(True, "fp32")),
         "bf16": ("bf16", stepper(True, "bf16")),
     }
-    images_run = BATCH * TRAINING_STEPS
+    images_run = naive.BATCH * TRAINING_STEPS
     lines = work.lines(STEP, variants, images_run, 6.0 * work.macs * images_run)
     alone = {precision: (precision, _convolutions(work, precision)) for precision in ("fp32", "bf16")}
     return lines + work.lines("of that, convolutions", alone, images_run, 6.0 * work.macs * images_run)
@@ -182,7 +182,7 @@ def _convolutions(work: Work, precision: str) -> Callable[[], None]:
 
     hooks = [module.register_forward_hook(keep) for module in network.modules() if isinstance(module, nn.Conv2d)]
     with torch.no_grad():
-        network(torch.randn(BATCH, 3, *SIZE, device=work.device))
+        network(torch.randn(naive.BATCH, 3, *SIZE, device=work.device))
     for hook in hooks:
         hook.remove()
     network.to(kind).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -48,7 +48,8 @@ def arguments_of(options: argparse.Namespace, job: TrainingJob) -> list[str]:
 def train_together(options: argparse.Namespace, jobs: Sequence[TrainingJob], processes: int) -> dict[str, str]:
     """Make the checkpoints that are missing, `processes` at a time; returns {stem: why} for those that failed.
 
-    Where this process is interrupted, so are the others; what they finished, and their last epochs, are kept.
+    Where this process is interrupted (Ctrl-C), so are the others; what they finished, and their last epochs, are kept.
+    Where it is killed outright they train on to their end; the same command again waits for them.
     """
     results: Path = options.results
     todo = [job for job in jobs if checkpoint.describe(job.path(results)) is None]

@@ -90,7 +90,7 @@ def test_convolutions_alone_are_those_of_the_network() -> None:
     with Count():
         run()
     convolutions = 1 + 10 + 3 * 20
-    assert macs / (parts.BATCH * parts.TRAINING_STEPS) == pytest.approx(100.3e6, abs=0.05e6)
+    assert macs / (naive.BATCH * parts.TRAINING_STEPS) == pytest.approx(100.3e6, abs=0.05e6)
     assert len(wanted) == convolutions * parts.TRAINING_STEPS
     assert wanted.count((False, True, False)) == parts.TRAINING_STEPS
     assert wanted.count((True, True, False)) == (convolutions - 1) * parts.TRAINING_STEPS

@@ -126,12 +126,10 @@ def long_run(
     return leaderboard_bytes(results)
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
-def test_the_real_command_stopped_in_training(
-    driver: Driver, asked: list[str], long_recipe: list[str], long_run: bytes, tmp_path: Path, sent: signal.Signals
-) -> None:
+def started_training(results: Path, arguments: list[str], models: int) -> "subprocess.Popen[str]":
+    """The real command, returned when the first epoch of that many models is stored."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "harness.run", *asked, *long_recipe, "--results", str(tmp_path)],
+        [sys.executable, "-m", "harness.run", *arguments, "--results", str(results)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -140,8 +138,16 @@ def test_the_real_command_stopped_in_training(
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("checkpoints/[!.]*.partial.safetensors")) and time.monotonic() < deadline:
+    while len(list(results.glob("checkpoints/[!.]*.partial.safetensors"))) < models and time.monotonic() < deadline:
         time.sleep(0.005)
+    return process
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
+def test_the_real_command_stopped_in_training(
+    driver: Driver, asked: list[str], long_recipe: list[str], long_run: bytes, tmp_path: Path, sent: signal.Signals
+) -> None:
+    process = started_training(tmp_path, [*asked, *long_recipe], models=1)
     process.send_signal(sent)
     out, err = process.communicate(timeout=60)
     if sent == signal.SIGINT:
@@ -161,20 +167,11 @@ def test_the_real_command_stopped_in_training(
 def test_ctrl_c_ends_models_that_train_together(asked: list[str], tmp_path: Path) -> None:
     endless = tmp_path / "endless.toml"
     endless.write_text(RECIPE.replace("epochs = 2", "epochs = 100_000"))
-    words = [*asked, "--recipe", str(endless), "--together", "2", "--results", str(tmp_path)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "harness.run", *words],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    deadline = time.monotonic() + 120
-    while len(list(tmp_path.glob("checkpoints/[!.]*.partial.safetensors"))) < 2 and time.monotonic() < deadline:
-        time.sleep(0.005)
+    process = started_training(tmp_path, [*asked, "--recipe", str(endless), "--together", "2"], models=2)
     process.send_signal(signal.SIGINT)
-    assert "interrupted" in one_line(process.communicate(timeout=60)[1])
+    out, err = process.communicate(timeout=60)
+    assert out == ""
+    assert "interrupted" in one_line(err)
     assert process.returncode == 130
     locks = list(tmp_path.glob("checkpoints/.*.lock"))
     assert len(locks) == 2
