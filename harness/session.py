@@ -68,7 +68,7 @@ class Session:
         self.adapters = [adapters.get(name) for name in dict.fromkeys(options.adapters or adapters.ADAPTERS)]
         self.shifts, self.notes = requested_shifts(options)
         self.device = chosen_device(options.device)
-        check_graphs(options.cuda_graphs, self.device)
+        check_graphs(options, self.device)
         self.draws: list[Draws] | None = None
         self.pools = Pools(self.device)
         self.failed: dict[str, str] = {}  # what `--together` could not train, and why

@@ -82,12 +82,15 @@ def chosen_device(name: str) -> "torch.device":
     return torch.device("cpu" if name == "cpu" or not torch.cuda.is_available() else "cuda")
 
 
-def check_graphs(wanted: bool, device: "torch.device") -> None:
+def check_graphs(options: argparse.Namespace, device: "torch.device") -> None:
     """Raise BadInput where CUDA graphs are asked for and cannot be made."""
     from methods import distributed
 
-    if wanted and (device.type != "cuda" or distributed.world().size > 1):
+    if options.cuda_graphs and (device.type != "cuda" or distributed.world().size > 1):
         raise BadInput("--cuda-graphs: needs a CUDA device and a single process")
+    if options.cuda_graphs and options.accumulate > 1:
+        # each piece sets the generator back, which a graph cannot
+        raise BadInput("--cuda-graphs: needs whole batches (--accumulate 1)")
 
 
 def chosen_jobs(options: argparse.Namespace) -> "list[TrainingJob]":
@@ -162,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.together > 1 and distributed.launched():
             raise BadInput("--together trains models apart, torchrun trains one across processes; choose one of them")
         with distributed.processes(device) as own:
-            check_graphs(options.cuda_graphs, own)
+            check_graphs(options, own)
             _train(options, own)
 
 

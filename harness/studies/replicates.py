@@ -40,7 +40,7 @@ class Replicates:
     def __init__(self, options: argparse.Namespace) -> None:
         self.results: Path = options.results
         self.device = chosen_device(options.device)
-        check_graphs(options.cuda_graphs, self.device)
+        check_graphs(options, self.device)
         self.pools = Pools(self.device)
         draws: list[TrainingSet] = []
         self.jobs: list[TrainingJob] = []

@@ -1,5 +1,6 @@
 """Recorded steps do what steps do: the same weights, whatever the method, batch sizes and phases."""
 
+from argparse import Namespace
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -135,6 +136,8 @@ def test_cuda_graphs_reach_the_weights_of_plain_steps(name: str, tmp_path: Path)
     assert ends[1].losses == pytest.approx(ends[0].losses, rel=1e-2)
 
 
-def test_graphs_need_a_gpu() -> None:
-    with pytest.raises(BadInput, match="--cuda-graphs"):
-        check_graphs(True, torch.device("cpu"))
+@pytest.mark.parametrize(("device", "accumulate", "why"), [("cpu", 1, "CUDA device"), ("cuda", 2, "--accumulate 1")])
+def test_graphs_need_a_gpu_and_whole_batches(device: str, accumulate: int, why: str) -> None:
+    options = Namespace(cuda_graphs=True, accumulate=accumulate)
+    with pytest.raises(BadInput, match=f"--cuda-graphs.*{why}"):
+        check_graphs(options, torch.device(device))
