@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,8 +31,9 @@ from methods.expert import Batch, ExpertOutput, NetworkSpec, Stage
 from methods.networks.folding import fold_batchnorm
 from methods.networks.heads import SCALE
 from methods.networks.macs import count_macs
+from methods.precision import arithmetic
 from methods.priors import target_prior
-from methods.recipe import PUBLISHED
+from methods.recipe import PUBLISHED, Precision
 from methods.train import build_network, train
 from shifts.catalog import CIFAR_MEAN, CIFAR_STD
 from shifts.draw import draw
@@ -137,7 +138,7 @@ def training_step(work: Work) -> list[Line]:
     images = torch.randn(naive.BATCH, 3, *SIZE, device=work.device)
     target = work.training.labels[torch.randperm(len(work.training.labels), device=work.device)[: naive.BATCH]]
 
-    def stepper(channels_last: bool, precision: str) -> Callable[[], None]:
+    def stepper(channels_last: bool, precision: Precision) -> Callable[[], None]:
         network, stage = (work.network() if channels_last else work.reference()).train(), work.stage()
         network = network.to(memory_format=torch.channels_last) if channels_last else network  # type: ignore[call-overload]
         inputs = images.contiguous(memory_format=torch.channels_last) if channels_last else images
@@ -149,7 +150,7 @@ def training_step(work: Work) -> list[Line]:
         def run() -> None:
             for _ in range(TRAINING_STEPS):
                 optimiser.zero_grad(set_to_none=True)
-                with torch.autocast(work.device.type, torch.bfloat16, enabled=precision == "bf16"):
+                with arithmetic(work.device, precision):
                     loss = stage.step(network, [batch], 0)["loss"]
                 loss.backward()
                 optimiser.step()
@@ -167,7 +168,7 @@ def training_step(work: Work) -> list[Line]:
     return lines + work.lines("of that, convolutions", alone, images_run, 6.0 * work.macs * images_run)
 
 
-def _convolutions(work: Work, precision: str) -> Callable[[], None]:
+def _convolutions(work: Work, precision: Precision) -> Callable[[], None]:
     """Forward and backward of every convolution of the network, one after the other, as often as `training_step`."""
     kind = torch.float32 if precision == "fp32" else torch.bfloat16
     network = work.network()
@@ -204,7 +205,7 @@ def training_epoch(work: Work) -> list[Line]:
         given = work.training
         naive.epoch(work.reference(), work.stage(), host, given.labels, given.counts, work.mean, work.std)
 
-    def ours(precision: Literal["fp32", "bf16"]) -> Callable[[], None]:
+    def ours(precision: Precision) -> Callable[[], None]:
         recipe = replace(PUBLISHED, name="benchmark", epochs=1, warmup=0, milestones=(1, 1), precision=precision)
 
         def run() -> None:
@@ -218,9 +219,9 @@ def training_epoch(work: Work) -> list[Line]:
     return work.lines("training, 1 epoch", variants, images, 6.0 * work.macs * images)
 
 
-def _forward(network: nn.Module, batches: Iterator[Tensor], precision: str) -> list[Tensor]:
-    device = next(network.parameters()).device.type
-    with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
+def _forward(network: nn.Module, batches: Iterator[Tensor], precision: Precision) -> list[Tensor]:
+    device = next(network.parameters()).device
+    with torch.inference_mode(), arithmetic(device, precision):
         outputs: list[ExpertOutput] = [network(batch) for batch in batches]
     return [output.logits for output in outputs]
 
@@ -246,7 +247,7 @@ def view_pair(work: Work) -> list[Line]:
     """Two random views of all test images, made and run through the network."""
     folded = work.ours()
 
-    def run(precision: str) -> None:
+    def run(precision: Precision) -> None:
         for view in range(2):
             _forward(folded, work.pool().view(view), precision)
 

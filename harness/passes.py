@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, NoReturn, cast
+from typing import Any, NoReturn, cast
 
 import numpy as np
 import torch
@@ -25,14 +25,15 @@ from methods.networks.folding import fold_batchnorm
 from methods.networks.heads import SCALE
 from methods.networks.hypernetwork import PreferenceNetwork
 from methods.networks.routing import GatedExperts
+from methods.precision import arithmetic
 from methods.priors import target_prior
+from methods.recipe import Precision
 from methods.train import derived_seed
 from methods.views import VIEWS_VERSION
 from shifts.draw import indices_sha256, left_out
 from shifts.errors import BadInput, WorkFailed
 from shifts.files import digest
 
-Precision = Literal["fp32", "bf16"]
 Forward = Callable[[Tensor], ExpertOutput]
 
 HEADS_VERSION = 1
@@ -150,7 +151,7 @@ def _autocast(network: nn.Module, device: torch.device, precision: Precision) ->
     """The network's forward pass under a precision; what it returns is float32."""
 
     def forward(images: Float[Tensor, "batch 3 height width"]) -> ExpertOutput:
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        with arithmetic(device, precision):
             output: ExpertOutput = network(images)
         return ExpertOutput(output.logits.float(), output.features.float())
 

@@ -20,6 +20,7 @@ from methods.data import TrainingData, TrainingImages
 from methods.expert import Method, NetworkSpec
 from methods.networks.macs import count_macs, count_parameters
 from methods.options import canonical_name
+from methods.precision import whole_float32
 from methods.recipe import Recipe
 from methods.streaming import StreamedImages
 from methods.train import TRAIN_VERSION, Trained, build_network, train
@@ -177,6 +178,7 @@ class TrainingJob:
 
     def network(self, results: Path, device: torch.device) -> nn.Module:
         """The trained network in evaluation mode on `device`, channels last. Raises WorkFailed as checkpoint.load."""
+        whole_float32()
         network = build_network(self.method, self.spec, self.seed)
         checkpoint.load(self.path(results), network, method=self.method_name, classes=self.spec.classes)
         return network.eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]

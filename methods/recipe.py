@@ -36,6 +36,8 @@ from methods.networks.pretrained import BACKBONES as PRETRAINED
 from methods.networks.pretrained import HUB, cached, weights_file, weights_sha256
 from shifts.errors import BadInput, check_name
 
+Precision = Literal["fp32", "bf16"]
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -69,7 +71,7 @@ class Recipe:
     flip: bool = True
     rotation: float = 15.0
     strong: bool = True
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     trunk_lr: float = 1.0
     drw_epoch: int = 0
     drw_factors: tuple[float, ...] = (0.01, 1e-4)

@@ -25,7 +25,8 @@ from methods.checkpoint import load_tensors, save_tensors
 from methods.data import TrainingData
 from methods.data import TrainingImages as TrainingImages
 from methods.expert import Batch, ExpertOutput, Method, NetworkSpec, Stage
-from methods.recipe import Recipe
+from methods.precision import arithmetic, whole_float32
+from methods.recipe import Precision, Recipe
 from methods.update import Update, cuda_record, eager, recorded
 from shifts.errors import WorkFailed
 from shifts.files import digest
@@ -84,6 +85,7 @@ def train(
     graphs: record whole steps as CUDA graphs (one process on CUDA): the same arithmetic, launched at once.
     The main process's state is read and written, so a run may go on in another number of processes.
     """
+    whole_float32()
     device = data.device
     counts = tuple(int(count) for count in data.counts)
     spec = NetworkSpec(recipe.backbone, counts, data.image_size, recipe.weights())
@@ -137,7 +139,7 @@ def _epoch(
     data: TrainingData,
     epoch: int,
     generator: torch.Generator,
-    precision: str,
+    precision: Precision,
 ) -> float:
     """One epoch in the orders of the stage's samplers; returns the mean loss of its steps, over all processes."""
     device = data.device
@@ -219,7 +221,7 @@ def _without_sync(network: nn.Module, method: Method, spec: NetworkSpec, seed: i
 
 @torch.no_grad()
 def _cache(
-    stage: Stage, network: nn.Module, data: TrainingData, generator: torch.Generator, precision: str
+    stage: Stage, network: nn.Module, data: TrainingData, generator: torch.Generator, precision: Precision
 ) -> ExpertOutput:
     """What the network makes of every training image under one random augmentation, float32 on the device.
 
@@ -229,7 +231,7 @@ def _cache(
     parts = []
     chunks = torch.arange(len(data.labels), device=device).split(stage.batch_size)
     for pixels in data.augmented(chunks, stage.augmentation, generator):
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        with arithmetic(device, precision):
             output: ExpertOutput = network(to_float(pixels, data.mean, data.std))
         parts.append((output.logits.float(), output.features.float()))
     logits, features = zip(*parts, strict=True)

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from methods import parallel
 from methods.expert import Batch, ExpertOutput
+from methods.precision import arithmetic
+from methods.recipe import Precision
 
 Update = Callable[[Sequence[Batch], int], Float[Tensor, ""]]
 """update(batches, epoch from 0) -> the step's detached loss; weights and momentum are changed."""
@@ -26,7 +28,7 @@ def eager(
     stepper: parallel.Stepper,
     optimiser: torch.optim.Optimizer,
     generator: torch.Generator,
-    precision: str,
+    precision: Precision,
     accumulate: int,
 ) -> Update:
     """Steps run operation by operation, in `accumulate` pieces a batch that draw the same random numbers."""
@@ -40,7 +42,7 @@ def eager(
             if draws is not None:
                 generator.set_state(draws)
             with stepper.averaged(now=piece is pieces[-1]):
-                with torch.autocast(total.device.type, torch.bfloat16, enabled=precision == "bf16"):
+                with arithmetic(total.device, precision):
                     terms = stepper([parallel.part(batch, piece.rows) for batch in batches], epoch)
                 loss = terms["loss"] if piece.weight == 1 else piece.weight * terms["loss"]
                 loss.backward()

@@ -11,6 +11,7 @@ from methods.expert import NetworkSpec
 from methods.networks.cifar_resnet import BLOCKS, BasicBlock, ExpertResNet, expert_resnet
 from methods.networks.heads import CosineHead, linear_head
 from methods.networks.macs import count_macs, count_parameters
+from methods.precision import whole_float32
 from shifts.errors import BadInput
 
 stable = settings(deadline=None, derandomize=True, max_examples=25)
@@ -219,6 +220,7 @@ def test_changing_one_branch_changes_one_expert_and_changing_the_stem_all() -> N
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("name", ["softmax", "ldam_drw", "balpoe", "sade"])
 def test_logits_of_the_same_weights_agree_on_cpu_and_gpu(name: str) -> None:
+    whole_float32()
     torch.manual_seed(0)
     network = methods.get(name).network(CIFAR100)
     images = torch.randn(64, 3, 32, 32)
