@@ -1,0 +1,18 @@
+"""What a recipe's `fp32` and `bf16` mean on a device."""
+
+import torch
+
+from methods.recipe import Precision
+
+
+def whole_float32() -> None:
+    """Compute float32 in float32, in this process from now on.
+
+    PyTorch's default on CUDA runs convolutions of float32 in TF32, which keeps 10 of 23 bits of the fraction.
+    """
+    torch.backends.cudnn.allow_tf32 = False
+
+
+def arithmetic(device: torch.device, precision: Precision) -> torch.autocast:
+    """Around forward passes: `bf16` runs convolutions and matrix products in bfloat16, the rest stays in float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
