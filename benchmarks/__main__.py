@@ -19,6 +19,7 @@ from benchmarks.ceilings import ceilings
 from benchmarks.parts import Line, Work
 from methods.cli import chosen_device
 from methods.job import device_name
+from methods.precision import whole_float32
 from shifts.cli import Parser, command
 from shifts.errors import BadInput, check_name
 from shifts.files import write_text
@@ -67,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.rounds < 1 or options.naive_steps < 0 or options.images < 5000 or options.images % 100:
         raise BadInput("--rounds must be >= 1, --naive-steps >= 0, --images a multiple of 100 from 5000 on")
     device = chosen_device(options.device)
+    whole_float32()
     work = Work(device, options.images, options.rounds)
     todo = [part for name in options.parts or available for part in available[name]]
     limits = ceilings(device, options.rounds)

@@ -70,10 +70,11 @@ def accuracy(
     std: Float[Tensor, " 3"],
 ) -> float:
     """Share of images whose label has the highest mean of expert logits; images are prepared one by one."""
-    correct = 0
+    correct, device = 0, mean.device
+    mean, std = mean.cpu(), std.cpu()
     for start in range(0, len(images), BATCH):
         rows = slice(start, start + BATCH)
-        batch = torch.stack([_prepared(image, mean.cpu(), std.cpu()) for image in images[rows]]).to(mean.device)
+        batch = torch.stack([_prepared(image, mean, std) for image in images[rows]]).to(device)
         answers = network(batch).logits.mean(1).argmax(1).cpu().numpy()
         correct += int((answers == labels[rows]).sum())
     return correct / len(images)

@@ -98,7 +98,7 @@ def tasks_of(
     for drawn in draws:
         shift = str(drawn.shift)
         for adapter, settings in usable:
-            row_id = subject.row_id(settings, shift, drawn.indices_sha256)
+            row_id = subject.row_id(settings, shift, drawn.indices_sha256, source="source" in adapter.reads)
             path = rows.path(results, subject.stem, settings["adapter"], shift, row_id)
             tasks.append(Task(adapter, drawn, row_id, path))
     return tasks, notes

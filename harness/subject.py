@@ -11,13 +11,17 @@ from harness.adapters.base import Evidence
 from harness.evidence import EVIDENCE_VERSION, PoolEvidence
 from harness.metrics import METRICS_VERSION
 from harness.protocol import probe
+from methods import recipe
 from methods.job import TrainingJob
+from methods.recipe import Recipe
 from methods.reported import Reported, reported
 from methods.train import TRAIN_VERSION
 from shifts.catalog import Dataset, Entry
+from shifts.draw import indices_sha256, left_out
 from shifts.errors import BadInput, WorkFailed
 from shifts.files import digest, file_sha256
 from shifts.imageset import ImageSet
+from shifts.profiles import RULES
 from shifts.sets import TrainingSet
 
 
@@ -32,12 +36,19 @@ class Subject:
     train_counts: Int[np.ndarray, " classes"]
     blank: Evidence = field(repr=False)
     """One image's evidence with the parts that the real one has or will have."""
+    source: dict[str, Any] = field(default_factory=dict)
+    """What determines the labelled source images besides `identity`."""
+    published: bool = False
+    """Whether the recipe is `published`, or a shortening of it, as the program has it for the dataset."""
 
-    def row_id(self, adapter: dict[str, Any], shift: str, indices_sha256: str) -> str:
-        """SHA-256 of everything that determines a row's value: never a clock, a host or a revision of the program."""
+    def row_id(self, adapter: dict[str, Any], shift: str, indices_sha256: str, *, source: bool = False) -> str:
+        """SHA-256 of everything that determines a row's value: never a clock, a host or a revision of the program.
+
+        source: whether the adapter reads labelled source images.
+        """
         return digest(
             {
-                "subject": self.identity,
+                "subject": self.identity | (self.source if source else {}),
                 "evidence_version": EVIDENCE_VERSION,
                 "metrics_version": METRICS_VERSION,
                 "adapter": adapter,
@@ -47,8 +58,12 @@ class Subject:
         )
 
     def reported(self, adapter: str, shift: str) -> Reported | None:
-        """The published figure for this method, where the recipe is the published one or a shortening of it."""
-        if not str(self.fields["recipe"]).startswith("published"):
+        """The published figure for this method, on a training set and with a recipe of the published kind.
+
+        That is: the default draw, the exponential profile (or the data's own), `published` or a shortening of it.
+        """
+        drawn = self.fields["train_rule"], self.fields["train_subset_seed"]
+        if not self.published or drawn != (RULES[0], 0) or self.fields["train_profile"] not in ("exp", "natural"):
             return None
         key = self.fields["method"], adapter, self.fields["dataset"], self.fields["train_imbalance"], shift
         return reported(*key)
@@ -75,7 +90,7 @@ def of_job(job: TrainingJob, views: int, precision: str = "fp32") -> Subject:
             "method_version": job.method.version,
             "backbone": job.recipe.backbone,
             "recipe": job.recipe.name,
-            "recipe_sha256": digest(job.recipe.settings()),
+            "recipe_sha256": _recipe_sha256(job),
             "epochs": sum(stage.epochs for stage in job.method.stages(job.recipe)),
             "train_seed": job.seed,
             "train_version": TRAIN_VERSION,
@@ -84,7 +99,32 @@ def of_job(job: TrainingJob, views: int, precision: str = "fp32") -> Subject:
         dataset=job.dataset,
         train_counts=training.counts,
         blank=probe(experts, classes, views, job.method.has_gates, job.method.has_preference),
+        source=_source(job, classes) if job.dataset.entry.task == "single_label" else {},
+        published=_published(job.recipe, job.dataset.name),
     )
+
+
+def _source(job: TrainingJob, classes: int) -> dict[str, Any]:
+    """Which of the pool's images serve as labelled source, and how many of them were trained on."""
+    chosen, seen = left_out(job.dataset.train.labels, job.training.indices, classes)
+    return {"source": indices_sha256(chosen), "source_seen": seen}
+
+
+def _recipe_sha256(job: TrainingJob) -> str:
+    """Of the recipe and how its batches were taken: models of one seed that differ in that are not averaged."""
+    settings = job.recipe.settings()
+    if job.accumulate > 1:
+        settings["accumulate"] = job.accumulate
+    if job.sync_bn:
+        settings["sync_bn"] = True
+    return digest(settings)
+
+
+def _published(given: Recipe, dataset: str) -> bool:
+    try:
+        return given.name.startswith("published") and recipe.get(given.name, dataset) == given
+    except BadInput:
+        return False
 
 
 def of_file(path: Path, pool: PoolEvidence) -> Subject:
@@ -114,7 +154,7 @@ def of_file(path: Path, pool: PoolEvidence) -> Subject:
             "parameters": None,
             "macs": None,
             "recipe": None,
-            "recipe_sha256": None,
+            "recipe_sha256": sha256,  # two files of one name are not two seeds of one model
             "epochs": None,
             "train_seed": None,
             "train_version": None,

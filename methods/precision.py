@@ -8,9 +8,11 @@ from methods.recipe import Precision
 def whole_float32() -> None:
     """Compute float32 in float32, in this process from now on.
 
-    PyTorch's default on CUDA runs convolutions of float32 in TF32, which keeps 10 of 23 bits of the fraction.
+    PyTorch's default on CUDA runs convolutions of float32 in TF32, which keeps 10 of 23 bits of the fraction; some
+    installations do so with matrix products too.
     """
     torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def arithmetic(device: torch.device, precision: Precision) -> torch.autocast:

@@ -212,7 +212,7 @@ DATASET_CHANGES: dict[str, dict[str, Any]] = {
     "voc_mlt": {"epochs": 27, "milestones": (17, 24), "warmup": 14, **_LABEL_SETS},
     "coco_mlt": {"epochs": 95, "milestones": (59, 83), "warmup": 8, **_LABEL_SETS},
 }
-"""What `published` changes on a dataset. CIFAR-10: the SADE maintainers' answer to a user; no configuration exists."""
+"""What `published` changes on a dataset. CIFAR-10: the SADE maintainers' answer to a user, taken for every method."""
 
 QUICK_CHANGES: dict[str, dict[str, Any]] = {
     "embedded_mosaics": {"epochs": 32, "milestones": (26, 30), "batch_size": 32, "lr": 0.2}

@@ -20,8 +20,9 @@ Network: ResNet-32, reduced experts (16/24/48), cosine heads s = 30; 530,512 / 7
 parameters with 2 / 3 / 4 / 6 experts, and 1,615 in the gates between three, which are counted with them.
 Departures of the code from the paper, kept as released: the mean of all experts is the KL's target instead of
 pairs; Tm^2; T divided by its maximum; weight decay 5e-4 (paper: 2e-4).
-Expected on CIFAR100-LT IF100, uniform test, no distillation: 47.7-49.0 over independent reruns, all experts run;
-48.6 routed in the released zoo, at 2.09 of three experts and 77.8 M MACs. 4 experts: 49.6, routed 49.1.
+Expected on CIFAR100-LT IF100, uniform test, no distillation: 47.7-49.0 over independent reruns, all experts run; 48.6
+routed in the released zoo (cost not given); 48.0 routed in the paper, at 77.8 M MACs (2.09 of three experts in the
+README's example). 4 experts: 49.6, routed 49.1.
 """
 
 from collections.abc import Callable, Sequence

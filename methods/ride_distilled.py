@@ -6,9 +6,10 @@ Departure of the code from the paper, kept as released: it distils the mean, not
 K times, which comes to a K times larger learning rate; `summed=false` leaves the factor out.
 Departure from the code: `teacher_bn` is `eval`; the released code never put the teacher into evaluation mode, so its
 BatchNorm used each batch's statistics and its running ones drifted: `teacher_bn=batch`.
-Stages: teacher (ride's stage 1 with `teacher_experts`), experts (the student; warm-up over a tenth of the epochs, 20
-of 200), gate (as in ride). The teacher has ride's options and is dropped at the end: parameters, MACs and the
-checkpoint are the student's alone, 783,856 parameters and the gates' 1,615 with three experts.
+Stages: teacher (ride's stage 1 with `teacher_experts`), experts (the student; warm-up over a tenth of the epochs, 20 of
+200, on images held in memory as CIFAR's; the recipe's own on 224-pixel data), gate (as in ride). The teacher has ride's
+options and is dropped at the end: parameters, MACs and the checkpoint are the student's alone, 783,856 parameters and
+the gates' 1,615 with three experts.
 Expected on CIFAR100-LT IF100, uniform test, routed, in the released zoo: 49.0 with three experts, 49.4 with four;
 the teacher, all experts run, 50.2. Single reruns of ride alone spread over 47.7-49.0.
 """
@@ -72,7 +73,7 @@ class RideDistilled(Ride):
             recipe,
             self.student_step,
             of="student.experts.",
-            warmup=max(recipe.warmup, round(recipe.epochs / 10)),
+            warmup=max(recipe.warmup, round(recipe.epochs / 10)) if recipe.crop == "pad" else recipe.warmup,
         )
         gate = self.gate_stage(recipe, of="student.gate.")
         return [teacher, replace(student, freeze=self.teacher_bn == "eval"), gate]

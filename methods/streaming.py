@@ -120,7 +120,7 @@ def stream(
         try:
             batch = next(found, None)
         except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
+            if not any(said in str(error) for said in ("DataLoader worker", "Pin memory thread")):
                 raise
             reason = str(error).splitlines()[0]
             raise WorkFailed(f"{images.name} {images.split}: a process that decodes images died: {reason}") from error

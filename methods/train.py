@@ -54,7 +54,7 @@ def derived_seed(*parts: int | str) -> int:
 def build_network(method: Method, spec: NetworkSpec, seed: int, *, training: bool = False) -> nn.Module:
     """The method's network (or training network) with the initial weights of `seed`.
 
-    The caller's random state is left as it was.
+    The caller's random state is left as it was (that of CUDA devices, from which nothing here draws, is not).
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed("initial", seed))
@@ -228,14 +228,18 @@ def _cache(
     In several processes each makes all of it: the network is frozen, so nothing is exchanged.
     """
     device = data.device
-    parts = []
-    chunks = torch.arange(len(data.labels), device=device).split(stage.batch_size)
-    for pixels in data.augmented(chunks, stage.augmentation, generator):
+    images = len(data.labels)
+    chunks = torch.arange(images, device=device).split(stage.batch_size)
+    whole: ExpertOutput | None = None
+    for chunk, pixels in zip(chunks, data.augmented(chunks, stage.augmentation, generator), strict=True):
         with arithmetic(device, precision):
             output: ExpertOutput = network(to_float(pixels, data.mean, data.std))
-        parts.append((output.logits.float(), output.features.float()))
-    logits, features = zip(*parts, strict=True)
-    return ExpertOutput(torch.cat(logits), torch.cat(features))
+        if whole is None:  # filled in place: on large data parts and whole would not fit together
+            whole = ExpertOutput(*(part.new_empty(images, *part.shape[1:], dtype=torch.float32) for part in output))
+        for kept, part in zip(whole, output, strict=True):
+            kept[chunk] = part.float()
+    assert whole is not None  # a training set has images
+    return whole
 
 
 def _cached_batch(data: TrainingData, cache: ExpertOutput, chosen: Tensor, generator: torch.Generator) -> Batch:

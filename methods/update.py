@@ -69,6 +69,8 @@ def recorded(update: Update, switches: Sequence[int], record: Record) -> Update:
             seen[key] += 1
             return update(batches, epoch)
         if key not in recordings:
+            for old in [other for other in recordings if other[0] != phase]:
+                del recordings[old]  # each holds the memory of a whole step
             kept = [_copied(batch) for batch in batches]
             recordings[key] = _Recording(kept, *record(lambda: update(kept, epoch)))
         return recordings[key](batches)
@@ -82,7 +84,8 @@ def cuda_record(generator: torch.Generator) -> Record:
     def record(work: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(generator)
-        with torch.cuda.graph(graph):
+        # Another thread may pin memory meanwhile, as that of a data loader does.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             result = work()
         return graph.replay, result
 

@@ -58,6 +58,7 @@ class EbEm(Adapter):
     """Shrinks EM's estimate towards a power of the train prior, as far as the test images ask for it."""
 
     name: ClassVar[str] = "eb_em"
+    version: ClassVar[int] = 2
     prior_access: ClassVar[PriorAccess] = "estimated"
     label_access: ClassVar[LabelAccess] = "source"
     test_access: ClassVar[TestAccess] = "transductive"
@@ -96,7 +97,7 @@ class EbEm(Adapter):
         centre, images = power(counts, exponent), len(ratios)
         kappa = float(KAPPAS[-1])
         if images >= FOLDS:
-            folds = np.random.default_rng(seed).permutation(images) % FOLDS
+            folds = folds_of(images, seed)
             kappa = choose(held_out(ratios, counts, likelihoods, folds), self.rule)
         result = em_prior(posteriors, calibration.prior, start=centre, added=kappa * images * centre)
         return Estimate(result.prior, exponent, kappa)
@@ -105,6 +106,15 @@ class EbEm(Adapter):
         """Step 4."""
         made = calibration.corrected(evidence.logits.shape[1], estimate.prior)
         return EbEmFitted(made.weights, made.bias, made.prior, estimate)
+
+
+def folds_of(images: int, seed: int) -> Int[np.ndarray, " images"]:
+    """The fold of each image, as equal in size as can be.
+
+    Random numbers of its own: those of the seed alone also make the order of arrival (`harness.order`), and folds from
+    the same permutation would follow the order of the draw, which is by class.
+    """
+    return np.random.default_rng((seed, FOLDS)).permutation(images) % FOLDS
 
 
 def power(counts: Int[np.ndarray, " classes"], exponent: float) -> Float[np.ndarray, " classes"]:

@@ -25,7 +25,7 @@ from harness.session import revision
 from harness.studies.table import StudyRow, store
 from harness.subject import Subject
 from methods import checkpoint
-from methods.cli import check_writable, chosen_device, chosen_jobs, epochs_shown
+from methods.cli import check_graphs, check_writable, chosen_device, chosen_jobs, epochs_shown
 from methods.job import TrainingJob
 from shifts.cli import requested_shifts
 from shifts.distance import total_variation
@@ -57,6 +57,7 @@ class Study(ABC):
         self.results: Path = options.results
         self.shifts, self.notes = requested_shifts(options)
         self.device = chosen_device(options.device)
+        check_graphs(options, self.device)
         self.pools = Pools(self.device)
         self.models = [self._stranger()] if options.evidence else list(self._ours())
         for model in self.models:

@@ -12,7 +12,6 @@ from torch import Tensor
 from harness.adapters.routed import RoutedExperts
 from harness.evidence import PoolEvidence
 from harness.plan import Draws
-from harness.pools import BATCH
 from harness.studies.base import Model, Study
 from harness.studies.route_rows import MeasuredRow, RouteRow
 from harness.studies.routing import PUBLISHED, Route, macs_of, routes
@@ -139,7 +138,7 @@ class MeasuredStudy(RouteStudy):
         return {
             "device": device_name(self.device),
             "threads": torch.get_num_threads(),
-            "batch": BATCH[self.device.type],
+            "batch": max(map(len, batches)),
             "threshold": PUBLISHED,
             "images": len(indices),
             "mean_experts": mean_experts,

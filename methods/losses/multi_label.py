@@ -113,7 +113,7 @@ def class_balanced_focal(
     counts = counts.to(device=logits.device, dtype=logits.dtype, non_blocking=True)
     effective = (1 - beta) / (1 - beta**counts)
     found = labels.sum(1)
-    mean = (labels @ effective) / found.clamp_min(torch.finfo(logits.dtype).tiny)
+    mean = (labels * effective).sum(1) / found.clamp_min(torch.finfo(logits.dtype).tiny)
     weight = torch.where(found > 0, mean, 1 - beta)
     return (weight[:, None] * _focal_terms(logits, labels, gamma)).mean()
 
@@ -144,7 +144,7 @@ def distribution_balanced(
     labels = labels.to(logits.dtype)
     shares = _shares(labels, counts, images).clamp_max(1 - 0.5 / images)
     inverse = 1 / shares
-    rebalanced = alpha + torch.sigmoid(beta * (inverse / (labels @ inverse)[:, None] - mu))
+    rebalanced = alpha + torch.sigmoid(beta * (inverse / (labels * inverse).sum(1, keepdim=True) - mu))
     moved = logits - torch.log(inverse - 1) * bias / kappa
     scaled = moved * (labels + (1 - labels) * kappa)
     weight = rebalanced * (labels + (1 - labels) / kappa)

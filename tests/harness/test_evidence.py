@@ -93,6 +93,9 @@ def test_another_file_of_the_same_name_is_another_model(tmp_path: Path) -> None:
     assert run(file, tmp_path / "results", "--shift", "uniform", "--adapters", "mean").status == 0
     found = rows.load_all(tmp_path / "results")
     assert len({row.checkpoint_sha256 for row in found}) == len(found) == 2
+    entries = leaderboard.read(tmp_path / "results")["entries"]
+    assert sorted(entry["top1"]["mean"] for entry in entries) == pytest.approx(sorted(row.top1 for row in found))
+    assert [entry["train_seeds"] for entry in entries] == [[None], [None]], "two models, not two seeds of one"
 
 
 @pytest.mark.parametrize("method", ["softmax", "sade"])

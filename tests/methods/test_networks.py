@@ -59,6 +59,7 @@ def test_published_size_of_the_full_width_branch(name: str) -> None:
     ("name", "experts", "widths"),
     [
         ("sade", 3, (16, 24, 48)),
+        ("sade:reduced=false", 3, (16, 32, 64)),
         ("ldam_drw", 1, (16, 32, 64)),
         ("balpoe", 3, (16, 32, 64)),
         ("balpoe:tau=0/0.5/1/1.5/2", 5, (16, 32, 64)),

@@ -12,6 +12,7 @@ from methods.expert import Augmentation, Schedule, Stage
 from methods.recipe import PUBLISHED, QUICK, Recipe
 from shifts.errors import BadInput
 
+LONGER = "balpoe:autoaugment=true"
 EPOCHS = (0, 3, 4, 5, 159, 160, 179, 180, 199)
 
 
@@ -80,6 +81,13 @@ def test_a_tenth_of_published() -> None:
     doubled = recipe.get("published-x2", "cifar100")
     assert (doubled.epochs, doubled.milestones, doubled.warmup) == (400, (320, 360), 10)
     assert recipe.get("published-x0.10", "cifar100").name == "published-x0.1"
+
+
+def test_balpoes_longer_training() -> None:
+    plain, longer = (first_stage(name, recipe.get("published-x2", "cifar100")) for name in ("balpoe", LONGER))
+    assert longer.epochs == 400
+    assert longer.augmentation == replace(plain.augmentation, autoaugment=True, rotation=0.0)
+    assert replace(longer, augmentation=plain.augmentation, step=plain.step) == plain
 
 
 def test_bfloat16_is_a_name_of_its_own() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 import methods
 from methods import recipe
 from methods.checkpoint import load_tensors
-from methods.expert import Batch, ExpertOutput, Method, NetworkSpec
+from methods.expert import Batch, ExpertOutput, Method, NetworkSpec, Schedule
 from methods.losses import distillation, gate_targets, gating, ride
 from methods.networks.cifar_resnet import expert_resnet
 from methods.networks.macs import count_macs, count_parameters, routed_macs, split_macs
@@ -214,6 +214,15 @@ def test_stages_of_the_distilled_method() -> None:
     assert student.freeze
     assert not teacher.freeze
     assert not RideDistilled(teacher_bn="batch").stages(recipe.PUBLISHED)[1].freeze
+
+
+@pytest.mark.parametrize(
+    ("dataset", "warmup"), [("cifar100", 20), ("imagenet_lt", 5), ("inaturalist2018", 5), ("places_lt", 0)]
+)
+def test_the_student_warms_up_longer_on_small_images_only(dataset: str, warmup: int) -> None:
+    student = RideDistilled().stages(recipe.get("published", dataset))[1]
+    assert isinstance(student.schedule, Schedule)
+    assert student.schedule.warmup == warmup
 
 
 CRASHES = [("teacher", 1), ("teacher", 2), ("experts", 1), ("experts", 2), ("gate", 3), ("gate", 5)]
