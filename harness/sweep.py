@@ -10,7 +10,7 @@ from shifts.cli import Parser, command
 EXAMPLES = """\
   python -m harness.sweep --shift all --seeds 0 1 2
   python -m harness.sweep --shift backward_lt --imbalance 50 --step 0.05
-  python -m harness.sweep --shift all --methods prl prl:variant=released prl:variant=preference_weighted sade
+  python -m harness.sweep --shift all --methods prl prl:variant=released sade balpoe balanced_softmax
   python -m harness.sweep --evidence my-model.safetensors --shift all
   python -m harness.sweep --shift all --seeds 0 1 2 --dry-run
 """

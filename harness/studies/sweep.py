@@ -1,5 +1,6 @@
 """The preference sweep of a command line: which lattice, computing its rows, the table that is printed."""
 
+import argparse
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, cast
 
@@ -15,11 +16,21 @@ from harness.studies.sweep_rows import ACCESS, LATTICE, Sweep, SweepRow, sweeps_
 from harness.studies.table import StudyRow
 from methods.networks.hypernetwork import PreferenceNetwork
 
+CONTROLS = ("sade", "balpoe", "balanced_softmax")
+"""What a hypernetwork is compared with: weighted expert logits, one network under logit adjustment."""
+
 
 class SweepStudy(Study):
     """Every preference on every shift."""
 
     row: ClassVar[type[StudyRow]] = SweepRow
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        super().__init__(options)
+        plain = {str(model.subject.fields["method"]) for model in self.models if model.subject.blank.head is None}
+        missing = [name for name in CONTROLS if name not in plain]
+        if missing and len(plain) < len(self.models):
+            self.notes.append(f"a hypernetwork shows nothing without its controls; missing here: {', '.join(missing)}")
 
     def check(self, model: Model) -> None:
         """Every model can be swept: with heads, with experts, or alone."""

@@ -113,6 +113,7 @@ def test_a_finer_lattice_asks_the_network_and_is_kept_apart(swept: tuple[Path, R
     given = [*asked[:-3], "prl", "--shift", "uniform", "--results", results]
     fine = call(*given, "--step", "0.05", module="harness.sweep")
     assert fine.status == 0, fine.err
+    assert "note: a hypernetwork shows nothing without its controls; missing here: sade, balpoe, balanced" in fine.out
     assert "232 preferences" in fine.out
     own = [row for row in SweepRow.load_all(results) if (row.method, row.shift) == ("prl", "uniform")]
     assert {row.steps for row in own} == {10, 20}
@@ -156,6 +157,13 @@ def test_stale_and_broken_files(swept: tuple[Path, Result], asked: list[str], tm
     assert refused.status == 1
     assert file.name in one_line(refused.err)
     assert file.read_bytes() == b"PAR1 torn"
+
+
+@pytest.mark.parametrize("module", ["harness.run", "harness.sweep", "harness.route", "harness.why"])
+def test_graphs_are_refused_before_anything_is_read_or_trained(module: str, tmp_path: Path) -> None:
+    result = call("--device", "cpu", "--cuda-graphs", "--results", tmp_path / "results", module=module)
+    assert result.status == 2
+    assert "--cuda-graphs: needs a CUDA device" in one_line(result.err)
 
 
 @pytest.mark.parametrize("kind", ["hypernetwork", "weights", "adjustment"])
