@@ -45,6 +45,14 @@ COLUMNS = (
     Column("shift", "shift", "text", lambda _b, _l, entry: entry["shift"], "the test set", True),
     Column("top1", "top-1 %", "percent", _mean("top1"), "accuracy, mean over train seeds"),
     Column("spread", "spread", "spread", _spread, "± standard deviation over train seeds; 95 % interval for one seed"),
+    Column("subset", "subset sd", "percent", lambda _b, _l, e: e["subset_sd"], "over redraws of the test set, points"),
+    Column(
+        "expected",
+        "expected %",
+        "percent",
+        _mean("expected_top1"),
+        "exact mean over all test sets of this prior, where nothing adapts",
+    ),
     Column(
         "delta", "vs mean", "points", _mean("delta_to_mean"), "points against no adaptation; ! more than the interval"
     ),
