@@ -13,6 +13,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from harness import adapters, evidence, leaderboard, passes, rows, subject, table
 from harness.evidence import PoolEvidence
 from harness.plan import Draws, Task, tasks_of
@@ -175,11 +177,13 @@ class Session:
     def _measure(self, work: Work, pool: Any, known: dict[str, Any]) -> None:
         """Compute and store the missing rows of a subject."""
         missing = work.missing(self.results)
-        for draws, group in groupby(missing, key=lambda task: task.draws):
-            tasks = list(group)
-            measured = measure(pool, [task.adapter for task in tasks], draws.all)
-            for task, fields in zip(tasks, measured, strict=True):
-                rows.store(task.path, self._row(work.subject, task, pool, known | fields))
+        with tqdm(total=len(missing), desc=f"rows {work.title}", unit="row", delay=2, leave=False, disable=None) as bar:
+            for draws, group in groupby(missing, key=lambda task: task.draws):
+                tasks = list(group)
+                measured = measure(pool, [task.adapter for task in tasks], draws.all)
+                for task, fields in zip(tasks, measured, strict=True):
+                    rows.store(task.path, self._row(work.subject, task, pool, known | fields))
+                    bar.update()
 
     def _row(self, about: Subject, task: Task, pool: PoolEvidence, fields: dict[str, Any]) -> rows.Row:
         """A row from what is known of the subject, what the adapter declares and what was measured."""
