@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -96,7 +97,7 @@ def check_graphs(options: argparse.Namespace, device: "torch.device") -> None:
 def chosen_jobs(options: argparse.Namespace) -> "list[TrainingJob]":
     """One training job for each method and seed, methods outermost. Raises BadInput."""
     import methods
-    from methods import networks, recipe, zoo
+    from methods import distributed, networks, recipe, zoo
     from methods.job import TrainingJob
 
     # Names are checked before any data is read.
@@ -115,6 +116,10 @@ def chosen_jobs(options: argparse.Namespace) -> "list[TrainingJob]":
         for method in chosen
         for train_seed in dict.fromkeys(options.seeds)
     ]
+    if setting.name.startswith("published") and distributed.world().rank == 0:
+        for name in dict.fromkeys(job.method_name for job in jobs):
+            if advised := recipe.PUBLISHED_OPTIONS.get((name, dataset.name)):
+                print(f"note: on {dataset.name} {name} was published as {advised}", file=sys.stderr)
     if options.pretrained is not None:
         zoo.check(jobs, options.pretrained, options.results)
     return jobs

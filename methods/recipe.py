@@ -214,6 +214,16 @@ DATASET_CHANGES: dict[str, dict[str, Any]] = {
 }
 """What `published` changes on a dataset. CIFAR-10: the SADE maintainers' answer to a user, taken for every method."""
 
+_RIDE = {"imagenet_lt": "diversity=-0.2,gamma=0.02,topk=50", "inaturalist2018": "diversity=-0.2,gamma=0.015,topk=50"}
+PUBLISHED_OPTIONS = {
+    **{(name, dataset): f"{name}:{text}" for dataset, text in _RIDE.items() for name in ("ride", "ride_distilled")},
+    ("sade", "cifar10"): "sade:reduced=false",
+    ("sade", "inaturalist2018"): "sade:tau=1",
+    ("sade", "places_lt"): "sade:tau=1",
+    ("distribution_balanced", "coco_mlt"): "distribution_balanced:kappa=2,mu=0.2",
+}
+"""What (method, dataset) are called with the constants of the published files, where these are not the defaults."""
+
 QUICK_CHANGES: dict[str, dict[str, Any]] = {
     "embedded_mosaics": {"epochs": 32, "milestones": (26, 30), "batch_size": 32, "lr": 0.2}
 }

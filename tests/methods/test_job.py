@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import methods
-from methods import checkpoint, job
+from methods import checkpoint, job, recipe
 from methods.cli import chosen_device, chosen_jobs, main
 from methods.expert import Method
 from methods.job import TrainingJob, on_device, pixels
@@ -244,6 +244,19 @@ def test_one_job_for_each_method_and_seed() -> None:
         ("softmax", 0),
     ]
     assert {each.recipe.name for each in jobs} == {"quick"}
+
+
+def test_a_method_whose_published_options_are_others_on_the_dataset_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(recipe.PUBLISHED_OPTIONS, ("sade", "embedded"), "sade:tau=1")
+    for words, said in (
+        (["--recipe", "published", "--methods", "sade"], "note: on embedded sade was published as sade:tau=1\n"),
+        (["--recipe", "published", "--methods", "sade:tau=1", "softmax"], ""),
+        (["--recipe", "quick", "--methods", "sade"], ""),
+    ):
+        chosen_jobs(arguments(*words))
+        assert capsys.readouterr() == ("", said)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 import methods
 from methods import recipe
 from methods.expert import Augmentation, Schedule, Stage
+from methods.options import canonical_name
 from methods.recipe import PUBLISHED, QUICK, Recipe
 from shifts.errors import BadInput
 
@@ -81,6 +82,14 @@ def test_a_tenth_of_published() -> None:
     doubled = recipe.get("published-x2", "cifar100")
     assert (doubled.epochs, doubled.milestones, doubled.warmup) == (400, (320, 360), 10)
     assert recipe.get("published-x0.10", "cifar100").name == "published-x0.1"
+
+
+@pytest.mark.parametrize(("setting", "text"), recipe.PUBLISHED_OPTIONS.items())
+def test_options_of_the_published_files_are_canonical(setting: tuple[str, str], text: str) -> None:
+    method, dataset = setting
+    assert canonical_name(methods.get(text)) == text
+    assert text.startswith(f"{method}:")
+    assert recipe.get("published", dataset).name.startswith("published")
 
 
 def test_balpoes_longer_training() -> None:

@@ -115,12 +115,6 @@ def test_training_depends_on_no_random_state_and_leaves_it_alone(tmp_path: Path)
     assert same_weights(one, fit("softmax", tmp_path / "b"))
 
 
-def test_float32_is_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
-    fit("softmax", tmp_path)
-    assert not torch.backends.cudnn.allow_tf32
-
-
 def test_seeds_depend_on_every_part() -> None:
     seeds = {derived_seed(*parts) for parts in (("a", 1), ("a", 2), ("b", 1), ("a", 1, 0), ("a", "1"), (1, "a"))}
     assert len(seeds) == 6

@@ -1,0 +1,28 @@
+"""What `fp32` and `bf16` mean: training switches TF32 off, and bfloat16 is for products only."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import methods
+from methods.precision import arithmetic
+from methods.recipe import Precision
+from tests.methods import tiny
+
+
+def test_float32_is_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for library in (torch.backends.cudnn, torch.backends.cuda.matmul):
+        monkeypatch.setattr(library, "allow_tf32", True)
+    tiny.run(methods.get("softmax"), tmp_path / "state")
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
+
+
+@pytest.mark.parametrize(("precision", "kind"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_products_are_in_the_precision_asked_for_and_sums_in_float32(precision: Precision, kind: torch.dtype) -> None:
+    values = torch.rand(4, 4)
+    with arithmetic(torch.device("cpu"), precision):
+        assert (values @ values).dtype == kind
+        assert torch.conv2d(values[None, None], values[None, None]).dtype == kind
+        assert (values + values).sum().dtype == torch.float32
