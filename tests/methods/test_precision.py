@@ -11,12 +11,12 @@ from methods.recipe import Precision
 from tests.methods import tiny
 
 
-def test_float32_is_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for library in (torch.backends.cudnn, torch.backends.cuda.matmul):
-        monkeypatch.setattr(library, "allow_tf32", True)
+def test_float32_is_float32(tmp_path: Path) -> None:
+    libraries = torch.backends.cudnn, torch.backends.cuda.matmul
+    for library in libraries:
+        library.allow_tf32 = True
     tiny.run(methods.get("softmax"), tmp_path / "state")
-    assert not torch.backends.cudnn.allow_tf32
-    assert not torch.backends.cuda.matmul.allow_tf32
+    assert [library.allow_tf32 for library in libraries] == [False, False]
 
 
 @pytest.mark.parametrize(("precision", "kind"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
