@@ -12,7 +12,7 @@ preference over its experts adds `preferences` [P, E] and `heads` [P, E, D, C] (
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,8 @@ class PoolEvidence:
     expert_priors: ExpertPriors
     class_names: tuple[str, ...]
     metadata: dict[str, str]
+    accuracies: dict[str, Float[np.ndarray, " classes"]] = field(default_factory=dict, repr=False)
+    """Per-class accuracy over the pool of adapters whose predictions do not depend on a draw; filled when asked."""
 
 
 def save(path: Path, pool: PoolEvidence) -> None:

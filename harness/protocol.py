@@ -104,7 +104,6 @@ def adapt(adapter: AnyAdapter, pool: PoolEvidence, draw: Draw) -> Outcome:
 def measure(pool: PoolEvidence, adapters: Sequence[AnyAdapter], draws: Sequence[Draw]) -> Iterator[dict[str, Any]]:
     """Row fields of each adapter, in order: the first draw in full, redraws as scalars, deltas to `mean` on each."""
     references = [adapt(Mean(), pool, draw) for draw in draws]
-    accuracies = _pool_accuracies(pool)
     for adapter in adapters:
         outcomes = [
             references[number] if isinstance(adapter, Mean) else adapt(adapter, pool, draw)
@@ -120,9 +119,7 @@ def measure(pool: PoolEvidence, adapters: Sequence[AnyAdapter], draws: Sequence[
             "top1_high": high,
             "delta_to_mean": first.metrics.top1 - reference.metrics.top1,
             "mcnemar_p_to_mean": mcnemar(first.correct, reference.correct),
-            "expected_top1": expected_top1(accuracies, first.metrics.per_class_total)
-            if isinstance(adapter, Mean)
-            else None,
+            "expected_top1": _expected(pool, adapter, first.metrics.per_class_total),
             "weights": _floats(first.fitted.weights if adapter.least_experts > 1 else None),
             "preference": _floats(getattr(first.fitted, "preference", None)),
             "prior_estimate": _floats(_estimate(adapter, first)),
@@ -201,13 +198,17 @@ def _scalars(
     return {name: round(value, 6) if isinstance(value, float) else value for name, value in kept.items()}
 
 
-def _pool_accuracies(pool: PoolEvidence) -> Float[np.ndarray, " classes"]:
-    """Per-class accuracy [C] of the adapter `mean` over the whole pool, float64."""
-    fitted = Mean().fit(pool.evidence, pool.train_counts, pool.expert_priors, 0)
-    predicted = fitted.predict(pool.evidence).argmax(1)
-    total = np.bincount(pool.labels, minlength=len(pool.train_counts))
-    right = np.bincount(pool.labels[predicted == pool.labels], minlength=len(pool.train_counts))
-    return right / total
+def _expected(pool: PoolEvidence, adapter: AnyAdapter, totals: Sequence[int]) -> float | None:
+    """Mean top-1 over all draws with these class totals, from the pool; None where predictions depend on the draw."""
+    if isinstance(adapter, TruthAdapter) or adapter.test_access != "inductive":
+        return None
+    name = canonical_name(adapter)
+    if name not in pool.accuracies:
+        fitted = adapter.fit(pool.evidence, pool.train_counts, pool.expert_priors, 0)
+        predicted = fitted.predict(pool.evidence).argmax(1)
+        right = np.bincount(pool.labels[predicted == pool.labels], minlength=len(pool.train_counts))
+        pool.accuracies[name] = right / np.bincount(pool.labels, minlength=len(pool.train_counts))
+    return expected_top1(pool.accuracies[name], totals)
 
 
 def _stability(pool: PoolEvidence, draw: Draw) -> dict[str, list[float] | None]:

@@ -24,6 +24,7 @@ class Calibrated(Adapter):
     """Bias-corrected temperature scaling of the mean of expert logits."""
 
     name: ClassVar[str] = "calibrated"
+    version: ClassVar[int] = 2
     prior_access: ClassVar[PriorAccess] = "none"
     label_access: ClassVar[LabelAccess] = "source"
     test_access: ClassVar[TestAccess] = "inductive"

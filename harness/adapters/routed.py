@@ -57,6 +57,7 @@ class Routed(Adapter):
     """The mean of as many experts as the gates ask for."""
 
     name: ClassVar[str] = "routed"
+    version: ClassVar[int] = 2
     prior_access: ClassVar[PriorAccess] = "none"
     label_access: ClassVar[LabelAccess] = "none"
     test_access: ClassVar[TestAccess] = "inductive"
