@@ -10,8 +10,11 @@ ACCESS = (
     ("one image at a time, no test prior", lambda e: _access(e) == ("none", "none", "inductive")),
     ("the unlabelled test set", lambda e: _unlabelled(e) and e["test_access"] != "stream"),
     ("a stream of unlabelled test images", lambda e: _unlabelled(e)),
-    ("labelled source images beyond the training set", lambda e: e["label_access"] == "source"),
-    ("UPPER REFERENCES, told the truth", lambda e: True),
+    ("labelled source images, one test image at a time", lambda e: _source(e, "inductive")),
+    ("labelled source images and the unlabelled test set", lambda e: _source(e, "transductive")),
+    ("labelled source images and a stream of unlabelled test images", lambda e: _source(e, "stream")),
+    ("UPPER REFERENCES, told the true test prior", lambda e: e["label_access"] != "test"),
+    ("UPPER REFERENCES, told the test labels", lambda e: True),
 )
 """Classes of access, in the order in which a table shows them; an entry belongs to the first that fits."""
 
@@ -22,10 +25,10 @@ def knew(entry: Entry) -> str:
         return "test labels"
     if entry["prior_access"] == "oracle":
         return "true test prior"
-    parts = {"inductive": [], "transductive": ["test images"], "stream": ["test stream"]}[entry["test_access"]]
+    seen = {"inductive": "", "transductive": "images", "stream": "stream"}[entry["test_access"]]
     if entry["label_access"] == "source":
-        parts = [*parts, f"{entry['source_n']} labels"]
-    return ", ".join(parts) or "nothing"
+        return ", ".join(filter(None, [seen, f"{entry['source_n']} labels"]))
+    return f"test {seen}" if seen else "nothing"
 
 
 @dataclass(frozen=True)
@@ -194,6 +197,10 @@ def _percent(value: float) -> str:
 
 def _unlabelled(entry: Entry) -> bool:
     return entry["prior_access"] != "oracle" and entry["label_access"] == "none"
+
+
+def _source(entry: Entry, test_access: str) -> bool:
+    return entry["label_access"] == "source" and entry["test_access"] == test_access
 
 
 def _access(entry: Entry) -> tuple[str, str, str]:

@@ -16,6 +16,14 @@ ACCESS: dict[str, dict[str, Any]] = {
     "sade": {"test_access": "transductive", "views": 3, "weights": [0.2, 0.3, 0.5]},
     "em": {"prior_access": "estimated", "test_access": "transductive", "tv_estimate_test": 0.123},
     "stream_em": {"prior_access": "estimated", "test_access": "stream", "tv_estimate_test": 0.123},
+    "calibrated": {"label_access": "source", "source_n": 5000, "source_seen": 82},
+    "stream_history": {
+        "prior_access": "estimated",
+        "label_access": "source",
+        "source_n": 5000,
+        "source_seen": 82,
+        "test_access": "stream",
+    },
     "eb_em_recal": {
         "prior_access": "estimated",
         "label_access": "source",
@@ -69,12 +77,22 @@ def test_fits_120_columns_names_everything_and_marks_what_hurts(shifts: list[str
 def test_best_first_within_blocks_of_equal_access() -> None:
     text = table.render(entries(["uniform"]), ["uniform"])
     blocks = text.split("\n-- ")[1:]
-    assert [block.splitlines()[0].split(",")[0] for block in blocks] == [
-        "one image at a time",
+    assert [block.splitlines()[0] for block in blocks] == [
+        "one image at a time, no test prior",
         "the unlabelled test set",
         "a stream of unlabelled test images",
-        "labelled source images beyond the training set",
-        "UPPER REFERENCES",
+        "labelled source images, one test image at a time",
+        "labelled source images and the unlabelled test set",
+        "labelled source images and a stream of unlabelled test images",
+        "UPPER REFERENCES, told the true test prior",
+        "UPPER REFERENCES, told the test labels",
+    ]
+    assert [{line.split()[1] for line in block.splitlines()[1:11]} for block in blocks[3:]] == [
+        {"calibrated"},
+        {"eb_em_recal"},
+        {"stream_history"},
+        {"oracle_prior"},
+        {"best_expert"},
     ]
     adapters = [{line.split()[1] for line in block.splitlines()[1 : 1 + 20] if line[:1] != ""} for block in blocks]
     assert adapters[0] <= {"mean"}
@@ -110,7 +128,7 @@ def test_what_a_row_knew(adapter: str, words: str) -> None:
 def test_source_labels_are_counted() -> None:
     access = {"label_access": "source", "test_access": "transductive", "source_n": 2000}
     (entry,) = build([fake_row(adapter="bbse", **access)])["entries"]
-    assert table.knew(entry) == "test images, 2000 labels"
+    assert table.knew(entry) == "images, 2000 labels"
 
 
 def test_an_empty_group_is_a_dash() -> None:
