@@ -5,11 +5,12 @@ not share a disk. How they share the work is in `methods.parallel`. Without torc
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 import torch
 from filelock import BaseFileLock
@@ -73,6 +74,19 @@ def processes(device: torch.device) -> Iterator[torch.device]:
         torch.distributed.destroy_process_group()
         raise
     torch.distributed.destroy_process_group()
+
+
+def end(status: int) -> NoReturn:
+    """End a process with this exit status.
+
+    One of torchrun's does so at once, without finalising the interpreter: threads of gloo outlive their group where
+    gradients were averaged, and one that then lets go of a tensor aborts the process (PyTorch's pull request 179291).
+    """
+    if launched():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def _own_device(device: torch.device) -> torch.device:

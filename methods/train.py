@@ -6,7 +6,6 @@ resumed at an epoch's end reaches the same weights as an undisturbed one (bit fo
 """
 
 import re
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -333,4 +332,4 @@ class _State:
 if __name__ == "__main__":
     from methods.cli import main
 
-    sys.exit(main(None))
+    distributed.end(main(None) or 0)
