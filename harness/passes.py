@@ -30,7 +30,7 @@ from methods.priors import target_prior
 from methods.recipe import Precision
 from methods.train import derived_seed
 from methods.views import VIEWS_VERSION
-from shifts.draw import indices_sha256, left_out
+from shifts.draw import indices_sha256
 from shifts.errors import BadInput, WorkFailed
 from shifts.files import digest
 
@@ -48,7 +48,7 @@ def key(job: TrainingJob, checkpoint_sha256: str, views: int, precision: Precisi
             "views_version": VIEWS_VERSION,
             "checkpoint": checkpoint_sha256,
             "test": job.dataset.test.fingerprint,
-            "source": job.dataset.train.digest(_source(job)[0].tolist()),
+            "source": job.dataset.train.digest(job.source[0].tolist()),
             "views": views,
             "precision": precision,
         }
@@ -91,7 +91,7 @@ def _compute(
     forward = _autocast(network, pools.device, precision)
     test, train = job.dataset.test, job.dataset.train
     pool = pools.of(job, test, np.arange(len(test.labels)))
-    chosen, trained_on = _source(job)
+    chosen, trained_on = job.source
     source = pools.of(job, train, chosen)
     with tqdm(
         total=(1 + 2 * views) * len(pool) + len(source),
@@ -136,11 +136,6 @@ def _compute(
             "seconds": f"{time.perf_counter() - start:.3f}",
         },
     )
-
-
-def _source(job: TrainingJob) -> tuple[Int[np.ndarray, " source"], int]:
-    """Training-pool indices of the labelled source images, and how many of them were trained on."""
-    return left_out(job.dataset.train.labels, job.training.indices, job.spec.classes)
 
 
 def _view_seed(pair: int, view: int) -> int:

@@ -17,7 +17,7 @@ from methods.recipe import Recipe
 from methods.reported import Reported, reported
 from methods.train import TRAIN_VERSION
 from shifts.catalog import Dataset, Entry
-from shifts.draw import indices_sha256, left_out
+from shifts.draw import indices_sha256
 from shifts.errors import BadInput, WorkFailed
 from shifts.files import digest, file_sha256
 from shifts.imageset import ImageSet
@@ -99,14 +99,14 @@ def of_job(job: TrainingJob, views: int, precision: str = "fp32") -> Subject:
         dataset=job.dataset,
         train_counts=training.counts,
         blank=probe(experts, classes, views, job.method.has_gates, job.method.has_preference),
-        source=_source(job, classes) if job.dataset.entry.task == "single_label" else {},
+        source=_source(job) if job.dataset.entry.task == "single_label" else {},
         published=_published(job.recipe, job.dataset.name),
     )
 
 
-def _source(job: TrainingJob, classes: int) -> dict[str, Any]:
+def _source(job: TrainingJob) -> dict[str, Any]:
     """Which of the pool's images serve as labelled source, and how many of them were trained on."""
-    chosen, seen = left_out(job.dataset.train.labels, job.training.indices, classes)
+    chosen, seen = job.source
     return {"source": indices_sha256(chosen), "source_seen": seen}
 
 

@@ -14,7 +14,8 @@ EXAMPLES = """\
   python -m harness.sweep --evidence my-model.safetensors --shift all
   python -m harness.sweep --shift all --seeds 0 1 2 --dry-run
 """
-METHODS = ("prl", "sade", "balpoe", "balanced_softmax")
+CONTROLS = ("sade", "balpoe", "balanced_softmax")
+METHODS = ("prl", *CONTROLS)
 """The hypernetwork, and the controls without one: weighted expert logits, one network under logit adjustment."""
 
 

@@ -116,7 +116,7 @@ def chosen_jobs(options: argparse.Namespace) -> "list[TrainingJob]":
         for method in chosen
         for train_seed in dict.fromkeys(options.seeds)
     ]
-    if setting.name.startswith("published") and distributed.world().rank == 0:
+    if setting.name.startswith("published") and distributed.world().main:
         for name in dict.fromkeys(job.method_name for job in jobs):
             if advised := recipe.PUBLISHED_OPTIONS.get((name, dataset.name)):
                 print(f"note: on {dataset.name} {name} was published as {advised}", file=sys.stderr)

@@ -25,6 +25,7 @@ from methods.recipe import Recipe
 from methods.streaming import StreamedImages
 from methods.train import TRAIN_VERSION, Trained, build_network, train
 from shifts.catalog import Dataset
+from shifts.draw import left_out
 from shifts.files import digest
 from shifts.sets import TrainingSet
 
@@ -73,6 +74,11 @@ class TrainingJob:
         if self.sync_bn:
             parts["sync_bn"] = True
         return digest(parts)
+
+    @cached_property
+    def source(self) -> tuple[Int[np.ndarray, " source"], int]:
+        """Training-pool indices of the labelled source images, and how many of them were trained on."""
+        return left_out(self.dataset.train.labels, self.training.indices, self.spec.classes)
 
     def _normalisation(self) -> Any:
         """The dataset's mean and standard deviation, or what they are computed from (decoding it takes long)."""

@@ -14,10 +14,8 @@ from harness.studies.base import Model, Study
 from harness.studies.preference import ShiftSweep, family_of, sweep
 from harness.studies.sweep_rows import ACCESS, LATTICE, Sweep, SweepRow, sweeps_of
 from harness.studies.table import StudyRow
+from harness.sweep import CONTROLS
 from methods.networks.hypernetwork import PreferenceNetwork
-
-CONTROLS = ("sade", "balpoe", "balanced_softmax")
-"""What a hypernetwork is compared with: weighted expert logits, one network under logit adjustment."""
 
 
 class SweepStudy(Study):

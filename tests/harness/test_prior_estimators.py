@@ -16,19 +16,16 @@ from harness.adapters.calibration import calibrated, recalibrated
 from harness.adapters.confusion import confusion, predictions
 from harness.adapters.eb_em import (
     EXPONENTS,
-    FOLDS,
     KAPPAS,
     EbEm,
     best_exponent,
     choose,
     family_log_likelihoods,
-    folds_of,
     held_out,
     power,
 )
 from harness.adapters.em import em_prior
 from harness.adapters.rlls import penalty, solve
-from harness.order import arrival
 from methods.priors import ExpertPriors, normalise, target_prior
 from shifts.distance import total_variation
 from shifts.errors import BadInput
@@ -330,18 +327,6 @@ def test_the_rules_choose() -> None:
     # Standard errors of the difference grow by 0.005 a step: at .1, twice it is 0.02 > 0.01, at .3 0.03 < 0.3.
     assert choose(likelihoods, "best") == KAPPAS[2]
     assert choose(likelihoods, "two_se") == KAPPAS[4]
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_folds_know_nothing_of_the_order_of_the_draw(seed: int) -> None:
-    """A draw comes class by class; folds that followed it would hold equal shares of each class."""
-    labels = np.repeat(np.arange(20), 20)
-    shown = labels[arrival("shuffled", labels, np.ones(20), seed)]
-    table = np.zeros((20, FOLDS))
-    np.add.at(table, (shown, folds_of(len(labels), seed)), 1)
-    assert table.sum(0).tolist() == [100] * FOLDS
-    chi_squared = ((table - 5) ** 2 / 5).sum()
-    assert 0.5 < chi_squared / (19 * (FOLDS - 1)) < 1.6
 
 
 def test_eb_em_is_the_same_for_the_same_seed() -> None:

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from harness import adapters
 from harness.adapters.base import Adapter, Evidence, LabelAccess, PriorAccess, TestAccess
+from harness.adapters.eb_em import FOLDS, folds_of
 from harness.evidence import PoolEvidence
 from harness.metrics import evaluate, unpack_bits
+from harness.order import arrival
 from harness.protocol import Draw, adapt, measure
 from shifts.draw import draw
 from tests.harness.small import random_pool
@@ -238,3 +240,15 @@ def test_distances_are_those_of_the_draw() -> None:
             assert row["tv_estimate_test"] is None
         else:
             assert row["tv_estimate_test"] == pytest.approx(np.abs(np.array(row["prior_estimate"]) - truth).sum() / 2)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_folds_know_nothing_of_the_order_of_the_draw(seed: int) -> None:
+    """A draw comes class by class; folds that followed it would hold equal shares of each class."""
+    labels = np.repeat(np.arange(20), 20)
+    shown = labels[arrival("shuffled", labels, np.ones(20), seed)]
+    table = np.zeros((20, FOLDS))
+    np.add.at(table, (shown, folds_of(len(labels), seed)), 1)
+    assert table.sum(0).tolist() == [100] * FOLDS
+    chi_squared = ((table - 5) ** 2 / 5).sum()
+    assert 0.5 < chi_squared / (19 * (FOLDS - 1)) < 1.6
