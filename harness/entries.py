@@ -7,13 +7,29 @@ from harness.statistics import mean_sd
 
 VERSIONS = ("train_version", "method_version", "adapter_version", "evidence_version", "metrics_version")
 
+HASHES = ("train_fingerprint", "test_fingerprint", "train_counts_sha256", "recipe_sha256")
+HASH_DIGITS = 16
+"""Hexadecimal digits of these that tell two settings apart; rows have them in full."""
+DECIMALS = 8
+"""Of the leaderboard's numbers; rows keep every digit."""
+
 Entry = dict[str, Any]
 R = TypeVar("R")
 
 
 def pick(row: Any, names: Sequence[str]) -> Entry:
-    """Some fields of a row."""
-    return {name: getattr(row, name) for name in names}
+    """Some fields of a row, its hashes as the leaderboard has them."""
+    found = {name: getattr(row, name) for name in names}
+    return found | {name: found[name][:HASH_DIGITS] for name in HASHES if found.get(name)}
+
+
+def rounded(value: Any) -> Any:
+    """A value, or each in a list, at the leaderboard's precision: below .01 as many significant digits as decimals."""
+    if isinstance(value, list):
+        return [rounded(part) for part in value]
+    if isinstance(value, float):
+        return float(f"{value:.{DECIMALS}{'f' if abs(value) >= 0.01 else 'g'}}")
+    return value
 
 
 def newest(group: Sequence[R]) -> list[R]:
@@ -27,16 +43,13 @@ def by_seed(group: Sequence[R]) -> list[R]:
     return sorted(group, key=lambda row: (row.train_seed is not None, row.train_seed or 0))  # type: ignore[attr-defined]
 
 
-def average(values: Sequence[float | None], decimals: int | None = None) -> Entry | None:
+def average(values: Sequence[float | None]) -> Entry | None:
     """Mean and standard deviation (None for one seed) over train seeds; None where no seed has a value."""
     known = [value for value in values if value is not None]
     if not known:
         return None
     summary = mean_sd(known)
-    found = {"mean": summary.mean, "sd": summary.sd, "n": summary.n}
-    if decimals is not None:
-        found |= {name: value if value is None else round(value, decimals) for name, value in found.items()}
-    return found
+    return {"mean": rounded(summary.mean), "sd": rounded(summary.sd), "n": summary.n}
 
 
 def reported(row: Any) -> Entry | None:

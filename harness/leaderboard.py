@@ -1,7 +1,8 @@
 """The leaderboard: one summary entry per setting over train seeds and draws, derived from stored rows alone.
 
-It is the same byte for byte for the same rows: sorted, without clock reading or host. `python -m harness.leaderboard`
-rebuilds it; `--pack DIR` also writes the rows as one Parquet file a dataset, the form of `results/reference/`.
+It is the same byte for byte for the same rows: sorted, without clock reading or host. Numbers and fingerprints are
+shortened (`harness.entries`), since the rows have them in full. `python -m harness.leaderboard` rebuilds it;
+`--pack DIR` also writes the rows as one Parquet file a dataset, the form of `results/reference/`.
 """
 
 import json
@@ -16,7 +17,7 @@ import jsonschema
 from filelock import FileLock
 
 from harness import rows
-from harness.entries import Entry, average, by_seed, newest, pick, reported
+from harness.entries import Entry, average, by_seed, newest, pick, reported, rounded
 from harness.multi_label import leaderboard as label_leaderboard
 from harness.multi_label import rows as label_rows
 from harness.rows import Row
@@ -25,7 +26,7 @@ from shifts.errors import BadInput, WorkFailed
 from shifts.files import write_text
 from shifts.shift import published_shifts
 
-LEADERBOARD_SCHEMA = 2
+LEADERBOARD_SCHEMA = 3
 
 DATA = [
     "task",
@@ -89,9 +90,6 @@ AVERAGED = [
     "tv_predicted_test",
     "mean_experts",
 ]
-
-DECIMALS = 8
-"""Of what is averaged here; rows keep every digit."""
 
 
 def build(found: Iterable[Row]) -> dict[str, Any]:
@@ -194,19 +192,19 @@ def _entry(group: Sequence[Row]) -> Entry:
         | pick(first, SHIFT)
         | {
             "train_seeds": [row.train_seed for row in group],
-            "top1_interval": [first.top1_low, first.top1_high] if len(group) == 1 else None,
-            "tv_train_test": first.tv_train_test,
-            "etvd": first.etvd,
+            "top1_interval": rounded([first.top1_low, first.top1_high]) if len(group) == 1 else None,
+            "tv_train_test": rounded(first.tv_train_test),
+            "etvd": rounded(first.etvd),
             "weights": _mean_vector([row.weights for row in group]),
             "preference": _mean_vector([row.preference for row in group]),
             "redraws": len(redraws),
-            "redraw_top1": sum(redraws) / len(redraws) if redraws else None,
-            "subset_sd": sum(known) / len(known) if known else None,
-            "mcnemar_p_to_mean": [row.mcnemar_p_to_mean for row in group],
+            "redraw_top1": rounded(sum(redraws) / len(redraws)) if redraws else None,
+            "subset_sd": rounded(sum(known) / len(known)) if known else None,
+            "mcnemar_p_to_mean": rounded([row.mcnemar_p_to_mean for row in group]),
             "adaptation_hurts": bool(all(_hurts(row) for row in group)),
             "reported": reported(first),
             "row_ids": [row.row_id for row in group],
-            **{name: average([getattr(row, name) for row in group], DECIMALS) for name in AVERAGED},
+            **{name: average([getattr(row, name) for row in group]) for name in AVERAGED},
         }
     )
 
@@ -221,7 +219,7 @@ def _mean_vector(found: Sequence[list[float] | None]) -> list[float] | None:
     learned = [values for values in found if values is not None]
     if not learned:
         return None
-    return [round(sum(column) / len(learned), DECIMALS) for column in zip(*learned, strict=True)]
+    return [rounded(sum(column) / len(learned)) for column in zip(*learned, strict=True)]
 
 
 def _means(entries: Sequence[Entry]) -> list[Entry]:
@@ -241,9 +239,9 @@ def _means(entries: Sequence[Entry]) -> list[Entry]:
                 json.loads(key)
                 | {
                     "train_seeds": list(next(iter(seeds))),
-                    "top1": sum(entry["top1"]["mean"] for entry in columns) / len(columns),
+                    "top1": rounded(sum(entry["top1"]["mean"] for entry in columns) / len(columns)),
                     "worst_top1": min(entry["top1"]["mean"] for entry in columns),
-                    "delta_to_mean": sum(entry["delta_to_mean"]["mean"] for entry in columns) / len(columns),
+                    "delta_to_mean": rounded(sum(entry["delta_to_mean"]["mean"] for entry in columns) / len(columns)),
                 }
             )
     return means

@@ -48,7 +48,7 @@ def key(job: TrainingJob, checkpoint_sha256: str, views: int, precision: Precisi
             "views_version": VIEWS_VERSION,
             "checkpoint": checkpoint_sha256,
             "test": job.dataset.test.fingerprint,
-            "source": job.dataset.train.digest(job.source[0].tolist()),
+            "source": job.source.pool.digest(job.source.indices.tolist()),
             "views": views,
             "precision": precision,
         }
@@ -89,10 +89,9 @@ def _compute(
     start = time.perf_counter()
     network = fold_batchnorm(job.network(results, pools.device), job.spec.image_size)
     forward = _autocast(network, pools.device, precision)
-    test, train = job.dataset.test, job.dataset.train
+    test, labelled = job.dataset.test, job.source
     pool = pools.of(job, test, np.arange(len(test.labels)))
-    chosen, trained_on = job.source
-    source = pools.of(job, train, chosen)
+    source = pools.of(job, labelled.pool, labelled.indices)
     with tqdm(
         total=(1 + 2 * views) * len(pool) + len(source),
         desc=f"evidence {job.method_name} s{job.seed}",
@@ -123,7 +122,7 @@ def _compute(
             logits=clean,
             views=np.stack(pairs) if views else None,
             gate_logits=gate_logits,
-            source=Source(source_logits, train.labels[chosen], trained_on),
+            source=Source(source_logits, labelled.pool.labels[labelled.indices], labelled.seen),
             **(_preference_parts(job, network, features, view_features) if features is not None else {}),
         ),
         labels=test.labels,
@@ -132,7 +131,7 @@ def _compute(
         class_names=tuple(test.class_names),
         metadata={
             "key": wanted,
-            "source_sha256": indices_sha256(chosen),
+            "source_sha256": indices_sha256(labelled.indices),
             "seconds": f"{time.perf_counter() - start:.3f}",
         },
     )

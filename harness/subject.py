@@ -105,9 +105,10 @@ def of_job(job: TrainingJob, views: int, precision: str = "fp32") -> Subject:
 
 
 def _source(job: TrainingJob) -> dict[str, Any]:
-    """Which of the pool's images serve as labelled source, and how many of them were trained on."""
-    chosen, seen = job.source
-    return {"source": indices_sha256(chosen), "source_seen": seen}
+    """Which images serve as labelled source, and how many of them were trained on."""
+    source = job.source
+    found = {"source": indices_sha256(source.indices), "source_seen": source.seen}
+    return found if source.pool is job.dataset.train else found | {"source_pool": source.pool.fingerprint}
 
 
 def _recipe_sha256(job: TrainingJob) -> str:

@@ -27,9 +27,19 @@ from methods.train import TRAIN_VERSION, Trained, build_network, train
 from shifts.catalog import Dataset
 from shifts.draw import left_out
 from shifts.files import digest
+from shifts.imageset import ImageSet
 from shifts.sets import TrainingSet
 
 Progress = Callable[[str, int, int, float], None]
+
+
+@dataclass(frozen=True, eq=False)
+class SourceImages:
+    """Labelled images for estimators that calibrate: int64 `indices` into `pool`, of which `seen` were trained on."""
+
+    pool: ImageSet
+    indices: Int[np.ndarray, " source"]
+    seen: int
 
 
 @dataclass(frozen=True)
@@ -76,9 +86,12 @@ class TrainingJob:
         return digest(parts)
 
     @cached_property
-    def source(self) -> tuple[Int[np.ndarray, " source"], int]:
-        """Training-pool indices of the labelled source images, and how many of them were trained on."""
-        return left_out(self.dataset.train.labels, self.training.indices, self.spec.classes)
+    def source(self) -> SourceImages:
+        """Labelled source images: what the draw left out; for natural sets the validation split, if there is one."""
+        pool, drawn = self.dataset.train, self.training.indices
+        if self.training.profile == "natural" and self.dataset.validation is not None:
+            pool, drawn = self.dataset.validation, np.empty(0, dtype=np.int64)
+        return SourceImages(pool, *left_out(pool.labels, drawn, self.spec.classes))
 
     def _normalisation(self) -> Any:
         """The dataset's mean and standard deviation, or what they are computed from (decoding it takes long)."""

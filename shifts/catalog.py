@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from shifts.columns import image_set_pair
+from shifts.columns import image_sets
 from shifts.errors import BadInput, check_name
 from shifts.export import Drawn, read_drawn
 from shifts.hub import is_hub_id, open_folder, open_hub
@@ -31,10 +31,10 @@ EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
 class Entry:
     """One dataset, declared. `mean` and `std` are per channel in [0, 1]; None = computed from the training pool.
 
-    `imbalance` is the default training imbalance (None: natural); `lists` are the train and test list files of
-    list-file data; `published` says that the eleven published shifts are drawn from this very pool. A published
-    multi-label training set has its label counts by class, in order, and its number of images, which what is loaded
-    must have; `made` makes train and test instead of reading them.
+    `imbalance` is the default training imbalance (None: natural); `lists` are the list files of list-file data by
+    split, of which the one of validation may be missing; `published` says that the eleven published shifts are drawn
+    from this very pool. A published multi-label training set has its label counts by class, in order, and its number
+    of images, which what is loaded must have; `made` makes train and test instead of reading them.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Entry:
     hub_id: str | None = None
     image_column: str | None = None
     label_column: str | None = None
-    lists: tuple[str, str] | None = None
+    lists: Mapping[str, str] | None = None
     rank_by_index: bool = False
     imbalance: float | None = None
     mean: Channels | None = None
@@ -76,6 +76,12 @@ _FASHION: dict[str, Any] = {
     "rank_by_index": True,
     "imbalance": 100.0,
 }
+
+
+def _lists(name: str) -> dict[str, str]:
+    """List files of a dataset of Liu et al. 2019, by split."""
+    return {"train": f"{name}_train.txt", "test": f"{name}_test.txt", "validation": f"{name}_val.txt"}
+
 
 ENTRIES: tuple[Entry, ...] = (
     Entry(
@@ -111,7 +117,7 @@ ENTRIES: tuple[Entry, ...] = (
         "imagenet_lt",
         "ImageNet-LT, 115,846 + 50,000 images, 1000 classes (list files under --data-dir)",
         "ImageNet terms, non-commercial research; lists: cite Liu et al. 2019",
-        lists=("ImageNet_LT_train.txt", "ImageNet_LT_test.txt"),
+        lists=_lists("ImageNet_LT"),
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
     ),
@@ -119,7 +125,7 @@ ENTRIES: tuple[Entry, ...] = (
         "places_lt",
         "Places-LT, 62,500 + 36,500 images, 365 classes (list files under --data-dir)",
         "Places terms, non-commercial research; lists: cite Liu et al. 2019",
-        lists=("Places_LT_train.txt", "Places_LT_test.txt"),
+        lists=_lists("Places_LT"),
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
     ),
@@ -127,7 +133,7 @@ ENTRIES: tuple[Entry, ...] = (
         "inaturalist2018",
         "iNaturalist 2018, 437,513 + 24,426 images, 8142 classes (list files under --data-dir)",
         "iNaturalist 2018 terms, non-commercial research; cite Van Horn et al. 2018",
-        lists=("iNaturalist18_train.txt", "iNaturalist18_val.txt"),
+        lists={"train": "iNaturalist18_train.txt", "test": "iNaturalist18_val.txt"},
         mean=(0.466, 0.471, 0.380),
         std=(0.195, 0.194, 0.192),
     ),
@@ -168,7 +174,8 @@ ENTRIES: tuple[Entry, ...] = (
 class Dataset:
     """A training pool and a test pool with the same classes.
 
-    `drawn` is set where the training pool is an exported long-tailed training set rather than the full one.
+    `drawn` is set where the training pool is an exported long-tailed training set rather than the full one;
+    `validation` where there are labelled images of every class besides the two pools.
     """
 
     entry: Entry
@@ -178,6 +185,7 @@ class Dataset:
     mean: Channels | None
     std: Channels | None
     drawn: Drawn | None = None
+    validation: ImageSet | None = None
 
     @property
     def name(self) -> str:
@@ -233,19 +241,21 @@ def load(
     if entry.made is not None:
         if data_dir is not None:
             raise BadInput(f"{name} is made of the embedded images and takes no --data-dir")
-        return _dataset(entry, *entry.made(entry.name))
+        return _dataset(entry, dict(zip(("train", "test"), entry.made(entry.name), strict=True)))
     if entry.lists is not None:
         if data_dir is None:
-            raise BadInput(f"{name} needs --data-dir: the folder with {' and '.join(entry.lists)} and the images")
-        return _dataset(entry, *load_lists(entry.name, Path(data_dir), *entry.lists))
+            files = " and ".join(entry.lists[split] for split in ("train", "test"))
+            raise BadInput(f"{name} needs --data-dir: the folder with {files} and the images")
+        return _dataset(entry, load_lists(entry.name, Path(data_dir), entry.lists))
     folder, open_splits = _source(entry, name, None if data_dir is None else Path(data_dir))
     columns = (image_column or entry.image_column, label_column or entry.label_column)
     found = None if ids is None else Path(ids)
-    train, test = image_set_pair(entry.name, open_splits(), *columns, entry.labels, found)
+    sets = image_sets(entry.name, open_splits(), *columns, entry.labels, found)
+    train = sets["train"]
     if entry.label_counts is not None:
         check_counts(entry.name, train.labels, entry.label_counts, entry.train_images)
     entry = replace(entry, task="multi_label") if train.multi_label else entry
-    return _dataset(entry, train, test, None if folder is None else read_drawn(folder, train.class_counts()))
+    return _dataset(entry, sets, None if folder is None else read_drawn(folder, train.class_counts()))
 
 
 def channel_statistics(images: ImageSet) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
@@ -307,14 +317,17 @@ def _source(entry: Entry, name: str, data_dir: Path | None) -> tuple[Path | None
     return None, lambda: open_hub(str(entry.hub_id))
 
 
-def _dataset(entry: Entry, train: ImageSet, test: ImageSet, drawn: Drawn | None = None) -> Dataset:
+def _dataset(entry: Entry, sets: Mapping[str, ImageSet], drawn: Drawn | None = None) -> Dataset:
     by_index, mean, std = entry.rank_by_index, entry.mean, entry.std
     if drawn is not None:
         by_index = drawn.rank_by_index
         mean, std = mean or drawn.mean, std or drawn.std
-    _check_classes(train.class_counts(), train)
-    _check_classes(test.class_counts(), test)
-    return Dataset(entry, train, test, by_index, mean, std, drawn)
+    for split in ("train", "test"):
+        _check_classes(sets[split].class_counts(), sets[split])
+    validation = sets.get("validation")
+    if validation is not None and not validation.class_counts().all():
+        validation = None
+    return Dataset(entry, sets["train"], sets["test"], by_index, mean, std, drawn, validation)
 
 
 def _check_classes(counts: Int[np.ndarray, " classes"], images: ImageSet) -> None:

@@ -1,4 +1,4 @@
-"""From the splits of a `datasets` dataset to two `ImageSet`s: which columns, which labels, which classes."""
+"""From the splits of a `datasets` dataset to `ImageSet`s: which columns, which labels, which classes."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,16 +14,17 @@ from shifts.labelsets import holds_lists, multi_hot, named_images
 TEST_SPLITS = ("test", "validation", "valid", "val")
 
 
-def image_set_pair(
+def image_sets(
     name: str,
     splits: Mapping[str, Any],
     image_column: str | None,
     label_column: str | None,
     class_names: Sequence[str] | None = None,
     ids: Path | None = None,
-) -> tuple[ImageSet, ImageSet]:
-    """Train and test `ImageSet` of a dataset's splits (test: `test`, else `validation`, `valid`, `val`).
+) -> dict[str, ImageSet]:
+    """`ImageSet`s of a dataset's splits: train, test (`test`, else `validation`, `valid`, `val`), validation.
 
+    There is a validation set where a single-label dataset has such a split besides `test`.
     A column that is not named is found by its type or usual name. Labels may be `ClassLabel`, whole numbers from
     0, or strings (classes = their sorted names in train); lists of those make a multi-label dataset
     (`shifts.labelsets`), whose classes `class_names` may name and of whose training images `ids` lists those to
@@ -34,23 +35,30 @@ def image_set_pair(
     test_split = next((split for split in TEST_SPLITS if split in splits), None)
     if test_split is None:
         raise BadInput(f"{name} has no test split (test, validation, valid or val); it has: {', '.join(splits)}")
-    train, test = splits["train"], splits[test_split]
-    for split, table in (("train", train), (test_split, test)):
-        if len(table) == 0:
-            raise BadInput(f"{name}: the {split} split is empty")
+    train = splits["train"]
     image = _column(name, train, "image", image_column)
     label = _column(name, train, "label", label_column)
-    for column, option in ((image, "image"), (label, "label")):
-        _column(f"{name} ({test_split} split)", test, option, column)
-    tables = {split: _undecoded(name, table, image) for split, table in (("train", train), (test_split, test))}
     lists = holds_lists(train, label)
+    roles = {"train": "train", "test": test_split}
+    spare = [split for split in TEST_SPLITS if split in splits and split != test_split]
+    if spare and not lists:
+        roles["validation"] = spare[0]
+    tables = {}
+    for split in roles.values():
+        if len(splits[split]) == 0:
+            raise BadInput(f"{name}: the {split} split is empty")
+        for column, option in ((image, "image"), (label, "label")):
+            _column(f"{name} ({split} split)", splits[split], option, column)
+        tables[split] = _undecoded(name, splits[split], image)
     if not lists and (ids is not None or class_names is not None):
         raise BadInput(f"{name}: column {label!r} (--label-column) holds no lists of labels, which --ids and it need")
     if ids is not None:
         tables["train"] = tables["train"].select(named_images(name, tables["train"], image, ids))
     names, labels = multi_hot(name, label, tables, class_names) if lists else _labels(name, label, tables)
-    made = [ImageSet(name, split, labels[split], names, TableStore(table, image)) for split, table in tables.items()]
-    return made[0], made[1]
+    return {
+        role: ImageSet(name, split, labels[split], names, TableStore(tables[split], image))
+        for role, split in roles.items()
+    }
 
 
 def _column(name: str, table: Any, role: str, asked: str | None) -> str:

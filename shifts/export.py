@@ -67,8 +67,9 @@ def read_drawn(folder: Path, counts: Int[np.ndarray, " classes"]) -> Drawn | Non
 def export(dataset: "Dataset", training: "TrainingSet", folder: Path) -> int:
     """Write the training set and the whole test pool to `folder`; returns the bytes written.
 
-    Encoded images, columns and features pass through unchanged, in dataset order. Raises BadInput for list-file
-    data and for a folder that holds anything else.
+    With a natural training set goes the dataset's validation split, if it has one. Encoded images, columns and
+    features pass through unchanged, in dataset order. Raises BadInput for list-file data and for a folder that holds
+    anything else.
     """
     if dataset.task == "multi_label":
         raise BadInput(f"{dataset.name} is multi-label, and its training set is not drawn: there is nothing to export")
@@ -90,12 +91,14 @@ def export(dataset: "Dataset", training: "TrainingSet", folder: Path) -> int:
         mean=tuple(mean.tolist()),
         std=tuple(std.tolist()),
     )
+    validation = dataset.validation if training.profile == "natural" else None
     # First the description: cut off half-way, the folder is refused instead of being taken for a full pool.
     write_text(folder / SIDECAR, json.dumps({"format": FORMAT, **asdict(drawn)}) + "\n")
     written = 0
     for images, split, indices in (
         (dataset.train, "train", np.sort(training.indices)),
         (dataset.test, images_split(dataset.test), np.arange(len(dataset.test))),
+        *([(validation, "validation", np.arange(len(validation)))] if validation is not None else []),
     ):
         path = folder / f"{split}-00000-of-00001.parquet"
         _write_split(images, indices, path)

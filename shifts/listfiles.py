@@ -1,5 +1,6 @@
 """Datasets and shifts that are lists of images: `path label` or `index label`, one image a line."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -30,18 +31,22 @@ def read_list(path: Path) -> list[tuple[str, int]]:
     return entries
 
 
-def load_lists(name: str, root: Path, train_list: str, test_list: str) -> tuple[ImageSet, ImageSet]:
-    """Train and test `ImageSet` of a list-file dataset; images are read when asked for. Raises BadInput."""
+def load_lists(name: str, root: Path, lists: Mapping[str, str]) -> dict[str, ImageSet]:
+    """`ImageSet`s of a list-file dataset by split; images are read when asked for.
+
+    lists: file by split; train and test must be there, validation may be missing. Raises BadInput.
+    """
     if not root.is_dir():
         raise BadInput(f"no such data folder: {root}")
-    for file in (train_list, test_list):
-        if not (root / file).is_file():
+    for split, file in lists.items():
+        if split != "validation" and not (root / file).is_file():
             raise BadInput(f"{name}: {root} holds no {file}; give the folder of the list files with --data-dir")
-    train, test = read_list(root / train_list), read_list(root / test_list)
-    classes = max(label for _, label in train) + 1
+    found = {split: read_list(root / file) for split, file in lists.items() if (root / file).is_file()}
+    classes = max(label for _, label in found["train"]) + 1
     class_names = tuple(str(c) for c in range(classes))
-    sets = []
-    for split, file, entries in (("train", train_list, train), ("test", test_list, test)):
+    sets = {}
+    for split, entries in found.items():
+        file = lists[split]
         for number, (path, label) in enumerate(entries, start=1):
             if label >= classes:
                 raise BadInput(f"{name}: label {label} of {file}, entry {number} is out of range 0..{classes - 1}")
@@ -49,8 +54,8 @@ def load_lists(name: str, root: Path, train_list: str, test_list: str) -> tuple[
                 raise BadInput(f"{name}: {file} names {path}, which is not under {root}")
         paths = tuple(path for path, _ in entries)
         labels = np.asarray([label for _, label in entries], dtype=np.int64)
-        sets.append(ImageSet(name, split, labels, class_names, FileStore(root, paths), paths))
-    return sets[0], sets[1]
+        sets[split] = ImageSet(name, split, labels, class_names, FileStore(root, paths), paths)
+    return sets
 
 
 def list_indices(path: Path, pool: ImageSet) -> Int[np.ndarray, " drawn"]:

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from harness.entries import Entry, average, by_seed, newest, pick, reported
+from harness.entries import Entry, average, by_seed, newest, pick, reported, rounded
 from harness.multi_label.rows import LabelRow
 
 SETTING = [
@@ -73,7 +73,10 @@ def _entry(group: Sequence[LabelRow]) -> Entry:
         pick(first, SETTING)
         | pick(first, SHIFT)
         | {name: average([getattr(row, name) for row in group]) for name in GROUPS}
-        | {f"{name}_interval": getattr(first, f"{name}_interval") if len(group) == 1 else None for name in GROUPS}
+        | {
+            f"{name}_interval": rounded(getattr(first, f"{name}_interval")) if len(group) == 1 else None
+            for name in GROUPS
+        }
         | {
             "train_seeds": [row.train_seed for row in group],
             "train_counts": first.train_counts,
@@ -87,4 +90,4 @@ def _entry(group: Sequence[LabelRow]) -> Entry:
 
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
+    return rounded(sum(known) / len(known)) if known else None

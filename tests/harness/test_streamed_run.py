@@ -109,6 +109,17 @@ def test_list_files(run: Callable[..., list[dict]], lists: Path) -> None:
     assert len(chosen) in {row["n"] for row in rows}
 
 
+def test_a_natural_set_is_calibrated_on_its_validation_split(run: Callable[..., list[dict]], lists: Path) -> None:
+    asked = ["--dataset", "places_lt", "--data-dir", lists, "--methods", "softmax", "--adapters", "calibrated"]
+    (trained,) = run(*asked, "--shift", "uniform")
+    assert trained["source_seen"] == trained["source_n"] == trained["train_n"]
+    (lists / "Places_LT_val.txt").write_text("\n".join(write(lists, "validation", 2)))
+    (held_out,) = [row for row in run(*asked, "--shift", "uniform") if row["source_seen"] == 0]
+    assert held_out["source_n"] == CLASSES * PER_CLASS
+    assert held_out["row_id"] != trained["row_id"]
+    assert held_out["checkpoint_sha256"] == trained["checkpoint_sha256"]
+
+
 def test_published_places_without_weights_is_refused_before_work(
     lists: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

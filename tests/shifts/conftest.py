@@ -44,6 +44,7 @@ def table_folder(tmp_path: Path) -> Callable[..., Path]:
         test: dict[str, list[object]] | None = None,
         name: str = "data",
         names: list[str] | None = None,
+        validation: dict[str, list[object]] | None = None,
     ) -> Path:
         import datasets
 
@@ -55,6 +56,7 @@ def table_folder(tmp_path: Path) -> Callable[..., Path]:
         folder.mkdir()
         given = {"train": columns(TRAIN_PER_CLASS) if train is None else train}
         given["test"] = columns(TEST_PER_CLASS, 100) if test is None else test
+        given["validation"] = validation or {}
         for split, content in given.items():
             if content:
                 table = datasets.Dataset.from_dict(content, features=features)

@@ -16,6 +16,7 @@ from shifts import hub
 from shifts.catalog import ENTRIES, channel_statistics, load, names
 from shifts.draw import indices_sha256
 from shifts.errors import BadInput, WorkFailed
+from shifts.export import export
 from shifts.profiles import Shift
 from shifts.sets import resolve, training_set
 from tests.shifts.conftest import columns, encode
@@ -80,6 +81,28 @@ def test_string_labels_save_to_disk_and_options(table_folder: Folder, tmp_path: 
     renamed["train"].save_to_disk(tmp_path / "single")
     with pytest.raises(BadInput, match="holds one split"):
         load(str(tmp_path / "single"))
+
+
+def test_a_validation_split_besides_the_test_split(table_folder: Folder, list_root: Path, tmp_path: Path) -> None:
+    dataset = load(str(table_folder(validation=columns(4, 200))))
+    assert dataset.validation is not None
+    assert (dataset.test.split, dataset.validation.split) == ("test", "validation")
+    assert dataset.validation.class_counts().tolist() == [4, 4, 4]
+    assert load(str(table_folder(name="plain"))).validation is None
+    # of no use to an estimator that needs every class
+    lacking = {"image": columns(1)["image"][:2], "label": [0, 1]}
+    assert load(str(table_folder(name="lacking", validation=lacking))).validation is None
+    # a natural training set takes it along, a drawn one has images that its draw left out
+    for name, imbalance, held in (("natural", "natural", True), ("drawn", 4.0, False)):
+        export(dataset, training_set(dataset, imbalance), tmp_path / name)
+        again = load(str(tmp_path / name)).validation
+        assert (again is not None) == held
+        assert again is None or again.fingerprint == dataset.validation.fingerprint
+    assert load("places_lt", list_root).validation is None
+    (list_root / "Places_LT_val.txt").write_text("".join(f"test/{c}/0.png {c}\n" for c in range(3)))
+    listed = load("places_lt", list_root).validation
+    assert listed is not None
+    assert listed.labels.tolist() == [0, 1, 2]
 
 
 def test_image_folder_and_a_broken_image(image_folder: Path) -> None:
