@@ -85,7 +85,8 @@ Step = Callable[[nn.Module, Sequence[Batch], int], dict[str, Tensor]]
 class Sgd:
     """Settings of stochastic gradient descent; weight decay covers every trained parameter.
 
-    trunk: learning rate of convolutions and BatchNorm, relative to that of everything else (heads).
+    trunk: learning rate of convolutions and BatchNorm, relative to that of everything else (heads). clip: largest
+    Euclidean norm of a step's gradient, over all parameters; 0 = no limit.
     """
 
     lr: float
@@ -93,6 +94,7 @@ class Sgd:
     nesterov: bool
     weight_decay: float
     trunk: float = 1.0
+    clip: float = 0.0
 
 
 class LearningRate(Protocol):
@@ -175,6 +177,7 @@ class Stage:
     (what is cached must not change within the epoch) and no mixup.
     switches: epochs (from 0) from which the step does something else; between them it does not depend on the epoch.
     fine_tune: stem and first shared stage are not trained, and all BatchNorm keeps its statistics.
+    warmup_steps: over so many first steps the learning rate also rises, linearly from a third of the schedule's.
     """
 
     name: str
@@ -191,10 +194,16 @@ class Stage:
     cached: bool = False
     switches: tuple[int, ...] = ()
     fine_tune: bool = False
+    warmup_steps: int = 0
 
     def __post_init__(self) -> None:
         if not self.samplers or (self.cached and (self.mixup is not None or not self.freeze)):
             raise ValueError(f"stage {self.name}: needs a sampler; `cached` needs `freeze` and no mixup")
+
+    def rate(self, epoch: int, step: int) -> float:
+        """Learning rate in `epoch`, which is `step` steps after the stage's begin (both from 0)."""
+        rising = 1 / 3 + 2 / 3 * step / self.warmup_steps if step < self.warmup_steps else 1.0
+        return self.optimiser.lr * self.schedule.factor(epoch) * rising
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ tau = 1 of SADE on iNaturalist and Places-LT is `sade:tau=1`, RIDE's gamma and l
 
 VOC-MLT and COCO-MLT as in the released code of Wu et al., ECCV 2020, which LTML follows: pre-trained ResNet-50, stem
 and first stage frozen, BatchNorm in evaluation mode, whole pictures at 224 pixels, batch 32, lr 0.02, momentum 0.9,
-weight decay 1e-4, x0.1 at 5/8 and x0.01 at 7/8. Its 8 epochs are 3,875 / 22,560 draws of its sampler each; here an
-epoch is 1,142 / 1,909 images, so 27 / 95 epochs make as many steps. Not expressed: warm-up by steps from a third of the
-rate (500 steps; here linear over 14 / 8 epochs), gradient norms clipped at 35, hue and channel-swap distortion (here
-jitter 0.4 of brightness, contrast and saturation), dropped last batches, and the neck between pooling and classifier.
+weight decay 1e-4, 500 steps of warm-up from a third of the rate, x0.1 at 5/8 and x0.01 at 7/8, gradient norms clipped
+at 35. Its 8 epochs are 3,875 / 22,560 draws of its sampler each; here an epoch is 1,142 / 1,909 images, so 27 / 95
+epochs make as many steps. Not expressed: hue and channel-swap distortion (here jitter 0.4 of brightness, contrast and
+saturation), dropped last batches, and the neck between pooling and classifier.
 Where torch.hub's cache has no ResNet-50, they are trained from scratch as `published-scratch`.
 """
 
@@ -39,6 +39,10 @@ from shifts.errors import BadInput, check_name
 Precision = Literal["fp32", "bf16"]
 
 
+LATER = ("fine_tune", "warmup_steps", "clip")
+"""Fields of a recipe that say nothing where they are off: keys of checkpoints made before they existed stay valid."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """One training setting. Epochs, milestones and warm-up are counted from 0; rotation in degrees, padding in pixels.
@@ -51,6 +55,8 @@ class Recipe:
     crop); `whole` = streamed too, but most of a picture in training, all of it in testing, whatever its sides' ratio;
     `padding` then means nothing. jitter: strength of brightness, contrast and saturation jitter (not with `pad`).
     pretrained: weights that trunk and branches start from, `hub` (torch.hub's cache) or a file; empty = none.
+    warmup_steps: steps over which the rate also rises, linearly from a third. clip: largest norm of a step's gradient;
+    0 = no limit.
     fine_tune: stem and first stage stay as the pre-trained weights have them, and so do BatchNorm's statistics.
     strong: AutoAugment and Cutout in the methods whose papers use them (shike); they need hundreds of epochs.
     precision: `bf16` runs convolutions and matrix products in bfloat16 under autocast; losses stay in float32.
@@ -80,6 +86,8 @@ class Recipe:
     jitter: float = 0.0
     pretrained: str = ""
     fine_tune: bool = False
+    warmup_steps: int = 0
+    clip: float = 0.0
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 2 or self.lr <= 0 or self.warmup < 0 or self.padding < 0:
@@ -93,6 +101,8 @@ class Recipe:
             )
         ):
             raise BadInput(f"recipe {self.name}: its numbers must be finite")
+        if self.warmup_steps < 0 or not 0 <= self.clip < math.inf:
+            raise BadInput(f"recipe {self.name}: warmup_steps >= 0 and a finite clip >= 0 are needed")
         if self.nesterov and self.momentum <= 0:
             raise BadInput(f"recipe {self.name}: nesterov needs momentum > 0")
         # Papers put their own factors at the recipe's milestones, so their number is fixed.
@@ -140,12 +150,13 @@ class Recipe:
             epochs=own.epochs,
             batch_size=own.batch_size,
             step=step,
-            optimiser=Sgd(own.lr, own.momentum, own.nesterov, own.weight_decay, own.trunk_lr),
+            optimiser=Sgd(own.lr, own.momentum, own.nesterov, own.weight_decay, own.trunk_lr, own.clip),
             schedule=Schedule(own.warmup, own.milestones, own.factors),
             augmentation=Augmentation(own.padding, own.flip, own.rotation, jitter=own.jitter),
             mixup=mixup,
             switches=switches,
             fine_tune=own.fine_tune,
+            warmup_steps=own.warmup_steps,
         )
 
     def scaled(self, factor: float, name: str) -> "Recipe":
@@ -156,19 +167,21 @@ class Recipe:
             epochs=max(1, round(self.epochs * factor)),
             milestones=tuple(max(1, round(epoch * factor)) for epoch in self.milestones),
             warmup=round(self.warmup * factor),
+            warmup_steps=round(self.warmup_steps * factor),
             drw_epoch=max(1, round(self.drw_epoch * factor)) if self.drw_epoch else 0,
         )
 
     def settings(self) -> dict[str, Any]:
-        """All fields but the name: what determines a result (`fine_tune` where it is on).
+        """All fields but the name: what determines a result (of `LATER` those that are on).
 
         Of pre-trained weights that is their SHA-256 (hex).
 
         Raises BadInput where those are missing.
         """
         settings = {key: value for key, value in asdict(self).items() if key != "name"}
-        if not self.fine_tune:
-            del settings["fine_tune"]  # keys of checkpoints made before the field existed stay valid
+        for name in LATER:
+            if not settings[name]:
+                del settings[name]
         if self.pretrained:
             settings["pretrained"] = weights_sha256(self.pretrained, self.backbone)
         return settings
@@ -188,6 +201,9 @@ _LABEL_SETS: dict[str, Any] = {
     "nesterov": False,
     "weight_decay": 1e-4,
     "jitter": 0.4,
+    "warmup": 0,
+    "warmup_steps": 500,
+    "clip": 35.0,
     **_RESIZED,
     "crop": "whole",
 }
@@ -209,8 +225,8 @@ DATASET_CHANGES: dict[str, dict[str, Any]] = {
         "jitter": 0.4,
         **_RESIZED,
     },
-    "voc_mlt": {"epochs": 27, "milestones": (17, 24), "warmup": 14, **_LABEL_SETS},
-    "coco_mlt": {"epochs": 95, "milestones": (59, 83), "warmup": 8, **_LABEL_SETS},
+    "voc_mlt": {"epochs": 27, "milestones": (17, 24), **_LABEL_SETS},
+    "coco_mlt": {"epochs": 95, "milestones": (59, 83), **_LABEL_SETS},
 }
 """What `published` changes on a dataset. CIFAR-10: the SADE maintainers' answer to a user, taken for every method."""
 

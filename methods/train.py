@@ -105,7 +105,8 @@ def train(
         _set_modes(network, stage)
         optimiser = _optimiser(network, stage, on_device=graphs)
         generator = torch.Generator(device)
-        update = eager(parallel.Stepper(network, stage.step), optimiser, generator, recipe.precision, accumulate)
+        stepper = parallel.Stepper(network, stage.step)
+        update = eager(stepper, optimiser, generator, recipe.precision, accumulate, stage.optimiser.clip)
         if graphs:
             update = recorded(update, stage.switches, cuda_record(generator))
         first = 0
@@ -114,11 +115,8 @@ def train(
             _load_momentum(network, optimiser, state.momentum)
         for epoch in range(first, stage.epochs):
             start = time.perf_counter()
-            for group in optimiser.param_groups:
-                rate = stage.optimiser.lr * stage.schedule.factor(epoch) * group["share"]
-                group["lr"] = group["lr"].fill_(rate) if isinstance(group["lr"], Tensor) else rate
             generator.manual_seed(derived_seed("epoch", seed, number, epoch))
-            loss = _epoch(method, stage, network, update, data, epoch, generator, recipe.precision)
+            loss = _epoch(method, stage, network, optimiser, update, data, epoch, generator, recipe.precision)
             losses = [*losses, loss]
             seconds += time.perf_counter() - start
             now = _State(number, epoch + 1, network.state_dict(), _momentum(network, optimiser), losses, seconds)
@@ -134,6 +132,7 @@ def _epoch(
     method: Method,
     stage: Stage,
     network: nn.Module,
+    optimiser: torch.optim.Optimizer,
     update: Update,
     data: TrainingData,
     epoch: int,
@@ -150,6 +149,9 @@ def _epoch(
     losses = torch.zeros(len(chunks), device=device)
     count = distributed.world().size
     for step, chosen in enumerate(chunks):
+        taken = epoch * len(chunks) + step
+        if step == 0 or taken <= stage.warmup_steps:
+            _set_rate(optimiser, stage.rate(epoch, taken))
         batches = [
             _batch(stage, data, rows, next(pixels), generator)
             if cache is None
@@ -169,6 +171,13 @@ def _epoch(
             "state after the last good epoch is kept (a lower lr may help)"
         )
     return float(values.mean())
+
+
+def _set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """The learning rate of each group, by its share; in place where it is a tensor that recorded steps read."""
+    for group in optimiser.param_groups:
+        own = rate * group["share"]
+        group["lr"] = group["lr"].fill_(own) if isinstance(group["lr"], Tensor) else own
 
 
 def _batch(

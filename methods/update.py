@@ -30,8 +30,12 @@ def eager(
     generator: torch.Generator,
     precision: Precision,
     accumulate: int,
+    clip: float = 0.0,
 ) -> Update:
-    """Steps run operation by operation, in `accumulate` pieces a batch that draw the same random numbers."""
+    """Steps run operation by operation, in `accumulate` pieces a batch that draw the same random numbers.
+
+    clip: largest Euclidean norm of a step's gradient, over all parameters; 0 = no limit.
+    """
 
     def update(batches: Sequence[Batch], epoch: int) -> Tensor:
         optimiser.zero_grad(set_to_none=True)
@@ -47,6 +51,9 @@ def eager(
                 loss = terms["loss"] if piece.weight == 1 else piece.weight * terms["loss"]
                 loss.backward()
             total += loss.detach()
+        if clip:
+            trained = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+            torch.nn.utils.clip_grad_norm_(trained, clip)
         optimiser.step()
         return total
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 from jaxtyping import Float
+from scipy.special import rel_entr
 
 
 def normalise(weights: Float[np.ndarray, "*rest classes"]) -> Float[np.ndarray, "*rest classes"]:
@@ -23,10 +24,18 @@ def normalise(weights: Float[np.ndarray, "*rest classes"]) -> Float[np.ndarray, 
 
 def total_variation(p: Float[np.ndarray, " classes"], q: Float[np.ndarray, " classes"]) -> float:
     """TV(p, q) = 1/2 sum_c |p_c - q_c|, in [0, 1]; ValueError on unequal lengths or what is no distribution."""
-    first, second = normalise(p), normalise(q)
-    if first.shape != second.shape or first.ndim != 1:
-        raise ValueError(f"two priors of one length are needed; given: {first.shape} and {second.shape}")
+    first, second = _two(p, q)
     return float(min(0.5 * np.abs(first - second).sum(), 1.0))
+
+
+def js_divergence(p: Float[np.ndarray, " classes"], q: Float[np.ndarray, " classes"]) -> float:
+    """Jensen-Shannon divergence (KL(p | m) + KL(q | m)) / 2 with m = (p + q) / 2 in nats, in [0, ln 2].
+
+    Raises ValueError as `total_variation`.
+    """
+    first, second = _two(p, q)
+    middle = (first + second) / 2
+    return float(np.clip((rel_entr(first, middle).sum() + rel_entr(second, middle).sum()) / 2, 0, np.log(2)))
 
 
 def etvd(priors: Float[np.ndarray, "experts classes"]) -> float:
@@ -62,3 +71,12 @@ def _table(priors: Float[np.ndarray, "experts classes"]) -> Float[np.ndarray, "e
     if table.ndim != 2 or len(table) == 0:
         raise ValueError(f"priors of experts have shape [experts, classes]; given {table.shape}")
     return table
+
+
+def _two(
+    p: Float[np.ndarray, " classes"], q: Float[np.ndarray, " classes"]
+) -> tuple[Float[np.ndarray, " classes"], Float[np.ndarray, " classes"]]:
+    first, second = normalise(p), normalise(q)
+    if first.shape != second.shape or first.ndim != 1:
+        raise ValueError(f"two priors of one length are needed; given: {first.shape} and {second.shape}")
+    return first, second

@@ -38,6 +38,24 @@ def draw(
     return np.concatenate(parts)
 
 
+def draw_with_replacement(
+    labels: Int[np.ndarray, " pool"], counts: Int[np.ndarray, " classes"], seed: int = 0
+) -> Int[np.ndarray, " drawn"]:
+    """Indices of `counts[c]` images of each class, each image as often as chance has it; class by class, int64.
+
+    For tables of estimation errors alone: accuracies of such sets are not those of the published draws. Raises
+    BadInput for a class without images in the pool of which some are asked for.
+    """
+    generator = np.random.RandomState(seed)
+    parts = []
+    for c, members in _by_class(labels, len(counts)):
+        if counts[c] and not len(members):
+            raise BadInput(f"class {c} has no image in the pool; {counts[c]} are asked for")
+        if counts[c]:
+            parts.append(generator.choice(members, counts[c], replace=True))
+    return np.concatenate(parts)
+
+
 def left_out(
     labels: Int[np.ndarray, " pool"],
     drawn: Int[np.ndarray, " drawn"],

@@ -20,11 +20,13 @@ __all__ = [
     "Rule",
     "Shift",
     "class_counts",
+    "class_prior",
     "class_rank",
     "expand_shifts",
     "profile_counts",
     "profile_weights",
     "published_shifts",
+    "sized_counts",
     "train_counts",
 ]
 
@@ -109,6 +111,27 @@ def class_counts(
         order = np.random.RandomState(shift.seed).permutation(len(pool))
         rank = np.argsort(order, kind="stable")
     return _fit("exp", shift.ratio, pool, rank, class_names, f"{shift.kind} ratio")
+
+
+def class_prior(
+    shift: Shift,
+    pool_counts: Int[np.ndarray, " classes"],
+    rank: Int[np.ndarray, " classes"],
+    class_names: Sequence[str] | None = None,
+) -> Float[np.ndarray, " classes"]:
+    """The class prior that a shift aims at, whatever a pool can give of it: for sets drawn with replacement.
+
+    `dirichlet`: its own draw from the Dirichlet law; other kinds: shares of `class_counts`. Raises BadInput as that.
+    """
+    if shift.kind == "dirichlet":
+        return _dirichlet(shift, len(pool_counts))
+    counts = class_counts(shift, pool_counts, rank, class_names)
+    return np.asarray(counts / counts.sum())
+
+
+def sized_counts(prior: Float[np.ndarray, " classes"], n: int) -> Int[np.ndarray, " classes"]:
+    """Images of each class in a set of `n` images of this prior, by largest remainder; classes may be empty."""
+    return _largest_remainder(prior, n)
 
 
 def profile_weights(profile: str, imbalance: float, classes: int) -> list[float]:

@@ -21,7 +21,7 @@ OF_A_BLOCK: tuple[Callable[[Block], Section | None], ...] = (
 )
 """Parts that every dataset, training set and recipe gets for itself, after the answer."""
 
-OF_THE_FOLDER = ("preference", "routing", "why", "multi_label")
+OF_THE_FOLDER = ("estimates", "preference", "routing", "why", "multi_label")
 """Modules of this package with `section(results: Path) -> Section | None`: analyses with results of their own."""
 
 

@@ -151,6 +151,7 @@ def test_published_recipe_of_label_sets_follows_the_weights_that_are_there(hub: 
     assert voc.weights() == hub / "resnet50-1.pth"
     assert (voc.backbone, voc.batch_size, voc.lr, voc.weight_decay, voc.nesterov) == ("resnet50", 32, 0.02, 1e-4, False)
     assert (voc.crop, voc.size, voc.fine_tune) == ("whole", 224, True)
+    assert (voc.warmup, voc.warmup_steps, voc.clip) == (0, 500, 35)
     # as many steps as 8 epochs of the released sampler, whose drops come at 5/8 and 7/8
     for setting, images, draws in ((voc, 1142, 3875), (coco, 1909, 22560)):
         assert setting.epochs * images == pytest.approx(8 * draws, rel=0.02)
@@ -162,10 +163,11 @@ def test_published_recipe_of_label_sets_follows_the_weights_that_are_there(hub: 
         recipe.get("published-scratch", "cifar100")
 
 
-def test_settings_name_fine_tuning_only_where_it_is_on(hub: Path) -> None:
+def test_settings_name_later_fields_only_where_they_are_on(hub: Path) -> None:
     (hub / "resnet50-1.pth").write_bytes(b"one")
-    assert recipe.get("published", "voc_mlt").settings()["fine_tune"] is True
-    assert "fine_tune" not in recipe.PUBLISHED.settings()
+    voc = recipe.get("published", "voc_mlt").settings()
+    assert [voc[name] for name in recipe.LATER] == [True, 500, 35]
+    assert not set(recipe.LATER) & set(recipe.PUBLISHED.settings())
 
 
 def test_the_key_follows_the_content_of_pretrained_weights(hub: Path) -> None:
@@ -188,6 +190,8 @@ def test_the_key_follows_the_content_of_pretrained_weights(hub: Path) -> None:
         ({"crop": "resized", "size": 8, "jitter": 1.5}, "jitter must lie"),
         ({"pretrained": "hub"}, "pretrained goes with backbone resnet50, resnet152, not resnet32"),
         ({"fine_tune": True}, "fine_tune goes with pre-trained weights"),
+        ({"warmup_steps": -1}, "warmup_steps >= 0 and a finite clip >= 0"),
+        ({"clip": float("inf")}, "warmup_steps >= 0 and a finite clip >= 0"),
         ({"crop": "whole"}, "needs a size > 0"),
         ({"trunk_lr": 0.0}, "trunk_lr > 0"),
         ({"drw_epoch": -1}, "drw_epoch >= 0"),

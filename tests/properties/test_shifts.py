@@ -1,11 +1,12 @@
 """What holds for every profile, draw and distance."""
 
 import numpy as np
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from shifts.distance import etvd, total_variation
+from shifts.distance import etvd, js_divergence, total_variation
 from shifts.draw import draw
 from shifts.errors import BadInput
 from shifts.profiles import Shift, class_counts, class_rank, train_counts
@@ -22,6 +23,11 @@ def test_total_variation_is_a_metric_in_the_unit_interval(p, q, r) -> None:  # t
     assert total_variation(p, r) <= total_variation(p, q) + total_variation(q, r) + 1e-12
     assert abs(total_variation(p, q) - total_variation(3 * p, 5 * q)) < 1e-12
     assert etvd(np.stack([p, q, r])) >= total_variation(p, r) - 1e-12
+    # between TV^2 / 2 (Pinsker) and ln 2 TV (Lin 1991)
+    far = total_variation(p, q)
+    assert far**2 / 2 - 1e-12 <= js_divergence(p, q) <= np.log(2) * far + 1e-12
+    assert js_divergence(p, q) == pytest.approx(js_divergence(5 * q, 3 * p), abs=1e-12)
+    assert js_divergence(p, p) == 0
 
 
 @given(pools, st.floats(1, 300), st.sampled_from(["exp", "step", "pareto"]), st.booleans())

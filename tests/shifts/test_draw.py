@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from shifts.draw import draw, indices_sha256, left_out
+from shifts.draw import draw, draw_with_replacement, indices_sha256, left_out
 from shifts.errors import BadInput
 
 LABELS = np.arange(1000) * 7 % 10  # 100 images a class, interleaved
@@ -52,3 +52,16 @@ def test_left_out() -> None:
     assert len(set(indices.tolist())) == 500
     everything, seen = left_out(LABELS, drawn, classes=10)
     assert (len(everything), seen) == (1000, 240)
+
+
+def test_with_replacement() -> None:
+    counts = np.array([0, 500, 3] + [1] * 7)
+    drawn = draw_with_replacement(LABELS, counts, seed=3)
+    assert np.bincount(LABELS[drawn], minlength=10).tolist() == counts.tolist()
+    assert drawn.tolist() == draw_with_replacement(LABELS, counts, seed=3).tolist()
+    assert drawn.tolist() != draw_with_replacement(LABELS, counts, seed=4).tolist()
+    # each of 100 images five times on average, not five times each
+    often = np.bincount(drawn[LABELS[drawn] == 1], minlength=1000)[LABELS == 1]
+    assert 0.5 < often.var() / often.mean() < 2
+    with pytest.raises(BadInput, match="class 2 has no image in the pool; 4 are asked for"):
+        draw_with_replacement(np.array([0, 1]), np.array([1, 0, 4]))

@@ -6,9 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shifts.distance import etvd, risk_bound_distance, total_variation, tv_experts_test_mean
+from shifts.distance import etvd, js_divergence, risk_bound_distance, total_variation, tv_experts_test_mean
 from shifts.errors import BadInput
-from shifts.profiles import Shift, class_counts, class_rank, published_shifts, train_counts
+from shifts.profiles import (
+    Shift,
+    class_counts,
+    class_prior,
+    class_rank,
+    published_shifts,
+    sized_counts,
+    train_counts,
+)
 
 RANK = np.arange(100)
 TRAIN_POOL, TEST_POOL = np.full(100, 500), np.full(100, 100)
@@ -142,3 +150,23 @@ def test_environment_distances() -> None:
     for wrong in ([np.nan, 1], [-1, 2], [0, 0], [np.inf, 1]):
         with pytest.raises(ValueError, match="label distribution"):
             total_variation(np.array(wrong), np.array([1, 1]))
+
+
+def test_sets_of_a_given_size() -> None:
+    prior = class_prior(Shift("dirichlet", alpha=0.1, seed=7), TEST_POOL, RANK)
+    assert prior.tolist() == np.random.RandomState(7).dirichlet(np.full(100, 0.1)).tolist()
+    counts = sized_counts(prior, 10_000)
+    assert counts.sum() == 10_000
+    assert np.abs(counts - 10_000 * prior).max() < 1
+    assert counts.max() > TEST_POOL[0], "no pool gives that without replacement"
+    backward = class_prior(Shift("backward_lt", 50), TEST_POOL, RANK)
+    assert sized_counts(backward, 2486).tolist() == class_counts(Shift("backward_lt", 50), TEST_POOL, RANK).tolist()
+
+
+def test_js_divergence() -> None:
+    assert js_divergence(np.array([1, 0]), np.array([0, 3])) == pytest.approx(np.log(2))
+    # by hand: m = (3/8, 5/8)
+    expected = (0.5 * np.log(4 / 3) + 0.5 * np.log(4 / 5) + 0.25 * np.log(2 / 3) + 0.75 * np.log(6 / 5)) / 2
+    assert js_divergence(np.array([1, 1]), np.array([1, 3])) == pytest.approx(expected)
+    with pytest.raises(ValueError, match="two priors of one length"):
+        js_divergence(np.array([1, 1]), np.array([1, 1, 1]))

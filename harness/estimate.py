@@ -1,0 +1,72 @@
+"""`python -m harness.estimate`: how far estimated test priors are from the truth, over many test sets."""
+
+import sys
+from collections.abc import Sequence
+
+from harness.studies.arguments import add_study_arguments, parsed, whole
+from shifts.cli import Parser, command
+
+EXAMPLES = """\
+  python -m harness.estimate                                 # 20 sets each of dirichlet-0.1, dirichlet-1, shuffled_lt
+  python -m harness.estimate --shift dirichlet-0.1 --trials 100 --size 10000 --methods sade balpoe
+  python -m harness.estimate --adapters em em_bcts em_bcts:bias=false --shift backward_lt-50
+  python -m harness.estimate --evidence my-model.safetensors
+  python -m harness.estimate --dry-run
+"""
+METHODS = ("balanced_softmax", "sade", "balpoe")
+SHIFTS = ("dirichlet-0.1", "dirichlet-1", "shuffled_lt-50")
+ADAPTERS = (
+    "mean",
+    "sade",
+    "em",
+    "map_em",
+    "em_bcts:bias=false",
+    "em_bcts",
+    "eb_em",
+    "bbse:kind=hard",
+    "bbse",
+    "rlls:kind=hard",
+    "rlls",
+)
+"""Adapters with an estimate; `mean` stands for none: the prior that the mean of expert logits answers for."""
+
+
+@command
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Estimate what is asked for; returns the exit status."""
+    options = parsed(parser(), arguments, METHODS)
+    if options.shift is None and not options.shift_list:
+        options.shift = list(SHIFTS)
+    from harness.studies.estimate import EstimateStudy
+    from harness.studies.estimate_text import render
+
+    study = EstimateStudy(options)
+    if options.dry_run:
+        print(study.forecast())
+        return 0
+    study.work()
+    print(study.said(render(study.estimated(), [str(shift) for shift in study.shifts])))
+    return 0
+
+
+def parser() -> Parser:
+    """The command's arguments."""
+    made = Parser(
+        "python -m harness.estimate",
+        "Errors of estimated test priors. For every shift, test sets of a given size are drawn from the pool with "
+        "replacement; each adapter sees their images, and its estimate is compared with the truth. Shifts with a seed "
+        "(dirichlet, shuffled_lt; these by default) have another prior in each set.",
+        EXAMPLES,
+    )
+    add_study_arguments(made)
+    group = made.add_argument_group("test sets")
+    group.add_argument(
+        "--adapters", nargs="+", metavar="NAME", default=list(ADAPTERS), help="adapters (default: all that estimate)"
+    )
+    group.add_argument("--trials", type=whole(1), default=20, metavar="N", help="test sets a shift (default: 20)")
+    group.add_argument("--size", type=whole(1), default=10_000, metavar="N", help="images of each (default: 10000)")
+    return made
+
+
+if __name__ == "__main__":
+    sys.exit(main(None))
