@@ -22,10 +22,12 @@ from shifts.files import digest
 from shifts.imageset import ImageSet
 
 BATCH = {"cpu": 128, "cuda": 2048}
-"""Images a forward pass; larger batches are slower on a CPU."""
+"""Images of at most `SIDE` pixels a side in a forward pass; larger batches are slower on a CPU."""
+SIDE = 32
 VIEW_BYTES = 2**29
 """Most memory that kept views take: four of 10,000 images of 32 x 32 pixels."""
 STREAMED_BATCH = {"cpu": 32, "cuda": 256}
+"""The same of images of any size, and the least of larger ones in memory."""
 STREAMED_BLUR = 0.5
 """How probable blur is in views of 224-pixel images (released code of SADE)."""
 
@@ -77,7 +79,8 @@ class MemoryPool:
             self.kept[seed] = made
 
     def _batches(self) -> Iterator[slice]:
-        size = BATCH[self.images.device.type]
+        device, pixels = self.images.device.type, self.images.shape[2] * self.images.shape[3]
+        size = max(STREAMED_BATCH[device], BATCH[device] * SIDE**2 // max(pixels, SIDE**2))
         return (slice(start, start + size) for start in range(0, len(self), size))
 
 

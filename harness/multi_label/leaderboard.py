@@ -45,6 +45,7 @@ SHIFT = [
     "tv_wanted",
 ]
 GROUPS = ("map", "head", "medium", "tail")
+F1 = ("f1_micro", "f1_macro")
 
 
 def build(found: Iterable[LabelRow]) -> dict[str, Any]:
@@ -72,7 +73,7 @@ def _entry(group: Sequence[LabelRow]) -> Entry:
     return (
         pick(first, SETTING)
         | pick(first, SHIFT)
-        | {name: average([getattr(row, name) for row in group]) for name in GROUPS}
+        | {name: average([getattr(row, name) for row in group]) for name in (*GROUPS, *F1)}
         | {
             f"{name}_interval": rounded(getattr(first, f"{name}_interval")) if len(group) == 1 else None
             for name in GROUPS

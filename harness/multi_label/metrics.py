@@ -1,9 +1,10 @@
-"""Mean average precision of label sets, by label frequency, with bootstrap intervals.
+"""Mean average precision of label sets, by label frequency, with bootstrap intervals; F1 at a fixed threshold.
 
 Average precision of a label: sum_k (R_k - R_{k-1}) P_k over the distinct scores, highest first (scikit-learn's
 `average_precision_score`, which this equals; here for many resamples at once). Groups come from *train* label counts
 as in VOC-LT and COCO-LT (Wu et al., ECCV 2020): head >= 100, medium 20..99, tail < 20. A label without a positive image
-in the draw has no average precision (None) and is in no mean. All in float64.
+in the draw has no average precision (None) and is in no mean. F1 = 2 TP / (2 TP + FP + FN) of "logit > 0", over all
+labels together (micro) and as a mean over those with a positive (macro). All in float64.
 """
 
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from shifts.errors import WorkFailed
 
-METRICS_VERSION = 1
+METRICS_VERSION = 2
 """Raised whenever a number below changes for the same input; part of every row's identity."""
 
 RESAMPLES = 1000
@@ -30,7 +31,8 @@ class Metrics:
     """Everything a row says of one draw. mAPs are fractions of 1; None where a group has no label in the draw.
 
     intervals: (low, high) of `map`, `head`, `medium` and `tail` (95%, basic bootstrap over images).
-    per_class_ap, per_class_positives: one value a label, in order.
+    per_class_ap, per_class_positives: one value a label, in order. per_class_predicted, per_class_right: images for
+    which a label was predicted, and those of them that have it.
     """
 
     n: int
@@ -41,6 +43,10 @@ class Metrics:
     intervals: dict[str, Interval | None]
     per_class_ap: tuple[float | None, ...]
     per_class_positives: tuple[int, ...]
+    f1_micro: float
+    f1_macro: float
+    per_class_predicted: tuple[int, ...]
+    per_class_right: tuple[int, ...]
 
 
 def evaluate(
@@ -53,7 +59,7 @@ def evaluate(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Metrics:
-    """Metrics of one draw from raw scores (only their order counts) and multi-hot labels.
+    """Metrics of one draw from raw scores, logits (only F1 looks at more than their order), and multi-hot labels.
 
     Raises WorkFailed for scores that are not finite, ValueError for shapes that do not fit and for a draw without any
     label.
@@ -67,6 +73,10 @@ def evaluate(
     precisions = average_precisions(scores, labels)
     if np.isnan(precisions).all():
         raise ValueError("no image of the draw has a label")
+    predicted, positive = scores > 0, labels.astype(bool)
+    right = (predicted & positive).sum(axis=0)
+    sums = predicted.sum(axis=0) + positive.sum(axis=0)  # 2 TP + FP + FN
+    present = positive.any(axis=0)
     means = {name: _mean(precisions[None, members])[0] for name, members in groups.items()}
     spread = bootstrap(scores, labels, groups, {name: float(mean) for name, mean in means.items()}, resamples, seed)
     return Metrics(
@@ -78,6 +88,10 @@ def evaluate(
         intervals=spread,
         per_class_ap=tuple(_known(value) for value in precisions),
         per_class_positives=tuple(labels.sum(axis=0, dtype=np.int64).tolist()),
+        f1_micro=float(2 * right.sum() / sums.sum()),
+        f1_macro=float((2 * right[present] / sums[present]).mean()),
+        per_class_predicted=tuple(predicted.sum(axis=0).tolist()),
+        per_class_right=tuple(right.tolist()),
     )
 
 

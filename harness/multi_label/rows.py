@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import row_files
-from harness.row_files import RowFiles
+from harness.row_files import Json, RowFiles
 
-ROW_SCHEMA = 1
+ROW_SCHEMA = 2
 
 
 @dataclass(frozen=True)
 class LabelRow:
-    """One measured result. mAPs are fractions of 1, times seconds, distances total variations of label marginals."""
+    """One measured result. mAPs are fractions of 1, times seconds, distances total variations of label marginals.
+
+    Rows of schema 1 have no F1.
+    """
 
     schema_version: int
     row_id: str
@@ -70,6 +73,8 @@ class LabelRow:
     medium_interval: list[float] | None
     tail: float | None
     tail_interval: list[float] | None
+    f1_micro: float | None
+    f1_macro: float | None
     # cost
     train_seconds: float | None
     evidence_seconds: float | None
@@ -86,9 +91,20 @@ class LabelRow:
     train_counts: list[int]
     per_class_positives: list[int]
     per_class_ap: list[float | None]
+    per_class_predicted: list[int] | None
+    per_class_right: list[int] | None
 
 
-FILES = RowFiles(LabelRow, "multi-label row", ROW_SCHEMA, folder="rows/multi_label", packed="multi_label")
+def _from_older(values: Json) -> Json:
+    if values["schema_version"] == 1:
+        later = dict.fromkeys(("f1_micro", "f1_macro", "per_class_predicted", "per_class_right"))
+        return {**later, **values, "schema_version": ROW_SCHEMA}
+    return values
+
+
+FILES = RowFiles(
+    LabelRow, "multi-label row", ROW_SCHEMA, folder="rows/multi_label", packed="multi_label", older=_from_older
+)
 path, store, read, from_json = FILES.path, FILES.store, FILES.read, FILES.from_json
 load_all, pack, order = FILES.load_all, FILES.pack, row_files.order
 

@@ -85,6 +85,10 @@ class LabelSession(Session):
                 "n": metrics.n,
                 "per_class_ap": list(metrics.per_class_ap),
                 "per_class_positives": list(metrics.per_class_positives),
+                "f1_micro": metrics.f1_micro,
+                "f1_macro": metrics.f1_macro,
+                "per_class_predicted": list(metrics.per_class_predicted),
+                "per_class_right": list(metrics.per_class_right),
             }
             for name, interval in metrics.intervals.items():
                 measured[name] = getattr(metrics, name)

@@ -9,8 +9,9 @@ Entry = dict[str, Any]
 
 LEGEND = """\
 mAP: mean average precision over labels; head, medium, tail: over labels with >= 100, 20-99, < 20 training images (- =
-none in the draw); interval: 95% bootstrap over test images for one train seed, ± standard deviation over several. A
-label that is rarer in the draw is harder to rank: compare methods on one shift, not shifts with one another."""
+none in the draw); interval: 95% bootstrap over test images for one train seed, ± standard deviation over several; F1
+of "logit > 0" over all labels (micro) and as a mean over labels (macro). A label that is rarer in the draw is harder
+to rank: compare methods on one shift, not shifts with one another."""
 
 
 def render(entries: Sequence[Entry], shifts: Sequence[str]) -> str:
@@ -42,13 +43,14 @@ def _detailed(entries: Sequence[Entry]) -> str:
         f"TV(train, test) = {first['tv_train_test']:.3f}{wanted}"
     )
     paper = any(entry["reported"] for entry in entries)
-    heading = ["method", "mAP %", "interval", "head", "medium", "tail", *(["paper"] if paper else [])]
+    heading = ["method", "mAP %", "interval", "head", "medium", "tail", "F1 micro", "macro"]
+    heading += ["paper"] if paper else []
     body = [
         [
             entry["method"],
             percent(entry["map"]),
             interval(entry, "map"),
-            *(percent(entry[name]) for name in ("head", "medium", "tail")),
+            *(percent(entry[name]) for name in ("head", "medium", "tail", "f1_micro", "f1_macro")),
             *(([f"{100 * entry['reported']['value']:.1f}" if entry["reported"] else ""]) if paper else []),
         ]
         for entry in sorted(entries, key=_rank)

@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from harness.multi_label.leaderboard import GROUPS, build
+from harness.multi_label.leaderboard import F1, GROUPS, build
 from harness.multi_label.rows import LabelRow, load_all
 from harness.multi_label.table import random_map
 from harness.report.section import Cell, Picture, Section, Table
@@ -56,16 +56,18 @@ def _results(where: str, entries: Sequence[Entry]) -> Table:
     seeds = max(len(entry["train_seeds"]) for entry in entries)
     columns = ["shift", "images", "TV to wanted", "random mAP %", "method"]
     columns += [name for group in GROUPS for name in (f"{_heading(group)} %", f"{_heading(group)} sd %")]
+    columns += ["F1 micro %", "F1 macro %"]
     rows: list[tuple[Cell, ...]] = []
     for shift in _shifts(entries):
         for entry in sorted((one for one in entries if one["shift"] == shift), key=lambda one: -one["map"]["mean"]):
             values = [value for group in GROUPS for value in _mean_sd(entry[group])]
+            values += [_mean_sd(entry[name])[0] for name in F1]
             rows.append((shift, entry["n"], entry["tv_wanted"], random_map(entry), entry["method"], *values))
     counts = f"{seeds} train seed{'s' if seeds > 1 else ''}"
     caption = (
         f"Mean average precision on {where}: mean and standard deviation over {counts}; head, medium and tail are "
         "labels with at least 100, 20 to 99 and fewer than 20 training images. A random ranking has the mAP of the "
-        "column before the method's, so methods compare on one shift, not shifts with one another."
+        "column before the method's, so methods compare on one shift, not shifts with one another. F1 of logit > 0."
     )
     return Table(caption, tuple(columns), tuple(rows))
 

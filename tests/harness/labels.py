@@ -57,6 +57,8 @@ def fake_label_row(**changes: Any) -> LabelRow:
         "medium_interval": [0.4, 0.6],
         "tail": 0.3,
         "tail_interval": [0.2, 0.4],
+        "f1_micro": 0.6,
+        "f1_macro": 0.5,
         "train_seconds": 12.5,
         "evidence_seconds": 3.5,
         "device": "cpu (x86_64)",
@@ -69,6 +71,8 @@ def fake_label_row(**changes: Any) -> LabelRow:
         "train_counts": [100, 30, 15, 5],
         "per_class_positives": [10, 10, 10, 0],
         "per_class_ap": [0.7, 0.5, 0.3, None],
+        "per_class_predicted": [12, 8, 4, 1],
+        "per_class_right": [8, 5, 3, 0],
     }
     values |= changes
     return LabelRow(**{"row_id": digest(values), **values})

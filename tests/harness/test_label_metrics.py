@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, f1_score
 
 from harness.multi_label import metrics
 from harness.multi_label.metrics import _weighted, average_precisions, evaluate, label_groups
@@ -32,6 +32,20 @@ def test_equal_to_scikit_learn(seed: int, images: int, ties: bool) -> None:
             assert found[c] == pytest.approx(average_precision_score(labels[:, c], scores[:, c]), abs=1e-12)
         else:
             assert np.isnan(found[c])
+
+
+@light
+@given(seeds, st.integers(1, 80))
+def test_f1_is_scikit_learns(seed: int, images: int) -> None:
+    scores, labels = drawn(seed, images)
+    labels[0, :2], labels[:, 5] = 1, 0
+    found = evaluate(scores, labels, COUNTS, resamples=1)
+    predicted, present = scores > 0, labels.any(axis=0)
+    assert found.f1_micro == pytest.approx(f1_score(labels, predicted, average="micro", zero_division=0))
+    each = f1_score(labels, predicted, average=None, zero_division=0)
+    assert found.f1_macro == pytest.approx(each[present].mean())
+    counts = np.array([found.per_class_right, found.per_class_predicted, found.per_class_positives])
+    np.testing.assert_allclose(2 * counts[0] / np.maximum(counts[1] + counts[2], 1), each)
 
 
 @light

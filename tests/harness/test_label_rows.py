@@ -78,6 +78,17 @@ def test_files_that_are_no_rows(tmp_path: Path, change: dict[str, Any], said: st
     assert str(where) in str(found.value)
 
 
+def test_rows_of_the_first_schema_have_no_f1(tmp_path: Path) -> None:
+    later = ("f1_micro", "f1_macro", "per_class_predicted", "per_class_right")
+    row = fake_label_row()
+    old = {name: value for name, value in asdict(row).items() if name not in later} | {"schema_version": 1}
+    read = rows.from_json(old)
+    assert read.schema_version == rows.ROW_SCHEMA
+    assert asdict(read) == asdict(row) | dict.fromkeys(later)
+    (entry,) = build([read])["entries"]
+    assert entry["f1_micro"] is entry["f1_macro"] is None
+
+
 def test_a_row_of_another_checkpoint_is_not_complete(tmp_path: Path) -> None:
     row = fake_label_row()
     where = rows.path(tmp_path, "stem", row.adapter, row.shift, row.row_id)
@@ -159,8 +170,8 @@ def test_table_of_one_seed_and_of_several() -> None:
     assert max(map(len, text.splitlines())) <= 120
     lines = [line.split() for line in text.splitlines()]
     assert next(line[0] for line in lines if line[:1] in (["bce"], ["ltml"], ["focal"])) == "bce", "best first"
-    assert ["ltml", "50.0", "40.0-60.0", "70.0", "50.0", "30.0"] in lines
-    assert ["focal", "50.0", "40.0-60.0", "70.0", "50.0", "-"] in lines
+    assert ["ltml", "50.0", "40.0-60.0", "70.0", "50.0", "30.0", "60.0", "50.0"] in lines
+    assert ["focal", "50.0", "40.0-60.0", "70.0", "50.0", "-", "60.0", "50.0"] in lines
     assert "n = 40, 1.70 labels an image, TV(train, test) = 0.800, TV(reached, wanted) = 0.020" in text
     assert ["(random", "ranking)", "25.0"] in lines, "10 of 40 images have each label that is there"
     assert "side by side" not in text

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, f1_score
 
 from harness import leaderboard
 from harness import rows as single_rows
@@ -86,7 +86,10 @@ def test_numbers_follow_from_the_evidence(mosaics: tuple[Path, Result]) -> None:
     scores = pool.evidence.logits.mean(axis=1)[indices]
     wanted = [average_precision_score(dataset.test.labels[indices, c], scores[:, c]) for c in range(10)]
     assert row.per_class_ap == pytest.approx(wanted, abs=1e-4)
-    assert row.per_class_positives == dataset.test.labels[indices].sum(axis=0).tolist()
+    labels = dataset.test.labels[indices]
+    assert row.per_class_positives == labels.sum(axis=0).tolist()
+    assert row.f1_micro == pytest.approx(f1_score(labels, scores > 0, average="micro"))
+    assert row.f1_macro == pytest.approx(f1_score(labels, scores > 0, average="macro", zero_division=0))
 
 
 def test_what_is_printed(mosaics: tuple[Path, Result]) -> None:

@@ -47,6 +47,15 @@ def test_an_unfinished_view_is_not_kept() -> None:
     assert len(torch.cat(list(made.view(0)))) == 300
 
 
+@pytest.mark.parametrize(("side", "batch"), [(12, 128), (32, 128), (48, 56), (224, 32)])
+def test_batches_of_larger_images_are_smaller(side: int, batch: int) -> None:
+    images = torch.zeros(130, 1, side, side, dtype=torch.uint8)
+    made = MemoryPool(images, torch.zeros(3), torch.ones(3))
+    sizes = [len(part) for part in made.clean()]
+    assert sizes[0] == batch
+    assert sum(sizes) == 130
+
+
 def test_networks_share_a_pool_and_orders_do_not() -> None:
     dataset = load("embedded")
     training = training_set(dataset)

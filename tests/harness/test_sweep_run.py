@@ -159,7 +159,7 @@ def test_stale_and_broken_files(swept: tuple[Path, Result], asked: list[str], tm
     assert file.read_bytes() == b"PAR1 torn"
 
 
-@pytest.mark.parametrize("module", ["harness.run", "harness.sweep", "harness.route", "harness.why"])
+@pytest.mark.parametrize("module", ["harness.run", "harness.sweep", "harness.route", "harness.estimate", "harness.why"])
 def test_graphs_are_refused_before_anything_is_read_or_trained(module: str, tmp_path: Path) -> None:
     result = call("--device", "cpu", "--cuda-graphs", "--results", tmp_path / "results", module=module)
     assert result.status == 2
