@@ -83,7 +83,13 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="IF",
         help="largest / smallest class of the training set, or natural (default: 100; natural for long-tailed data)",
     )
-    group.add_argument("--profile", choices=PROFILES, default="exp", help="class profile (default: exp)")
+    group.add_argument(
+        "--profile",
+        metavar="NAME",
+        default="exp",
+        help=f"class profile: {', '.join(PROFILES)}; the last keeps N images of each class from training, to be "
+        "labelled source (default: exp)",
+    )
     group.add_argument(
         "--draw-rule", choices=RULES, default=RULES[0], help=f"which training images (default: {RULES[0]})"
     )

@@ -4,6 +4,7 @@ Formulas: Cui et al. 2019 and Cao et al. 2019 (exp, step), Wu et al. 2020 (paret
 2021) for the test shifts. All counts are whole images.
 """
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,6 +24,7 @@ __all__ = [
     "class_prior",
     "class_rank",
     "expand_shifts",
+    "held_out",
     "profile_counts",
     "profile_weights",
     "published_shifts",
@@ -30,8 +32,22 @@ __all__ = [
     "train_counts",
 ]
 
-PROFILES = ("exp", "step", "pareto", "natural")
+PROFILES = ("exp", "step", "pareto", "natural", "natural:holdout=N")
 PARETO_SHAPE = 6
+_HOLDOUT = re.compile(r"natural:holdout=([1-9][0-9]{0,8})")
+
+
+def held_out(profile: str) -> int:
+    """How many images of each class a profile keeps from training, as labelled source; 0 for most profiles.
+
+    Raises BadInput for what is no profile.
+    """
+    match = _HOLDOUT.fullmatch(profile)
+    if match is None:
+        check_name("profile", profile, PROFILES)
+        if profile == PROFILES[-1]:
+            raise BadInput(f"profile {profile} stands for a form: give a number, as in natural:holdout=5")
+    return int(match[1]) if match else 0
 
 
 def class_rank(train_counts: Int[np.ndarray, " classes"], by_index: bool) -> Int[np.ndarray, " classes"]:
@@ -68,13 +84,14 @@ def train_counts(
 ) -> Int[np.ndarray, " classes"]:
     """Images of each class in a long-tailed training set; `natural` takes the pool as it is.
 
-    On a pool that is not balanced the head's size is the largest for which every class fits its pool. Raises
-    BadInput for an imbalance below 1, not finite, or so high that a class would be empty.
+    `natural:holdout=N` leaves N images of each class out, at most half of them. On a pool that is not balanced the
+    head's size is the largest for which every class fits its pool. Raises BadInput for an imbalance below 1, not
+    finite, or so high that a class would be empty.
     """
-    check_name("profile", profile, PROFILES)
+    kept_back = held_out(profile)
     pool = np.asarray(pool_counts, dtype=np.int64)
-    if profile == "natural":
-        return pool.copy()
+    if kept_back or profile == "natural":
+        return pool - np.minimum(kept_back, pool // 2)
     if imbalance is None:
         raise BadInput(f"profile {profile} needs an imbalance")
     imbalance = check_ratio("the train imbalance", imbalance)

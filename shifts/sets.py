@@ -12,13 +12,13 @@ from shifts.draw import draw, indices_sha256
 from shifts.errors import BadInput, check_name
 from shifts.listfiles import list_indices
 from shifts.profiles import (
-    PROFILES,
     PUBLISHED_RATIOS,
     RULES,
     Rule,
     Shift,
     class_counts,
     class_rank,
+    held_out,
     train_counts,
 )
 from shifts.selection import select, wanted_marginals
@@ -61,23 +61,30 @@ def training_set(
 ) -> TrainingSet:
     """Draw a training set. `imbalance` None = the dataset's default; `natural` (or profile natural) = all images.
 
+    Profile `natural:holdout=N` leaves N images of each class (at most half of them) out of training, so that they can
+    serve as labelled source where there is no validation split.
+
     From an exported folder all its images are taken, if the settings are those it was drawn with (or defaults).
     Raises BadInput for settings that the pool cannot give.
     """
-    check_name("profile", profile, PROFILES)
+    kept_back = held_out(profile)
     check_name("draw rule", rule, RULES)
     if not 0 <= seed <= MAX_SEED:
         raise BadInput(f"the subset seed is {seed}; it must lie in 0..{MAX_SEED}")
     default = dataset.entry.imbalance if dataset.drawn is None else dataset.drawn.imbalance
     wanted = default if imbalance is None else imbalance
-    if wanted is None or wanted == "natural" or profile == "natural":
+    if profile.startswith("natural") and isinstance(imbalance, int | float):
+        raise BadInput(f"profile {profile} takes the classes as they are; a train imbalance of {imbalance:g} does not")
+    if kept_back:
+        wanted = None
+    elif wanted is None or wanted == "natural" or profile == "natural":
         # Everything is taken: rule and seed change nothing, and must not tell equal sets apart.
         wanted, profile, rule, seed = None, "natural", RULES[0], 0
     if dataset.drawn is not None:
         return _as_exported(dataset, wanted, profile, rule, seed)
     pool = dataset.train.class_counts()
     if dataset.task == "multi_label":
-        if wanted is not None:
+        if wanted is not None or kept_back:
             raise BadInput(f"{dataset.name} is multi-label and taken as it is; --train-imbalance: allowed is natural")
         counts, indices = pool, np.arange(len(dataset.train))
     else:
@@ -150,5 +157,5 @@ def _as_exported(dataset: Dataset, imbalance: float | None, profile: str, rule: 
 def in_words(imbalance: float | None, profile: str, rule: str, seed: int) -> str:
     """A training set's settings: `imbalance 100 (exp, seeded-shuffle, subset seed 0)` or `natural`."""
     if imbalance is None:
-        return "natural"
+        return f"{profile} ({rule}, subset seed {seed})" if held_out(profile) else "natural"
     return f"imbalance {number_text(imbalance)} ({profile}, {rule}, subset seed {seed})"

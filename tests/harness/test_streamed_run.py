@@ -120,6 +120,17 @@ def test_a_natural_set_is_calibrated_on_its_validation_split(run: Callable[..., 
     assert held_out["checkpoint_sha256"] == trained["checkpoint_sha256"]
 
 
+def test_images_held_out_of_a_natural_set_are_its_source(run: Callable[..., list[dict]], lists: Path) -> None:
+    asked = ["--dataset", "places_lt", "--data-dir", lists, "--methods", "softmax", "--adapters", "calibrated"]
+    (row,) = run(*asked, "--profile", "natural:holdout=3", "--shift", "uniform")
+    natural = [PER_CLASS - 2 * label for label in range(CLASSES)]
+    held = [min(3, count // 2) for count in natural]
+    assert row["train_profile"] == "natural:holdout=3"
+    assert row["train_counts"] == [count - kept for count, kept in zip(natural, held, strict=True)]
+    # a class has few images here, so that those that were trained on fill up
+    assert (row["source_n"], row["source_seen"]) == (sum(natural), sum(natural) - sum(held))
+
+
 def test_published_places_without_weights_is_refused_before_work(
     lists: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

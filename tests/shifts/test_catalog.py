@@ -57,6 +57,11 @@ def test_parquet_with_and_without_class_labels(table_folder: Folder) -> None:
     assert (plain.name, plain.rank_by_index) == ("plain", False)
     assert plain.train.fingerprint == named.train.fingerprint != plain.test.fingerprint
     assert training_set(plain).profile == "natural"
+    held = training_set(plain, profile="natural:holdout=3", seed=1)
+    assert (held.counts.tolist(), held.n, held.imbalance) == ([17] * 3, 51, None)
+    assert held.describe() == "natural:holdout=3 (seeded-shuffle, subset seed 1)"
+    with pytest.raises(BadInput, match="profile natural takes the classes as they are; a train imbalance of 4 does"):
+        training_set(plain, 4, "natural")
     drawn = training_set(plain, imbalance=4)
     assert drawn.counts.tolist() == [20, 10, 5]
     assert plain.normalisation[0].shape == (3,)

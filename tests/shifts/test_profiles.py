@@ -13,6 +13,7 @@ from shifts.profiles import (
     class_counts,
     class_prior,
     class_rank,
+    held_out,
     published_shifts,
     sized_counts,
     train_counts,
@@ -56,6 +57,17 @@ def test_an_unbalanced_pool_gives_the_largest_profile_that_fits() -> None:
     ranked = train_counts("exp", pool, 4, class_rank(pool, by_index=False))
     assert ranked.tolist() == [43, 10, 21]
     assert class_counts(Shift("uniform"), pool, np.arange(3)).tolist() == [10, 10, 10]
+
+
+def test_holding_out() -> None:
+    pool = np.array([50, 9, 3, 1])
+    assert train_counts("natural:holdout=4", pool, None, np.arange(4)).tolist() == [46, 5, 2, 1]
+    assert [held_out(profile) for profile in ("exp", "natural", "natural:holdout=12")] == [0, 0, 12]
+    for wrong in ("natural:holdout=0", "natural:holdout=-1", "exp:holdout=2", "natural:keep=2"):
+        with pytest.raises(BadInput, match="unknown profile"):
+            held_out(wrong)
+    with pytest.raises(BadInput, match="give a number, as in natural:holdout=5"):
+        held_out("natural:holdout=N")
 
 
 def test_natural_is_the_pool_and_uniform_its_balanced_part() -> None:
