@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from methods.cli import add_together_argument, add_training_arguments
-from shifts.cli import Parser, add_data_arguments, add_shift_arguments, command, whole
+from shifts.cli import Parser, add_data_arguments, add_list_argument, add_shift_arguments, command, whole
 from shifts.errors import BadInput
 
 EXAMPLES = """\
@@ -52,11 +52,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the main job; returns the exit status."""
     made = parser()
     options = made.parse_args(arguments)
-    if options.list:
-        from harness.listing import listing
-
-        print(listing())
-        return 0
     if options.jobs and not options.dry_run:
         raise BadInput("--jobs prints training commands and goes with --dry-run")
     check_evidence(made, options)
@@ -77,6 +72,17 @@ def check_evidence(made: Parser, options: argparse.Namespace) -> None:
         for name in OURS:
             if getattr(options, name, None) != made.get_default(name):
                 raise BadInput(f"--{name.replace('_', '-')} is about our own models and does not go with --evidence")
+
+
+def add_names_argument(group: argparse._ActionsContainer) -> None:
+    """`--list`: everything that a command line of this package can name."""
+
+    def listing() -> str:
+        from harness.listing import listing
+
+        return listing()
+
+    add_list_argument(group, listing, "datasets, methods, adapters, shifts, recipes")
 
 
 def parser() -> Parser:
@@ -107,7 +113,7 @@ def parser() -> Parser:
     group = made.add_argument_group("what to do")
     group.add_argument("--dry-run", action="store_true", help="show what would be done, and what is done already")
     group.add_argument("--jobs", action="store_true", help="with --dry-run: one training command per line")
-    group.add_argument("--list", action="store_true", help="datasets, methods, adapters, shifts, recipes")
+    add_names_argument(group)
     return made
 
 

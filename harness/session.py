@@ -25,12 +25,10 @@ from harness.subject import Subject
 from methods import checkpoint
 from methods.cli import check_graphs, check_writable, chosen_device, chosen_jobs, epochs_shown
 from methods.job import TrainingJob, device_name
+from methods.plan import training_left
 from methods.together import arguments_of, train_together
 from shifts.cli import requested_shifts
 from shifts.errors import WorkFailed
-
-CPU_RATE = 1.2e11
-"""Floating-point operations a second that `--dry-run` assumes: fp32 training of these networks on 2 cores."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +108,7 @@ class Session:
             lines.append(text)
         lines.append(
             f"shifts: {', '.join(map(str, self.shifts))}\nadapters: {', '.join(a.name for a in self.adapters)}\n"
-            f"training left: {total / 1e12:.1f} TFLOP, about {total / CPU_RATE / 60:.1f} min at "
-            f"{CPU_RATE / 1e9:.0f} GFLOP/s (two CPU cores)"
+            f"{training_left(total)}"
         )
         return "\n".join(lines)
 

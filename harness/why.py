@@ -6,6 +6,7 @@ from pathlib import Path
 from textwrap import wrap
 
 from harness.report.section import Cell, Table
+from harness.run import add_names_argument
 from methods.cli import add_training_arguments
 from shifts.cli import Parser, add_data_arguments, command, seed
 from shifts.errors import BadInput
@@ -68,6 +69,7 @@ def parser() -> Parser:
     )
     group = made.add_argument_group("what to do")
     group.add_argument("--dry-run", action="store_true", help="show what would be trained, and what is done already")
+    add_names_argument(group)
     group.add_argument("--stored", action="store_true", help="train nothing: say what stored rows and findings say")
     return made
 

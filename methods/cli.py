@@ -9,7 +9,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shifts.cli import Parser, add_data_arguments, chosen_dataset, chosen_training_set, command, seed, whole
+from shifts.cli import (
+    Parser,
+    add_data_arguments,
+    add_list_argument,
+    chosen_dataset,
+    chosen_training_set,
+    command,
+    seed,
+    whole,
+)
 from shifts.errors import BadInput, WorkFailed
 
 if TYPE_CHECKING:
@@ -19,6 +28,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
   python -m methods.train --methods sade --seeds 0
+  python -m methods.train --methods sade balpoe --seeds 0 1 2 --dry-run
   python -m methods.train --dataset cifar100 --recipe published-bf16 --seeds 0 1 2 --together 4 --cuda-graphs
   python -m methods.train --dataset cifar100 --recipe published --methods balpoe:tau=0/0.5/1/1.5/2 --device cuda
   torchrun --nproc-per-node 4 -m methods.train --dataset imagenet_lt --data-dir FOLDER --recipe published --methods sade
@@ -162,6 +172,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add_data_arguments(parser)
     add_training_arguments(parser)
     add_together_argument(parser)
+    parser.add_argument("--dry-run", action="store_true", help="show what is done, what would be trained, and its cost")
+    add_list_argument(parser, _listing, "datasets, methods, recipes")
     with distributed.told_once():
         options = parser.parse_args(arguments)
         device = chosen_device(options.device)
@@ -171,7 +183,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise BadInput("--together trains models apart, torchrun trains one across processes; choose one of them")
         with distributed.processes(device) as own:
             check_graphs(options, own)
+            if options.dry_run:
+                from methods.plan import forecast
+
+                distributed.from_main(lambda: print(forecast(chosen_jobs(options), options.results)))
+                return
             _train(options, own)
+
+
+def _listing() -> str:
+    from methods.listing import as_text, sections
+
+    return as_text(sections())
 
 
 def _train(options: argparse.Namespace, device: "torch.device") -> None:

@@ -7,7 +7,7 @@ resumed at an epoch's end reaches the same weights as an undisturbed one (bit fo
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -126,6 +126,12 @@ def train(
         del update
     network = _without_sync(network, method, spec, seed)
     return Trained(method.trained_network(network).eval(), seconds, losses)
+
+
+def epochs_done(stages: Sequence[Stage], resume: Path, key: str) -> int:
+    """Epochs that the resume file of a run holds, over all its stages; 0 where there is none or it is another run's."""
+    state = _State.read(resume, key)
+    return 0 if state is None else sum(stage.epochs for stage in stages[: state.stage]) + state.epochs
 
 
 def _epoch(

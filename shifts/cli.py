@@ -6,7 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 from shifts.catalog import Dataset, load
 from shifts.errors import BadInput, WorkFailed
@@ -32,6 +32,23 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise BadInput(f"{message} (--help shows what there is)")
+
+
+class _Listing(argparse.Action):
+    """Print what exists by name and end, as `--help` does."""
+
+    def __init__(self, *, listing: Callable[[], str], **rest: Any) -> None:
+        super().__init__(nargs=0, **rest)
+        self.listing = listing
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(self.listing())
+        parser.exit()
+
+
+def add_list_argument(parser: argparse._ActionsContainer, listing: Callable[[], str], what: str) -> None:
+    """`--list`: print `listing()`, which is about `what`."""
+    parser.add_argument("--list", action=_Listing, listing=listing, help=what)
 
 
 def command(main: Main) -> Main:

@@ -2,7 +2,6 @@
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import rel_entr
 
 
 def normalise(weights: Float[np.ndarray, "*rest classes"]) -> Float[np.ndarray, "*rest classes"]:
@@ -35,7 +34,9 @@ def js_divergence(p: Float[np.ndarray, " classes"], q: Float[np.ndarray, " class
     """
     first, second = _two(p, q)
     middle = (first + second) / 2
-    return float(np.clip((rel_entr(first, middle).sum() + rel_entr(second, middle).sum()) / 2, 0, np.log(2)))
+    # 0 log 0 = 0
+    apart = [(side[side > 0] * np.log(side[side > 0] / middle[side > 0])).sum() for side in (first, second)]
+    return float(np.clip(sum(apart) / 2, 0, np.log(2)))
 
 
 def etvd(priors: Float[np.ndarray, "experts classes"]) -> float:

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.run import check_evidence
+from harness.run import add_names_argument, check_evidence
 from methods.cli import add_training_arguments
 from shifts.cli import Parser, add_data_arguments, add_shift_arguments, whole
 
@@ -20,6 +20,7 @@ def add_study_arguments(parser: Parser) -> None:
     )
     group.add_argument("--views", type=whole(0), default=3, metavar="K", help="view pairs a test image (default: 3)")
     group.add_argument("--dry-run", action="store_true", help="show what would be done, and what is done already")
+    add_names_argument(group)
 
 
 def parsed(parser: Parser, arguments: Sequence[str] | None, methods: Sequence[str]) -> argparse.Namespace:

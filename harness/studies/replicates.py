@@ -22,6 +22,7 @@ from methods import checkpoint, zoo
 from methods.cli import check_graphs, check_writable, chosen_device, chosen_jobs, epochs_shown
 from methods.job import TrainingJob
 from methods.networks.folding import fold_batchnorm
+from methods.plan import training_left
 from methods.train import TRAIN_VERSION
 from shifts.cli import chosen_training_set
 from shifts.draw import indices_sha256
@@ -29,9 +30,6 @@ from shifts.errors import WorkFailed
 from shifts.files import digest
 from shifts.sets import TrainingSet, resolve
 from shifts.shift import Shift
-
-CPU_RATE = 1.2e11
-"""Floating-point operations a second that `--dry-run` assumes: fp32 training of these networks on 2 cores."""
 
 
 class Replicates:
@@ -87,11 +85,7 @@ class Replicates:
             if training:
                 text += f"; {len(training)} to train, {cost / 1e12:.1f} TFLOP"
             lines.append(text)
-        lines.append(
-            f"training left: {total / 1e12:.1f} TFLOP, about {total / CPU_RATE / 60:.1f} min at "
-            f"{CPU_RATE / 1e9:.0f} GFLOP/s (two CPU cores)"
-        )
-        return "\n".join(lines)
+        return "\n".join([*lines, training_left(total)])
 
     def work(self) -> None:
         """Train and ask what is missing; models that another process works on come last.
