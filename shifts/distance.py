@@ -33,10 +33,9 @@ def js_divergence(p: Float[np.ndarray, " classes"], q: Float[np.ndarray, " class
     Raises ValueError as `total_variation`.
     """
     first, second = _two(p, q)
-    middle = (first + second) / 2
-    # 0 log 0 = 0
-    apart = [(side[side > 0] * np.log(side[side > 0] / middle[side > 0])).sum() for side in (first, second)]
-    return float(np.clip(sum(apart) / 2, 0, np.log(2)))
+    both = first + second  # not its half, which is zero for the smallest numbers
+    shares = [(side[side > 0], both[side > 0]) for side in (first, second)]  # 0 log 0 = 0
+    return float(np.clip(sum((side * np.log(2 * (side / whole))).sum() for side, whole in shares) / 2, 0, np.log(2)))
 
 
 def etvd(priors: Float[np.ndarray, "experts classes"]) -> float:

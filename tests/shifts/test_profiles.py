@@ -180,5 +180,7 @@ def test_js_divergence() -> None:
     # by hand: m = (3/8, 5/8)
     expected = (0.5 * np.log(4 / 3) + 0.5 * np.log(4 / 5) + 0.25 * np.log(2 / 3) + 0.75 * np.log(6 / 5)) / 2
     assert js_divergence(np.array([1, 1]), np.array([1, 3])) == pytest.approx(expected)
+    # shares that EM has all but given up
+    assert js_divergence(np.array([1, 5e-324]), np.array([1, 0])) == 0
     with pytest.raises(ValueError, match="two priors of one length"):
         js_divergence(np.array([1, 1]), np.array([1, 1, 1]))
