@@ -6,6 +6,8 @@ prior s of the source; EM with reference and start s; prediction z' + log q - lo
 `bias=false` fits the temperature alone. It cannot move posteriors to another prior, so z is first corrected from
 target_prior(expert_priors) to s: then z' = a (z + log s - log target_prior).
 Failures: maximum likelihood overfits where classes are many and images few, and a class that EM gives up on is lost.
+A temperature alone halves EM's error on networks of balanced data (Alexandari et al.); on networks of long-tailed data
+it is the bias that does (TV on CIFAR100-LT's SADE, dirichlet-1: .275 EM, .332 temperature, .141 BCTS).
 Source images of the head class were trained on (`source_seen` on the row), where the network is surer than on others.
 
 Access: labelled source images beyond the training set, which the published adapters did not have.

@@ -156,7 +156,8 @@ def _dots(setting: Setting, name: str) -> Picture:
     return Picture(
         name,
         figure,
-        f"Errors of estimated test priors, mean and standard deviation over sets. {setting.title}.",
+        f"Errors of estimated test priors, mean and standard deviation over sets; adapters without labelled source "
+        f"images stand above those with them. {setting.title}.",
         f"Total variation of each adapter's estimate on {', '.join(setting.shifts)} for "
         f"{', '.join(setting.methods)}; figures are in the table.",
     )
