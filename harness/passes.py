@@ -30,7 +30,6 @@ from methods.priors import target_prior
 from methods.recipe import Precision
 from methods.train import derived_seed
 from methods.views import VIEWS_VERSION
-from shifts.draw import indices_sha256
 from shifts.errors import BadInput, WorkFailed
 from shifts.files import digest
 
@@ -131,7 +130,7 @@ def _compute(
         class_names=tuple(test.class_names),
         metadata={
             "key": wanted,
-            "source_sha256": indices_sha256(labelled.indices),
+            "source_sha256": labelled.indices_sha256,
             "seconds": f"{time.perf_counter() - start:.3f}",
         },
     )

@@ -17,7 +17,6 @@ from methods.recipe import Recipe
 from methods.reported import Reported, reported
 from methods.train import TRAIN_VERSION
 from shifts.catalog import Dataset, Entry
-from shifts.draw import indices_sha256
 from shifts.errors import BadInput, WorkFailed
 from shifts.files import digest, file_sha256
 from shifts.imageset import ImageSet
@@ -107,8 +106,8 @@ def of_job(job: TrainingJob, views: int, precision: str = "fp32") -> Subject:
 def _source(job: TrainingJob) -> dict[str, Any]:
     """Which images serve as labelled source, and how many of them were trained on."""
     source = job.source
-    found = {"source": indices_sha256(source.indices), "source_seen": source.seen}
-    return found if source.pool is job.dataset.train else found | {"source_pool": source.pool.fingerprint}
+    found = {"source": source.indices_sha256, "source_seen": source.seen}
+    return found if source.pool_fingerprint is None else found | {"source_pool": source.pool_fingerprint}
 
 
 def _recipe_sha256(job: TrainingJob) -> str:

@@ -25,21 +25,10 @@ from methods.recipe import Recipe
 from methods.streaming import StreamedImages
 from methods.train import TRAIN_VERSION, Trained, build_network, train
 from shifts.catalog import Dataset
-from shifts.draw import left_out
 from shifts.files import digest
-from shifts.imageset import ImageSet
-from shifts.sets import TrainingSet
+from shifts.sets import SourceImages, TrainingSet, source_images
 
 Progress = Callable[[str, int, int, float], None]
-
-
-@dataclass(frozen=True, eq=False)
-class SourceImages:
-    """Labelled images for estimators that calibrate: int64 `indices` into `pool`, of which `seen` were trained on."""
-
-    pool: ImageSet
-    indices: Int[np.ndarray, " source"]
-    seen: int
 
 
 @dataclass(frozen=True)
@@ -87,11 +76,8 @@ class TrainingJob:
 
     @cached_property
     def source(self) -> SourceImages:
-        """Labelled source images: what the draw left out; for natural sets the validation split, if there is one."""
-        pool, drawn = self.dataset.train, self.training.indices
-        if self.training.profile == "natural" and self.dataset.validation is not None:
-            pool, drawn = self.dataset.validation, np.empty(0, dtype=np.int64)
-        return SourceImages(pool, *left_out(pool.labels, drawn, self.spec.classes))
+        """Labelled source images (`shifts.sets.source_images`)."""
+        return source_images(self.dataset, self.training)
 
     def _normalisation(self) -> Any:
         """The dataset's mean and standard deviation, or what they are computed from (decoding it takes long)."""

@@ -21,18 +21,19 @@ from shifts.cli import (
 )
 from shifts.distance import total_variation
 from shifts.draw import indices_sha256
+from shifts.errors import BadInput
 from shifts.export import export
 from shifts.labelsets import co_occurrence
 from shifts.profiles import class_rank
 from shifts.selection import miss
-from shifts.sets import TrainingSet, resolve
+from shifts.sets import TrainingSet, resolve, source_images
 from shifts.shift import Shift
 
 EXAMPLES = """\
   python -m shifts.describe --shift all
   python -m shifts.describe --dataset cifar100 --shift forward_lt backward_lt --imbalance 2 5 10 25 50
   python -m shifts.describe --dataset cifar100 --data-dir FOLDER --shift shuffled_lt-50-s3 dirichlet-0.1-s7 --json
-  python -m shifts.describe --dataset cifar100 --train-imbalance 100 --export cifar100-lt100
+  python -m shifts.describe --dataset cifar100 --train-imbalance 100 --export cifar100-lt100 --with-source
 """
 
 
@@ -44,6 +45,8 @@ PAIRS = 8
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table or JSON of the shifts asked for; write the export where one is asked for."""
     options = _parser().parse_args(arguments)
+    if options.with_source and not options.export:
+        raise BadInput("--with-source goes with --export")
     shifts, notes = requested_shifts(options)
     dataset = chosen_dataset(options)
     training = chosen_training_set(options, dataset)
@@ -51,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
     if options.export:
-        written = export(dataset, training, Path(options.export))
+        source = source_images(dataset, training) if options.with_source else None
+        written = export(dataset, training, Path(options.export), source)
         text = f"{training.n:,} training and {len(dataset.test):,} test images, {written / 1e6:.1f} MB"
         print(f"exported to {options.export}: {text}", file=sys.stderr)
     if options.json:
@@ -102,6 +106,11 @@ def _parser() -> Parser:
         "--export",
         metavar="DIR",
         help="write the training set and the test pool there as a small local dataset",
+    )
+    parser.add_argument(
+        "--with-source",
+        action="store_true",
+        help="export the labelled source images too (adapters that calibrate then need no training images)",
     )
     return parser
 

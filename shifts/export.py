@@ -5,7 +5,7 @@ set was drawn: its images alone would be misread as a full pool and drawn from a
 """
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from shifts.imageset import BATCH, ImageSet, TableStore
 
 if TYPE_CHECKING:
     from shifts.catalog import Dataset
-    from shifts.sets import TrainingSet
+    from shifts.sets import SourceImages, TrainingSet
 
 SIDECAR = "drawn_training_set.json"
 FORMAT = 1
@@ -26,7 +26,11 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Drawn:
-    """How the training set in an exported folder was drawn from its full pool; `indices_sha256` is the pool's."""
+    """How the training set in an exported folder was drawn from its full pool; `indices_sha256` is the pool's.
+
+    `source_sha256`: of the full pool's indices of the labelled source images, where the folder's validation split is
+    those; `source_seen` of them were trained on.
+    """
 
     dataset: str
     imbalance: float | None
@@ -38,6 +42,8 @@ class Drawn:
     rank_by_index: bool
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    source_sha256: str | None = None
+    source_seen: int = 0
 
 
 def read_drawn(folder: Path, counts: Int[np.ndarray, " classes"]) -> Drawn | None:
@@ -64,12 +70,12 @@ def read_drawn(folder: Path, counts: Int[np.ndarray, " classes"]) -> Drawn | Non
     return drawn
 
 
-def export(dataset: "Dataset", training: "TrainingSet", folder: Path) -> int:
+def export(dataset: "Dataset", training: "TrainingSet", folder: Path, source: "SourceImages | None" = None) -> int:
     """Write the training set and the whole test pool to `folder`; returns the bytes written.
 
-    With a natural training set goes the dataset's validation split, if it has one. Encoded images, columns and
-    features pass through unchanged, in dataset order. Raises BadInput for list-file data and for a folder that holds
-    anything else.
+    With a natural training set goes the dataset's validation split, if it has one; with others `source`, if given, in
+    its place. Encoded images, columns and features pass through unchanged, in dataset order. Raises BadInput for
+    list-file data, for a folder that holds anything else, and for source images without a place to stand.
     """
     if dataset.task == "multi_label":
         raise BadInput(f"{dataset.name} is multi-label, and its training set is not drawn: there is nothing to export")
@@ -91,14 +97,21 @@ def export(dataset: "Dataset", training: "TrainingSet", folder: Path) -> int:
         mean=tuple(mean.tolist()),
         std=tuple(std.tolist()),
     )
-    validation = dataset.validation if training.profile == "natural" else None
+    further = []
+    if training.profile == "natural":
+        further = [] if dataset.validation is None else [(dataset.validation, np.arange(len(dataset.validation)))]
+    elif source is not None:
+        if dataset.test.split != "test":
+            raise BadInput(f"source images go into the validation split, and {dataset.name} tests on that")
+        drawn = replace(drawn, source_sha256=source.indices_sha256, source_seen=source.seen)
+        further = [(source.pool, source.indices)]
     # First the description: cut off half-way, the folder is refused instead of being taken for a full pool.
     write_text(folder / SIDECAR, json.dumps({"format": FORMAT, **asdict(drawn)}) + "\n")
     written = 0
     for images, split, indices in (
         (dataset.train, "train", np.sort(training.indices)),
         (dataset.test, images_split(dataset.test), np.arange(len(dataset.test))),
-        *([(validation, "validation", np.arange(len(validation)))] if validation is not None else []),
+        *((images, "validation", indices) for images, indices in further),
     ):
         path = folder / f"{split}-00000-of-00001.parquet"
         _write_split(images, indices, path)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import methods
-from harness import subject
+from harness import passes, subject
 from methods import recipe
 from methods.job import TrainingJob
 from methods.recipe import PUBLISHED, QUICK, Recipe
@@ -37,6 +37,16 @@ def test_rows_that_read_source_images_have_an_id_of_their_own_for_other_ones(emb
     }
     assert ids[False][0] == ids[False][1]
     assert len({*ids[False], *ids[True]}) == 3
+
+
+def test_an_export_with_its_source_images_gives_the_same_rows(embedded: Dataset, tmp_path: Path) -> None:
+    given = ["--dataset", "embedded", "--export", str(tmp_path / "export"), "--with-source"]
+    assert describe.main(given) == 0
+    jobs = [job_of(dataset) for dataset in (embedded, catalog.load(str(tmp_path / "export")))]
+    assert jobs[0].key == jobs[1].key
+    ids = {subject.of_job(job, 1).row_id({"adapter": "any"}, "uniform", "0", source=True) for job in jobs}
+    assert len(ids) == 1
+    assert len({passes.key(job, "f" * 64, 3) for job in jobs}) == 1, "and the same evidence"
 
 
 def test_models_of_one_seed_whose_batches_were_taken_in_another_way_are_told_apart(embedded: Dataset) -> None:

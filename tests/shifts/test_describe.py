@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from shifts.cli import command
 from shifts.describe import main
 from shifts.errors import BadInput, WorkFailed
 from shifts.export import SIDECAR, export
-from shifts.sets import training_set
+from shifts.sets import source_images, training_set
 
 
 def test_json_of_the_real_command() -> None:
@@ -70,6 +71,39 @@ def test_export_and_redraw(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     anonymous = load(str(folder))
     assert anonymous.rank_by_index
     np.testing.assert_array_equal(anonymous.normalisation[0], full.normalisation[0])
+
+
+def test_export_with_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever works on the export calibrates on the same images as whoever has the full pool."""
+    full = load("embedded")
+    drawn = training_set(full)
+    wanted = source_images(full, drawn)
+    assert 0 < wanted.seen < len(wanted.indices)
+    for name, more, same in (("with", ["--with-source"], True), ("without", [], False)):
+        assert main(["--export", str(tmp_path / name), *more]) == 0
+        small = load("embedded", tmp_path / name)
+        found = source_images(small, training_set(small))
+        assert (found.indices_sha256 == wanted.indices_sha256) == same
+        assert (found.seen == wanted.seen) == same
+        content = found.pool.digest(found.indices.tolist())
+        assert (content == wanted.pool.digest(wanted.indices.tolist())) == same
+        assert (found.seen == len(found.indices)) == (not same)
+        assert found.pool_fingerprint is None
+    # an export of the export is the same again
+    again = load("embedded", tmp_path / "with")
+    assert main(["--data-dir", str(tmp_path / "with"), "--export", str(tmp_path / "twice"), "--with-source"]) == 0
+    twice = load("embedded", tmp_path / "twice")
+    assert (twice.drawn, twice.train.fingerprint) == (again.drawn, again.train.fingerprint)
+    assert main(["--with-source"]) == 2
+    assert "--with-source goes with --export" in capsys.readouterr().err
+
+
+def test_source_needs_a_split_of_its_own(table_folder: Callable[..., Path], tmp_path: Path) -> None:
+    folder = table_folder()
+    (folder / "test-00000-of-00001.parquet").rename(folder / "validation-00000-of-00001.parquet")
+    given = ["--dataset", str(folder), "--train-imbalance", "4", "--export", str(tmp_path / "out"), "--with-source"]
+    assert main(given) == 2
+    assert not (tmp_path / "out").exists()
 
 
 def test_export_refuses(tmp_path: Path, image_folder: Path, list_root: Path) -> None:
