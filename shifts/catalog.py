@@ -255,7 +255,12 @@ def load(
     if entry.label_counts is not None:
         check_counts(entry.name, train.labels, entry.label_counts, entry.train_images)
     entry = replace(entry, task="multi_label") if train.multi_label else entry
-    return _dataset(entry, sets, None if folder is None else read_drawn(folder, train.class_counts()))
+    drawn = None if folder is None else read_drawn(folder, train.class_counts())
+    if drawn is not None and drawn.source_sha256 is not None and "validation" not in sets:
+        raise BadInput(
+            f"{folder} was exported with source images, and its validation split is missing; export it again"
+        )
+    return _dataset(entry, sets, drawn)
 
 
 def channel_statistics(images: ImageSet) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:

@@ -1,6 +1,7 @@
 """From the splits of a `datasets` dataset to `ImageSet`s: which columns, which labels, which classes."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def image_sets(
 ) -> dict[str, ImageSet]:
     """`ImageSet`s of a dataset's splits: train, test (`test`, else `validation`, `valid`, `val`), validation.
 
-    There is a validation set where a single-label dataset has such a split besides `test`.
+    There is a validation set where a single-label dataset has such a split, of the same form, besides `test`.
     A column that is not named is found by its type or usual name. Labels may be `ClassLabel`, whole numbers from
     0, or strings (classes = their sorted names in train); lists of those make a multi-label dataset
     (`shifts.labelsets`), whose classes `class_names` may name and of whose training images `ids` lists those to
@@ -39,26 +40,33 @@ def image_sets(
     image = _column(name, train, "image", image_column)
     label = _column(name, train, "label", label_column)
     lists = holds_lists(train, label)
-    roles = {"train": "train", "test": test_split}
-    spare = [split for split in TEST_SPLITS if split in splits and split != test_split]
-    if spare and not lists:
-        roles["validation"] = spare[0]
-    tables = {}
-    for split in roles.values():
+
+    def checked(split: str) -> Any:
+        """A split's table. Raises BadInput if it is empty or lacks the columns."""
         if len(splits[split]) == 0:
             raise BadInput(f"{name}: the {split} split is empty")
         for column, option in ((image, "image"), (label, "label")):
             _column(f"{name} ({split} split)", splits[split], option, column)
-        tables[split] = _undecoded(name, splits[split], image)
+        return _undecoded(name, splits[split], image)
+
+    tables = {split: checked(split) for split in ("train", test_split)}
     if not lists and (ids is not None or class_names is not None):
         raise BadInput(f"{name}: column {label!r} (--label-column) holds no lists of labels, which --ids and it need")
     if ids is not None:
         tables["train"] = tables["train"].select(named_images(name, tables["train"], image, ids))
     names, labels = multi_hot(name, label, tables, class_names) if lists else _labels(name, label, tables)
-    return {
+    sets = {
         role: ImageSet(name, split, labels[split], names, TableStore(tables[split], image))
-        for role, split in roles.items()
+        for role, split in (("train", "train"), ("test", test_split))
     }
+    spare = next((split for split in TEST_SPLITS[1:] if split in splits), None)
+    if spare is not None and test_split == "test" and not lists:
+        # Nobody need use it, so that one without labels (-1), say, is none.
+        with suppress(BadInput):
+            table = checked(spare)
+            _, own = _labels(name, label, {"train": tables["train"], spare: table})
+            sets["validation"] = ImageSet(name, spare, own[spare], names, TableStore(table, image))
+    return sets
 
 
 def _column(name: str, table: Any, role: str, asked: str | None) -> str:

@@ -54,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
     if options.export:
-        source = source_images(dataset, training) if options.with_source else None
+        wanted = options.with_source and dataset.task == "single_label"  # `export` refuses the others
+        source = source_images(dataset, training) if wanted else None
         written = export(dataset, training, Path(options.export), source)
         text = f"{training.n:,} training and {len(dataset.test):,} test images, {written / 1e6:.1f} MB"
         print(f"exported to {options.export}: {text}", file=sys.stderr)

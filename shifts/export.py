@@ -107,6 +107,8 @@ def export(dataset: "Dataset", training: "TrainingSet", folder: Path, source: "S
         further = [(source.pool, source.indices)]
     # First the description: cut off half-way, the folder is refused instead of being taken for a full pool.
     write_text(folder / SIDECAR, json.dumps({"format": FORMAT, **asdict(drawn)}) + "\n")
+    for old in folder.glob("*.parquet"):  # of an earlier export, which may have had other splits
+        old.unlink()
     written = 0
     for images, split, indices in (
         (dataset.train, "train", np.sort(training.indices)),

@@ -96,7 +96,8 @@ def training_set(
     Profile `natural:holdout=N` leaves N images of each class (at most half of them) out of training, so that they can
     serve as labelled source where there is no validation split.
 
-    From an exported folder all its images are taken, if the settings are those it was drawn with (or defaults).
+    From an exported folder all its images are taken, if the settings are those it was drawn with; its imbalance is the
+    default there.
     Raises BadInput for settings that the pool cannot give.
     """
     kept_back = held_out(profile)

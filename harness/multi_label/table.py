@@ -10,8 +10,8 @@ Entry = dict[str, Any]
 LEGEND = """\
 mAP: mean average precision over labels; head, medium, tail: over labels with >= 100, 20-99, < 20 training images (- =
 none in the draw); interval: 95% bootstrap over test images for one train seed, ± standard deviation over several; F1
-of "logit > 0" over all labels (micro) and as a mean over labels (macro). A label that is rarer in the draw is harder
-to rank: compare methods on one shift, not shifts with one another."""
+of "logit > 0" over all labels (micro) and as a mean over labels that occur (macro). A label that is rarer in the draw
+is harder to rank: compare methods on one shift, not shifts with one another."""
 
 
 def render(entries: Sequence[Entry], shifts: Sequence[str]) -> str:

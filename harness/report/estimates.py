@@ -1,12 +1,13 @@
 """Estimated test priors: how far each adapter's estimate is from the truth, over many test sets of a shift."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from harness.entries import newest
 from harness.report.ink import WIDTH, styled, tone
 from harness.report.section import Cell, Picture, Section, Table
 from harness.statistics import mean_sd
@@ -69,7 +70,7 @@ def section(results: Path) -> Section | None:
         key = row.dataset, row.train_fingerprint, row.train_counts_sha256, row.recipe_sha256, row.n, row.trials
         # One row an adapter, whichever lists of adapters it was part of.
         groups.setdefault(key, {})[row.checkpoint_sha256, row.adapter, row.indices_sha256, row.shift] = row
-    found = [Setting(tuple(rows.values())) for _, rows in sorted(groups.items(), key=lambda item: str(item[0]))]
+    found = [Setting(_newest(rows.values())) for _, rows in sorted(groups.items(), key=lambda item: str(item[0]))]
     if not found:
         return None
     pictures = []
@@ -78,6 +79,14 @@ def section(results: Path) -> Section | None:
             pictures.append(_dots(setting, "estimates" if number == 0 else f"estimates-{number + 1}"))
     lead = " ".join(_lead(setting, several=len(found) > 1) for setting in found)
     return Section("estimates", "Estimated test priors", lead, tuple(map(_table, found)), tuple(pictures))
+
+
+def _newest(rows: Iterable[EstimateRow]) -> tuple[EstimateRow, ...]:
+    """Of rows of several versions of a program part those of the newest."""
+    groups: dict[tuple[str, ...], list[EstimateRow]] = {}
+    for row in rows:
+        groups.setdefault((row.method, row.adapter, row.shift), []).append(row)
+    return tuple(row for group in groups.values() for row in newest(group))
 
 
 def _lead(setting: Setting, several: bool) -> str:

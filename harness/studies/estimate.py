@@ -27,6 +27,7 @@ from harness.protocol import declared, settings_of
 from harness.studies.base import Model, Study
 from harness.studies.estimate_rows import EstimateRow
 from harness.studies.table import StudyRow
+from methods.options import canonical_name
 from methods.priors import target_prior
 from shifts.catalog import Dataset
 from shifts.distance import js_divergence, total_variation
@@ -53,7 +54,8 @@ class EstimateStudy(Study):
     row: ClassVar[type[StudyRow]] = EstimateRow
 
     def __init__(self, options: argparse.Namespace) -> None:
-        self.adapters = [_estimator(text) for text in dict.fromkeys(options.adapters)]
+        made = map(_estimator, options.adapters)
+        self.adapters = list({canonical_name(adapter): adapter for adapter in made}.values())
         super().__init__(options)
         for shift in self.shifts:
             if shift.kind == "list":

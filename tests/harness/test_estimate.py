@@ -83,6 +83,14 @@ def test_figures_are_those_of_the_adapters(estimated: tuple[Path, Result], datas
     assert max(map(len, result.out.split("stored:")[0].splitlines())) <= 120
 
 
+def test_one_adapter_by_two_names_counts_once(asked: list[str], tmp_path: Path) -> None:
+    twice = ["--adapters", "em", "em_bcts", "em_bcts:bias=true", "--shift", "uniform", "--results", str(tmp_path)]
+    assert call(*asked, *twice, module="harness.estimate").status == 0
+    assert [(row.method, row.adapter) for row in EstimateRow.load_all(tmp_path)] == [
+        (method, adapter) for method in ("sade", "softmax") for adapter in ("em", "em_bcts")
+    ]
+
+
 def test_again_nothing(estimated: tuple[Path, Result], asked: list[str]) -> None:
     results, first = estimated
     before = stamps(results)

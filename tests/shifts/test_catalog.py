@@ -97,6 +97,9 @@ def test_a_validation_split_besides_the_test_split(table_folder: Folder, list_ro
     # of no use to an estimator that needs every class
     lacking = {"image": columns(1)["image"][:2], "label": [0, 1]}
     assert load(str(table_folder(name="lacking", validation=lacking))).validation is None
+    # nor one without labels
+    unlabelled = {"image": columns(1)["image"], "label": [-1, -1, -1]}
+    assert load(str(table_folder(name="unlabelled", validation=unlabelled))).validation is None
     # a natural training set takes it along, a drawn one has images that its draw left out
     for name, imbalance, held in (("natural", "natural", True), ("drawn", 4.0, False)):
         export(dataset, training_set(dataset, imbalance), tmp_path / name)

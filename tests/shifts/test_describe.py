@@ -98,6 +98,28 @@ def test_export_with_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "--with-source goes with --export" in capsys.readouterr().err
 
 
+def test_an_export_over_another_leaves_nothing_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "out"
+    assert main(["--export", str(folder), "--with-source"]) == 0
+    assert main(["--train-imbalance", "natural", "--export", str(folder)]) == 0
+    small = load("embedded", folder)
+    assert small.validation is None
+    natural = source_images(small, training_set(small))
+    assert natural.seen == len(natural.indices), "every image was trained on"
+    # its source images lost, or cut off before its last file: refused
+    assert main(["--export", str(folder), "--with-source"]) == 0
+    (folder / "validation-00000-of-00001.parquet").rename(tmp_path / "aside")
+    with pytest.raises(BadInput, match="was exported with source images"):
+        load("embedded", folder)
+    (tmp_path / "aside").rename(folder / "validation-00000-of-00001.parquet")
+    (folder / "test-00000-of-00001.parquet").unlink()
+    with pytest.raises(BadInput):
+        load("embedded", folder)
+    capsys.readouterr()
+    assert main(["--dataset", "embedded_mosaics", "--export", str(tmp_path / "sets"), "--with-source"]) == 2
+    assert "multi-label" in capsys.readouterr().err
+
+
 def test_source_needs_a_split_of_its_own(table_folder: Callable[..., Path], tmp_path: Path) -> None:
     folder = table_folder()
     (folder / "test-00000-of-00001.parquet").rename(folder / "validation-00000-of-00001.parquet")
