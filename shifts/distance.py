@@ -30,6 +30,8 @@ def total_variation(p: Float[np.ndarray, " classes"], q: Float[np.ndarray, " cla
 def js_divergence(p: Float[np.ndarray, " classes"], q: Float[np.ndarray, " classes"]) -> float:
     """Jensen-Shannon divergence (KL(p | m) + KL(q | m)) / 2 with m = (p + q) / 2 in nats, in [0, ln 2].
 
+    Source: Lin, "Divergence Measures Based on the Shannon Entropy", IEEE Transactions on Information Theory 1991.
+
     Raises ValueError as `total_variation`.
     """
     first, second = _two(p, q)

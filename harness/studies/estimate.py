@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from tqdm import tqdm
 
 from harness import adapters
-from harness.adapters.base import Adapter
+from harness.adapters.base import Adapter, Evidence
 from harness.adapters.mean import Mean
 from harness.adapters.streaming import StreamAdapter
 from harness.estimate import ADAPTERS
@@ -91,8 +91,9 @@ class EstimateStudy(Study):
                 errors: dict[int, list[tuple[float, float, float]]] = {number: [] for number in range(len(usable))}
                 for number in range(self.options.trials):
                     trial = trial_of(drawn.dataset, drawn.shift, pool.train_counts, self.options.size, number)
+                    shown = pool.evidence.take(trial.indices)
                     for place, adapter in enumerate(usable):
-                        errors[place].append(_errors(adapter, pool, trial, number))
+                        errors[place].append(_errors(adapter, pool, shown, trial.prior, number))
                         bar.update()
                 yield [
                     {name: value for name, value in known.items() if name in EstimateRow.__dataclass_fields__}
@@ -132,17 +133,22 @@ def _estimator(text: str) -> Adapter:
     return adapter
 
 
-def _errors(adapter: Adapter, pool: PoolEvidence, trial: Trial, seed: int) -> tuple[float, float, float]:
-    """TV and JS of an adapter's estimate to the truth, and TV of the prior that the mean answers for."""
+def _errors(
+    adapter: Adapter, pool: PoolEvidence, shown: Evidence, prior: Float[np.ndarray, " classes"], seed: int
+) -> tuple[float, float, float]:
+    """TV and JS of an adapter's estimate to the truth, `prior` [C], and TV of the prior that the mean answers for.
+
+    Raises WorkFailed for an adapter that makes no estimate.
+    """
     answered = target_prior(pool.expert_priors)
     estimate = answered
     if not isinstance(adapter, Mean):
-        fitted = adapter.fit(pool.evidence.take(trial.indices), pool.train_counts, pool.expert_priors, seed)
+        fitted = adapter.fit(shown, pool.train_counts, pool.expert_priors, seed)
         if fitted.prior is None:
             raise WorkFailed(f"adapter {adapter.name} made no estimate of the test prior")
         estimate = fitted.prior
     return (
-        total_variation(estimate, trial.prior),
-        js_divergence(estimate, trial.prior),
-        total_variation(answered, trial.prior),
+        total_variation(estimate, prior),
+        js_divergence(estimate, prior),
+        total_variation(answered, prior),
     )

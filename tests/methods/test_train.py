@@ -1,44 +1,24 @@
 """The training loop: same seed same weights, resuming bit for bit, what it does in a step, and what stops it."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from jaxtyping import Int
 from scipy import stats
 from torch import Tensor, nn
 
 import methods
 from methods.checkpoint import load_tensors, save_tensors
-from methods.expert import Augmentation, Batch, ExpertOutput, Method, NetworkSpec, Schedule, Sgd, Stage
-from methods.networks.cifar_resnet import expert_resnet
-from methods.priors import ExpertPriors, normalise
+from methods.expert import Augmentation, Batch, NetworkSpec, Stage
 from methods.recipe import Recipe
-from methods.train import Trained, TrainingImages, build_network, derived_seed, train
+from methods.train import Trained, TrainingImages, build_network, derived_seed
 from shifts.errors import WorkFailed
 from tests.methods import tiny
+from tests.methods.probe import THREE, Probe, fit, one_class_an_image, settings_of
 
-THREE = replace(tiny.RECIPE, epochs=3, milestones=(2, 3))
 STILL = Augmentation(padding=0, flip=False, rotation=0.0)
-
-
-def fit(
-    method: Method | str,
-    folder: Path,
-    *,
-    seed: int = 1,
-    key: str = "key",
-    recipe: Recipe = THREE,
-    data: TrainingImages | None = None,
-    progress: Callable[[str, int, int, float], None] = lambda stage, epoch, epochs, loss: None,
-) -> Trained:
-    """Train on a tiny set, resumably in `folder`."""
-    chosen = methods.get(method) if isinstance(method, str) else method
-    images = tiny.images() if data is None else data
-    return train(chosen, recipe, images, seed, resume=folder / "run.safetensors", key=key, progress=progress)
 
 
 def same_weights(one: Trained, other: Trained) -> bool:
@@ -46,55 +26,6 @@ def same_weights(one: Trained, other: Trained) -> bool:
     first, second = one.network.state_dict(), other.network.state_dict()
     assert any("running_mean" in name for name in first)
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
-
-
-class Weights(nn.Module):
-    """A network whose logits are one vector for all images, [1, C], so that gradients are known."""
-
-    def __init__(self, classes: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(classes))
-        self.norm = nn.BatchNorm2d(3)
-
-    def forward(self, images: Tensor) -> ExpertOutput:
-        logits = self.weight.expand(len(images), 1, -1)
-        return ExpertOutput(logits, self.norm(images).mean((2, 3))[:, None])
-
-
-Loss = Callable[[nn.Module, Batch, int], Tensor]
-
-
-@dataclass(frozen=True)
-class Probe(Method):
-    """A method of one's own stages and loss (zero for all weights); `seen` keeps the batches of its steps."""
-
-    name = "probe"
-    loss: Loss = lambda network, batch, epoch: sum(part.sum() * 0 for part in network(batch.images))
-    plain: bool = True
-    form: Callable[[Stage], list[Stage]] = lambda stage: [stage]
-    seen: list[Batch] = field(default_factory=list)
-
-    def expert_priors(
-        self, counts: Int[np.ndarray, " classes"], preference: Sequence[float] | None = None
-    ) -> ExpertPriors:
-        return ExpertPriors(normalise(counts)[None], exact=True)
-
-    def network(self, spec: NetworkSpec) -> nn.Module:
-        return Weights(spec.classes) if self.plain else expert_resnet(spec, 1, reduced=True)
-
-    def stages(self, recipe: Recipe) -> list[Stage]:
-        return self.form(recipe.stage(self.step))
-
-    def step(self, network: nn.Module, batches: Sequence[Batch], epoch: int) -> dict[str, Tensor]:
-        (batch,) = batches
-        self.seen.append(batch)
-        return {"loss": self.loss(network, batch, epoch)}
-
-
-def one_class_an_image(size: int) -> TrainingImages:
-    """Image i is of class i, and grey value i everywhere; pixels are not normalised."""
-    pixels = torch.arange(size, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 4, 4).contiguous()
-    return TrainingImages(pixels, torch.arange(size), torch.ones(size), torch.zeros(3), torch.ones(3))
 
 
 @pytest.mark.parametrize("method", ["softmax", "balpoe"])
@@ -237,66 +168,6 @@ def test_frozen_parameters_stay_bit_for_bit(tmp_path: Path) -> None:
     initial = build_network(probe, NetworkSpec("resnet8", tiny.COUNTS, (8, 8)), 1)
     for name, parameter in initial.named_parameters():
         assert torch.equal(trained[name], parameter) == name.startswith(("stem", "shared")), name
-
-
-def settings_of(**changes: object) -> Callable[[Stage], list[Stage]]:
-    return lambda stage: [replace(stage, **changes)]  # type: ignore[arg-type]
-
-
-def test_each_epoch_has_the_learning_rate_of_its_schedule(tmp_path: Path) -> None:
-    rates = Schedule(2, (3, 4), (0.5, 0.25))
-    plain = Sgd(lr=0.01, momentum=0.0, nesterov=False, weight_decay=0.0)
-    worth: list[float] = []
-
-    def loss(network: nn.Module, batch: Batch, epoch: int) -> Tensor:
-        worth.append(float(network.weight[0].detach()))  # type: ignore[index]
-        return network.weight.sum()  # type: ignore[operator]
-
-    fit(Probe(loss, form=settings_of(schedule=rates, optimiser=plain, epochs=6, batch_size=45)), tmp_path)
-    steps = -np.diff(worth) / 0.01
-    np.testing.assert_allclose(steps, [0.5, 1, 1, 0.5, 0.25], rtol=1e-4)
-
-
-def test_warm_up_by_steps_rises_within_epochs_and_goes_on_after_a_kill(tmp_path: Path) -> None:
-    plain = Sgd(lr=0.01, momentum=0.0, nesterov=False, weight_decay=0.0)
-    rates = Schedule(0, (2, 3), (0.5, 0.25))
-    form = settings_of(schedule=rates, optimiser=plain, epochs=4, batch_size=15, warmup_steps=4)
-    worth: list[float] = []
-
-    def loss(network: nn.Module, batch: Batch, epoch: int) -> Tensor:
-        worth.append(float(network.weight[0].detach()))  # type: ignore[index]
-        return network.weight.sum()  # type: ignore[operator]
-
-    with pytest.raises(KeyboardInterrupt):
-        fit(Probe(loss, form=form), tmp_path, progress=tiny.crash_after("experts", 1))
-    fit(Probe(loss, form=form), tmp_path)
-    steps = -np.diff(worth) / 0.01
-    # 1/3 + 2/3 of the way to step 4, three steps an epoch; then the schedule alone
-    np.testing.assert_allclose(steps[:6], [1 / 3, 1 / 2, 2 / 3, 5 / 6, 1, 1], rtol=1e-4)
-    np.testing.assert_allclose(steps[6:], [0.5, 0.5, 0.5, 0.25, 0.25], rtol=1e-4)
-
-
-@pytest.mark.parametrize(("clip", "norm"), [(0.0, 2.0), (0.5, 0.5), (3.0, 2.0)])
-def test_gradients_are_clipped_to_their_norm(clip: float, norm: float, tmp_path: Path) -> None:
-    plain = Sgd(lr=0.01, momentum=0.0, nesterov=False, weight_decay=0.0, clip=clip)
-    form = settings_of(schedule=Schedule(0, (9, 9), (1, 1)), optimiser=plain, epochs=2, batch_size=45)
-    network = fit(Probe(lambda network, batch, epoch: network.weight.sum(), form=form), tmp_path).network
-    # a gradient of ones over four weights has norm 2
-    torch.testing.assert_close(network.weight.detach(), torch.full((4,), 1 - 2 * 0.01 * norm / 2))  # type: ignore[operator]
-
-
-@pytest.mark.parametrize("nesterov", [False, True])
-def test_momentum_and_weight_decay_of_every_parameter_are_sgds(nesterov: bool, tmp_path: Path) -> None:
-    settings = Sgd(lr=0.1, momentum=0.9, nesterov=nesterov, weight_decay=0.01)
-    form = settings_of(schedule=Schedule(0, (9, 9), (1, 1)), optimiser=settings, epochs=4, batch_size=45)
-    network = fit(Probe(form=form), tmp_path).network
-    value, velocity = 1.0, 0.0
-    for _ in range(4):
-        gradient = 0.01 * value
-        velocity = 0.9 * velocity + gradient
-        value -= 0.1 * (gradient + 0.9 * velocity if nesterov else velocity)
-    torch.testing.assert_close(network.weight.detach(), torch.full((4,), value))  # type: ignore[operator]
-    torch.testing.assert_close(network.norm.weight.detach(), torch.full((3,), value))  # type: ignore[union-attr, operator]
 
 
 def test_an_epoch_shows_every_image_once_and_epochs_and_seeds_differ(tmp_path: Path) -> None:

@@ -120,11 +120,24 @@ def test_an_export_over_another_leaves_nothing_of_it(tmp_path: Path, capsys: pyt
     assert "multi-label" in capsys.readouterr().err
 
 
-def test_source_needs_a_split_of_its_own(table_folder: Callable[..., Path], tmp_path: Path) -> None:
+def test_source_needs_a_split_of_its_own(
+    table_folder: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = table_folder()
     (folder / "test-00000-of-00001.parquet").rename(folder / "validation-00000-of-00001.parquet")
-    given = ["--dataset", str(folder), "--train-imbalance", "4", "--export", str(tmp_path / "out"), "--with-source"]
+    given = [
+        "--shift",
+        "uniform",
+        "--dataset",
+        str(folder),
+        "--train-imbalance",
+        "4",
+        "--export",
+        str(tmp_path / "out"),
+        "--with-source",
+    ]
     assert main(given) == 2
+    assert "source images go into the validation split, and data tests on that" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
