@@ -25,6 +25,8 @@ Channels = tuple[float, float, float]
 CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
+NO_SPREAD = 1 / 255_000
+"""A standard deviation of less than a thousandth of a grey level is rounding, not spread."""
 
 
 @dataclass(frozen=True)
@@ -205,13 +207,16 @@ class Dataset:
 
     @cached_property
     def normalisation(self) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
-        """Mean and standard deviation per RGB channel in [0, 1], float64: the entry's, or the training pool's.
+        """Mean and divisor per RGB channel in [0, 1], float64: the entry's, or the training pool's.
 
-        Raises WorkFailed where the training pool has to be decoded and cannot be.
+        The divisor is the standard deviation, and 1 for a channel that is the same everywhere. Raises WorkFailed where
+        the training pool has to be decoded and cannot be.
         """
         if self.mean is not None and self.std is not None:
-            return np.asarray(self.mean), np.asarray(self.std)
-        return channel_statistics(self.train)
+            mean, std = np.asarray(self.mean), np.asarray(self.std)
+        else:
+            mean, std = channel_statistics(self.train)
+        return mean, np.where(std < NO_SPREAD, 1.0, std)
 
 
 def names() -> list[tuple[str, str]]:
