@@ -29,7 +29,7 @@ from harness.leaderboard import current
 from harness.rows import Row, load_all, order
 from harness.table import knew
 from shifts.errors import BadInput
-from shifts.files import write_text
+from shifts.files import file_name, write_text
 
 FORMATS = ("hf-yaml", "csv")
 SCALARS = tuple(
@@ -71,7 +71,7 @@ def hub_files(found: Sequence[Row], hub_dataset: str | None = None) -> dict[str,
         if hub_id is not None:
             by_file = defaultdict(list)
             for row in rows:
-                by_file[_file_name(_setting(row))].append(_entry(row, hub_id))
+                by_file[_setting_file(row)].append(_entry(row, hub_id))
             made |= {f"{name}/.eval_results/{file}.yaml": _yaml(entries) for file, entries in by_file.items()}
     return made
 
@@ -81,7 +81,7 @@ def model_name(row: Row) -> str:
     imbalance = "natural" if row.train_imbalance is None else f"lt{row.train_imbalance:g}"
     seed = [] if row.train_seed is None else [f"seed{row.train_seed}"]
     words = [row.method, row.dataset, imbalance, *([row.recipe] if row.recipe else []), *seed]
-    return f"{_file_name('-'.join(words))[:80]}-{row.checkpoint_sha256[:8]}"
+    return f"{_repository('-'.join(words))[:80]}-{row.checkpoint_sha256[:8]}"
 
 
 def hub_id_of(dataset: str) -> str | None:
@@ -145,14 +145,27 @@ def _entry(row: Row, hub_id: str) -> dict[str, Any]:
 
 def _setting(row: Row) -> str:
     """The adapter, and what else tells two of its rows on one network apart."""
-    parts = [row.adapter]
+    return ", ".join([row.adapter, *_further(row)])
+
+
+def _further(row: Row) -> list[str]:
+    """What tells rows of one adapter on one network apart, in words."""
+    parts = []
     if row.views is not None:
         parts.append(f"{row.views} view pairs")
     if row.source_n:
         parts.append(f"{row.source_n} source labels")
     if row.evidence_precision not in (None, "fp32"):
         parts.append(f"evidence in {row.evidence_precision}")
-    return ", ".join(parts)
+    return parts
+
+
+def _setting_file(row: Row) -> str:
+    """`_setting` as a file name: another setting has another name."""
+    name, colon, options = row.adapter.partition(":")
+    # No adapter has a dash in its name, so that this replaces nothing that could tell two apart.
+    parts = [name.replace("_", "-") + colon + options, *(part.replace(" ", "-") for part in _further(row))]
+    return file_name("-".join(parts))
 
 
 def _yaml(value: object) -> str:
@@ -161,7 +174,7 @@ def _yaml(value: object) -> str:
     return yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
 
 
-def _file_name(text: str) -> str:
+def _repository(text: str) -> str:
     """`text` with every run of other characters than letters, digits, dots and dashes as one dash."""
     return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")
 

@@ -1,7 +1,6 @@
 """Files of flat, typed rows: one JSON file each, complete or absent; packed, one Parquet file a dataset."""
 
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import Field, asdict, dataclass
 from functools import cached_property
@@ -10,9 +9,14 @@ from types import UnionType
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 from shifts.errors import WorkFailed
-from shifts.files import atomic, write_text
+from shifts.files import atomic, file_name, sanitised, shortened, write_text
 
 Json = dict[str, Any]
+
+NAME_LETTERS = 120
+"""Letters of adapter and shift in the name of a row's file."""
+NAME_BYTES = 255
+"""Bytes that file systems take of a name."""
 
 
 class FlatRow(Protocol):
@@ -62,8 +66,9 @@ class RowFiles(Generic[R]):
 
     def path(self, results: Path, stem: str, adapter: str, shift: str, row_id: str) -> Path:
         """The file of one row: `<folder>/<checkpoint>/<adapter>@<shift>-<row id>.json`."""
-        name = re.sub(r"[^\w.@=-]+", "_", f"{adapter}@{shift}")
-        return results / self.folder / stem / f"{name[:120]}-{row_id[:12]}.json"
+        end = f"-{row_id[:12]}.json"
+        name = sanitised(f"{adapter}@{shift}")[:NAME_LETTERS]
+        return results / self.folder / stem / (shortened(name, NAME_BYTES - len(end)) + end)
 
     def store(self, where: Path, row: R) -> None:
         """Write a row, complete or not at all."""
@@ -108,7 +113,10 @@ class RowFiles(Generic[R]):
         return sorted(found.values(), key=order)
 
     def pack(self, rows: Iterable[R], destination: Path) -> list[Path]:
-        """Write rows as one Parquet file a dataset, `<packed>-<dataset>.parquet`; returns the files."""
+        """Write rows as one Parquet file a dataset, `<packed>-<dataset>.parquet`; returns the files.
+
+        No two datasets share a file (`shifts.files.file_name`).
+        """
         import pyarrow as pa
 
         by_dataset: dict[str, list[Json]] = {}
@@ -117,7 +125,7 @@ class RowFiles(Generic[R]):
             by_dataset.setdefault(row.dataset, []).append(asdict(row) | texts)
         written = []
         for dataset, columns in sorted(by_dataset.items()):
-            where = destination / (f"{self.packed}-" + re.sub(r"[^\w.-]+", "_", dataset) + ".parquet")
+            where = destination / f"{self.packed}-{file_name(dataset)}.parquet"
             with atomic(where) as temporary:
                 _write_small(pa.Table.from_pylist(columns), temporary)
             written.append(where)

@@ -18,7 +18,7 @@ from methods.reported import Reported, reported
 from methods.train import TRAIN_VERSION
 from shifts.catalog import Dataset, Entry
 from shifts.errors import BadInput, WorkFailed
-from shifts.files import digest, file_sha256
+from shifts.files import MOST_BYTES, digest, file_sha256, shortened
 from shifts.imageset import ImageSet
 from shifts.profiles import RULES
 from shifts.sets import TrainingSet
@@ -134,7 +134,7 @@ def of_file(path: Path, pool: PoolEvidence) -> Subject:
     images = ImageSet(f"evidence:{path.name}", "test", pool.labels, pool.class_names, _NoImages(path.name))
     dataset = Dataset(Entry(images.name, f"the test pool of {path.name}", "unknown"), images, images, False, None, None)
     return Subject(
-        stem=f"evidence-{path.stem}-{sha256[:12]}",
+        stem=f"evidence-{shortened(path.stem, MOST_BYTES)}-{sha256[:12]}",
         identity={"evidence": sha256},
         fields={
             "dataset": images.name,

@@ -25,10 +25,13 @@ from methods.recipe import Recipe
 from methods.streaming import StreamedImages
 from methods.train import TRAIN_VERSION, Trained, build_network, train
 from shifts.catalog import Dataset
-from shifts.files import digest
+from shifts.files import digest, shortened
 from shifts.sets import SourceImages, TrainingSet, source_images
 
 Progress = Callable[[str, int, int, float], None]
+
+STEM_BYTES = 220
+"""Bytes of a stem; names of evidence and locks made of it are at most 255 bytes, the most that file systems take."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +90,9 @@ class TrainingJob:
     @property
     def stem(self) -> str:
         """File name without suffix: readable, unique by the key's head."""
-        text = f"{self.dataset.name}-{self.method_name}-{self.recipe.name}-s{self.seed}-{self.key[:12]}"
-        return re.sub(r"[^\w.-]+", "_", text)
+        end = f"-s{self.seed}-{self.key[:12]}"
+        text = re.sub(r"[^\w.-]+", "_", f"{self.dataset.name}-{self.method_name}-{self.recipe.name}")
+        return shortened(text, STEM_BYTES - len(end)) + end
 
     def path(self, results: Path) -> Path:
         """Where the checkpoint is or will be."""

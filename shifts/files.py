@@ -3,11 +3,45 @@
 import hashlib
 import json
 import os
+import re
 import tempfile
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+MOST_BYTES = 200
+"""Bytes of a name without its suffix; file systems take 255 of a whole name, locks and the like add to it."""
+_HASH_DIGITS = 12
+_PLAIN = re.compile(r"[\w=@-](?:[\w.=@-]*[\w=@-])?")
+
+
+def file_name(text: str, most: int = MOST_BYTES) -> str:
+    """Return a file name for `text`, at most `most` bytes of UTF-8 long; different texts have different names.
+
+    A plain text stays as it is: letters, digits and `_ . - @ =`, in lower case, in Unicode normal form C, without a
+    dot at either end. Of any other text a readable part is kept, and a hash of the text follows after a `~`, which no
+    plain text has. So names differ also on a file system that ignores case or Unicode normal forms.
+    """
+    plain = _PLAIN.fullmatch(text) and text == text.casefold() and unicodedata.is_normalized("NFC", text)
+    if plain and shortened(text, most) == text:
+        return text
+    tail = "~" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_DIGITS]
+    return shortened(sanitised(text).strip("._"), most - len(tail)) + tail
+
+
+def sanitised(text: str) -> str:
+    """Return `text` with every run of characters that do not belong in a file name as one `_`.
+
+    Two texts may give one name: for names that something else tells apart, such as a hash at their end.
+    """
+    return re.sub(r"[^\w.@=-]+", "_", text)
+
+
+def shortened(text: str, most: int) -> str:
+    """Return the beginning of `text` that takes at most `most` bytes of UTF-8, without half a character at its end."""
+    return text.encode("utf-8", "surrogatepass")[:most].decode("utf-8", "ignore")
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from typing import Any
 
 from harness import leaderboard
@@ -107,7 +108,7 @@ def blocks(found: Iterable[Row]) -> list[Block]:
         groups[tuple(getattr(row, name) for name in BLOCK)].append(row)
     ordered = sorted(groups.values(), key=lambda group: tuple(str(getattr(group[0], name)) for name in BLOCK))
     titles = _apart([_title(group[0]) for group in ordered], [group[0] for group in ordered])
-    slugs = _numbered([_slug(title) for title in titles])
+    slugs = numbered([_slug(title) for title in titles])
     return [_block(title, slug, group) for title, slug, group in zip(titles, slugs, ordered, strict=True)]
 
 
@@ -235,11 +236,10 @@ def _slug(title: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", short.lower()).strip("-.")[:60] or "data"
 
 
-def _numbered(names: Sequence[str]) -> list[str]:
+def numbered(names: Sequence[str]) -> list[str]:
     """Names made unique by a number where needed."""
-    seen: dict[str, int] = {}
-    unique = []
+    unique: list[str] = []
     for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        unique.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+        others = (f"{name}-{number}" for number in count(2))
+        unique.append(next(other for other in chain([name], others) if other not in unique))
     return unique

@@ -7,6 +7,7 @@ from harness.report.choice import NO_ANSWER, Choices
 from harness.report.parts import Report
 from harness.report.section import Section, Table
 from harness.report.words import READING
+from shifts.files import file_name
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#!~$&])")
 
@@ -71,8 +72,3 @@ def _table(table: Table) -> list[str]:
 
 def _line(texts: "list[str] | tuple[str, ...]") -> str:
     return "| " + " | ".join(escape(text) for text in texts) + " |"
-
-
-def file_name(name: str) -> str:
-    """A picture's name as a file name."""
-    return re.sub(r"[^\w.-]+", "_", name)

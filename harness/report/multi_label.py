@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from harness.multi_label.leaderboard import F1, GROUPS, build
 from harness.multi_label.rows import LabelRow, load_all
 from harness.multi_label.table import random_map
+from harness.report.blocks import numbered
 from harness.report.section import Cell, Picture, Section, Table
 from harness.statistics import mean_sd
 from harness.table import short
@@ -40,14 +41,15 @@ def section(results: Path) -> Section | None:
     for row in found:
         settings[row.dataset, str(row.recipe)].append(row)
     leads, tables, pictures = [], [], []
-    for (dataset, recipe), members in settings.items():
+    names = numbered([f"{dataset}-{recipe}-labels" for dataset, recipe in settings])
+    for ((dataset, recipe), members), name in zip(settings.items(), names, strict=True):
         entries = build(members)["entries"]
         where = f"{dataset}, recipe {recipe}"
         leads.append(_lead(where, entries, members))
         tables.append(_results(where, entries))
         steps = _ablation(where, members)
         tables += [] if steps is None else [steps]
-        pictures.append(_picture(dataset, recipe, entries))
+        pictures.append(_picture(name, where, entries))
     return Section("multi-label", "Label sets", " ".join(leads), tuple(tables), tuple(pictures))
 
 
@@ -138,7 +140,7 @@ def _mean(values: dict[Any, float]) -> float:
     return sum(values.values()) / len(values)
 
 
-def _picture(dataset: str, recipe: str, entries: Sequence[Entry]) -> Picture:
+def _picture(name: str, where: str, entries: Sequence[Entry]) -> Picture:
     """One panel a shift: methods down, mAP across, a mark for each group of labels."""
     shifts = _shifts(entries)
     methods = sorted({entry["method"] for entry in entries}, key=lambda name: _overall(entries, name))
@@ -161,9 +163,9 @@ def _picture(dataset: str, recipe: str, entries: Sequence[Entry]) -> Picture:
     seeds = max(len(entry["train_seeds"]) for entry in entries)
     spread = "standard deviation over train seeds" if seeds > 1 else "95% bootstrap interval over test images"
     return Picture(
-        f"{dataset}-{recipe}-labels".replace("/", "_"),
+        name,
         figure,
-        f"Mean average precision on {dataset}, recipe {recipe}, by method, shift and label frequency; lines: {spread}.",
+        f"Mean average precision on {where}, by method, shift and label frequency; lines: {spread}.",
         f"Dot plot of mAP for {len(methods)} methods on {', '.join(map(short, shifts))}; the numbers are in the table.",
     )
 

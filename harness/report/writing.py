@@ -5,7 +5,7 @@ from pathlib import Path
 from harness.report import markdown, page
 from harness.report.drawing import Drawing, png, svg
 from harness.report.parts import Report
-from shifts.files import atomic, write_text
+from shifts.files import atomic, file_name, write_text
 
 
 def write(report: Report, output: Path) -> Path:
@@ -13,7 +13,7 @@ def write(report: Report, output: Path) -> Path:
     drawings = {}
     for section in report.sections:
         for picture in section.pictures:
-            name = markdown.file_name(picture.name)
+            name = file_name(picture.name)
             drawn = Drawing(svg(picture), png(picture))
             drawings[picture.name] = drawn
             write_text(output / "figures" / f"{name}.svg", drawn.svg)

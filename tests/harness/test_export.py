@@ -14,6 +14,7 @@ from huggingface_hub import EvalResult, ModelCard
 from harness import rows
 from harness.export import METRICS, SCALARS, csv_text, hub_files, hub_id_of, model_name
 from harness.rows import FIELDS, Row
+from shifts.files import file_name
 from tests.harness.small import command, fake_row, one_line
 
 AWKWARD = 0.1 + 0.2
@@ -102,7 +103,7 @@ def test_eval_results_read_back_as_they_were() -> None:
         pytest.skip("this huggingface_hub does not know .eval_results")
     files = {name: text for name, text in hub_files(found(), "owner/data").items() if ".eval_results" in name}
     names = [model_name(row) for row in found() if (row.adapter, row.shift) == ("em", "uniform")]
-    stems = ("em", "sade-tau-3-3-view-pairs")
+    stems = ("em", file_name("sade:tau=3-3-view-pairs"))
     assert sorted(files) == sorted(f"{name}/.eval_results/{stem}.yaml" for name in names for stem in stems)
     for name, text in files.items():
         entries = huggingface_hub.parse_eval_result_entries(yaml.safe_load(text))

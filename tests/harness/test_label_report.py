@@ -83,7 +83,7 @@ def test_one_picture_for_each_setting(tmp_path: Path) -> None:
     made(tmp_path, STEPS)
     found = made(tmp_path, {"bce": 0.4}, dataset="own/voc", recipe="published")
     assert found is not None
-    assert [picture.name for picture in found.pictures] == ["embedded_mosaics-quick-labels", "own_voc-published-labels"]
+    assert [picture.name for picture in found.pictures] == ["embedded_mosaics-quick-labels", "own/voc-published-labels"]
     first = found.pictures[0]
     assert [axis.get_title(loc="left") for axis in first.figure.axes] == ["U", "B50"]
     assert {text.get_text() for text in first.figure.axes[0].get_yticklabels()} == set(STEPS)

@@ -41,7 +41,11 @@ def test_json_round_trip(tmp_path: Path, row: Row) -> None:
 def test_parquet_round_trip_gives_equal_rows(tmp_path: Path, small_results: Path) -> None:
     made = [*rows.load_all(small_results), fake_row(), fake_row(**FULL), fake_row(train_seed=None, dataset="a/b")]
     files = rows.pack(made, tmp_path)
-    assert [file.name for file in files] == ["rows-a_b.parquet", "rows-data.parquet", "rows-embedded.parquet"]
+    assert [file.name for file in files] == [
+        "rows-a_b~c14cddc033f6.parquet",
+        "rows-data.parquet",
+        "rows-embedded.parquet",
+    ]
     back = rows.load_all(tmp_path)
     assert back == sorted(made, key=rows.order)
     assert [asdict(row) for row in back] == [asdict(row) for row in sorted(made, key=rows.order)]
