@@ -108,6 +108,7 @@ def chosen_jobs(options: argparse.Namespace) -> "list[TrainingJob]":
     """One training job for each method and seed, methods outermost. Raises BadInput."""
     import methods
     from methods import distributed, networks, recipe, zoo
+    from methods.batches import LEAST
     from methods.job import TrainingJob
 
     # Names are checked before any data is read.
@@ -120,6 +121,8 @@ def chosen_jobs(options: argparse.Namespace) -> "list[TrainingJob]":
     for method in chosen:
         methods.check_task(method, dataset.entry.task, dataset.name)
     training = chosen_training_set(options, dataset)
+    if training.n < LEAST:
+        raise BadInput(f"{dataset.name} has one training image; at least two are needed")
     how = options.accumulate, options.sync_bn, options.pretrained, options.cuda_graphs
     jobs = [
         TrainingJob(dataset, training, method, setting, train_seed, *how)

@@ -16,8 +16,9 @@ from jaxtyping import Int, UInt8
 from torch import Tensor, nn
 
 from methods import checkpoint, distributed, zoo
+from methods.batches import regrouped
 from methods.data import TrainingData, TrainingImages
-from methods.expert import Method, NetworkSpec
+from methods.expert import Method, NetworkSpec, Stage
 from methods.networks.macs import count_macs, count_parameters
 from methods.options import canonical_name
 from methods.precision import whole_float32
@@ -75,7 +76,14 @@ class TrainingJob:
             parts["accumulate"] = self.accumulate
         if self.sync_bn:
             parts["sync_bn"] = True
+        # What was trained on a batch of one image before there was a rule against it has other weights.
+        if any(regrouped(self.training.n, stage.batch_size, self.accumulate) for stage in self._stages):
+            parts["batches"] = "none of one image"
         return digest(parts)
+
+    @property
+    def _stages(self) -> list[Stage]:
+        return self.method.stages(self.recipe)
 
     @cached_property
     def source(self) -> SourceImages:

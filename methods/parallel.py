@@ -23,6 +23,7 @@ from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from methods import distributed
+from methods.batches import LEAST
 from methods.expert import Batch, ExpertOutput, Step
 
 
@@ -42,15 +43,15 @@ def split(size: int, parts: int) -> list[slice]:
 
 
 def pieces(size: int, accumulate: int = 1) -> list[Piece]:
-    """This process's rows of a global batch of `size` images, in at most `accumulate` pieces, none of them empty.
+    """This process's rows of a global batch of `size` images, in at most `accumulate` pieces of two or more images.
 
     The mean over processes of the sum of weight * (mean over a piece) is the mean over the batch, uneven or not. A
-    batch with fewer images than processes is taken whole by each of them.
+    batch with fewer images than two a process is taken whole by each of them.
     """
     rank, count = distributed.world().rank, distributed.world().size
-    if size < count:
+    if size < LEAST * count:
         return [Piece(slice(0, size), 1.0)]
-    steps = min(accumulate, size // count)
+    steps = min(accumulate, size // (LEAST * count))
     mine = split(size, count * steps)[rank * steps : (rank + 1) * steps]
     return [Piece(rows, (rows.stop - rows.start) * count / size) for rows in mine]
 
@@ -76,7 +77,7 @@ def part(batch: Batch, rows: slice) -> Batch:
 def gathered(mine: Shaped[Tensor, "own ..."], size: int) -> Shaped[Tensor, "size ..."]:
     """All `size` rows of a batch from each process's own (`own_rows`), in order."""
     count = distributed.world().size
-    if count == 1 or size < count:
+    if count == 1 or size < LEAST * count:
         return mine
     padded = mine.new_zeros(-(-size // count), *mine.shape[1:])
     padded[: len(mine)] = mine

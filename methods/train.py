@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from methods import distributed, parallel
 from methods.augment import to_float
+from methods.batches import batch_sizes
 from methods.checkpoint import load_tensors, save_tensors
 from methods.data import TrainingData
 from methods.data import TrainingImages as TrainingImages
@@ -148,7 +149,8 @@ def _epoch(
     """One epoch in the orders of the stage's samplers; returns the mean loss of its steps, over all processes."""
     device = data.device
     orders = [sampler(data.labels, data.counts, generator) for sampler in stage.samplers]
-    chunks = list(zip(*(order.split(stage.batch_size) for order in orders), strict=True))
+    sizes = batch_sizes(len(data.labels), stage.batch_size)
+    chunks = list(zip(*(order.split(sizes) for order in orders), strict=True))
     cache = _cache(stage, network, data, generator, precision) if stage.cached else None
     asked = [] if stage.cached else [rows for chosen in chunks for rows in chosen]
     pixels = data.augmented(asked, stage.augmentation, generator)

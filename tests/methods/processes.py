@@ -44,7 +44,7 @@ class Odd(Softmax):
 
 @dataclass(frozen=True)
 class Case:
-    """One training run; `stop` ends it after that many epochs of stage 1; `sets`: on label sets."""
+    """One training run; `stop` ends it after that many epochs of stage 1; `sets`: on label sets; `side`: pixels."""
 
     method: str | Method
     recipe: Recipe = BASE
@@ -53,6 +53,7 @@ class Case:
     streamed: bool = False
     norm: bool = False
     sets: bool = False
+    side: int = 8
 
 
 EQUAL = {
@@ -75,7 +76,9 @@ EQUAL = {
     "ltml": Case("ltml", sets=True),
     "distribution_balanced": Case("distribution_balanced", sets=True),
     "one image left": Case("softmax", replace(BASE, batch_size=22)),
+    "three images left": Case("softmax", replace(BASE, batch_size=21)),
     "streamed": Case("balpoe", replace(BASE, crop="resized", size=8), streamed=True),
+    "streamed, three images left": Case("balpoe", replace(BASE, batch_size=9, crop="resized", size=8), streamed=True),
 }
 """Losses that are means over samples: the same weights in any number of processes, and however accumulated."""
 OTHER = {
@@ -85,9 +88,13 @@ OTHER = {
     "prl, preference_weighted": Case("prl:variant=preference_weighted", SLOW),
 }
 """Losses that are not, which each process computes on its own rows."""
-ACCUMULATED = ("balpoe", "ride", "prl, released", "odd", "ltml", "one image left")
-NORM = {"ride with BatchNorm": Case("ride", replace(BASE, epochs=1), norm=True)}
-"""Its last stage is frozen, and uses the running statistics of the main process in all."""
+ACCUMULATED = ("balpoe", "ride", "prl, released", "odd", "ltml", "one image left", "three images left")
+NORM = {
+    "ride with BatchNorm": Case("ride", replace(BASE, epochs=1), norm=True),
+    "maps of one pixel": Case("ride", replace(BASE, epochs=1, batch_size=21), norm=True, side=4),
+    "maps of one pixel in pieces": Case("ride", replace(BASE, epochs=1), accumulate=16, norm=True, side=4),
+}
+"""The last stage of ride is frozen, and uses the running statistics of the main process in all."""
 
 
 def without_norm(module: nn.Module) -> nn.Module:
@@ -107,7 +114,7 @@ def run(case: Case, resume: Path) -> tuple[dict[str, Tensor], list[float]]:
     trained = train(
         method,
         case.recipe,
-        streamed_images() if case.streamed else tiny.label_sets() if case.sets else tiny.images(),
+        streamed_images() if case.streamed else tiny.label_sets() if case.sets else tiny.images(side=case.side),
         1,
         resume=resume,
         key="key",
