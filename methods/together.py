@@ -28,6 +28,9 @@ def arguments_of(options: argparse.Namespace, job: TrainingJob) -> list[str]:
         "--image-column": options.image_column,
         "--label-column": options.label_column,
         "--ids": options.ids,
+        "--config": options.config,
+        "--test-split": options.test_split,
+        "--test-fraction": options.test_fraction,
         "--train-imbalance": options.train_imbalance,
         "--profile": options.profile,
         "--draw-rule": options.draw_rule,
@@ -43,6 +46,15 @@ def arguments_of(options: argparse.Namespace, job: TrainingJob) -> list[str]:
     words = [text for key, value in given.items() if value is not None for text in (key, str(value))]
     flags = {"--sync-bn": job.sync_bn, "--cuda-graphs": job.graphs}
     return [*words, *(flag for flag, on in flags.items() if on)]
+
+
+def module_words(module: str) -> list[str]:
+    """Return what follows `python` to run a module of ours from this folder, whatever packages the folder holds.
+
+    Python looks in the working folder first; where that is not ours, `-P` keeps it from doing so.
+    """
+    ours = Path(__file__).resolve().parents[1]
+    return [*([] if Path.cwd() == ours else ["-P"]), "-m", module]
 
 
 def train_together(options: argparse.Namespace, jobs: Sequence[TrainingJob], processes: int) -> dict[str, str]:
@@ -61,13 +73,13 @@ def train_together(options: argparse.Namespace, jobs: Sequence[TrainingJob], pro
 
     def train(job: TrainingJob) -> str | None:
         """Why the job failed, or None."""
-        words = [sys.executable, "-m", "methods.train", *arguments_of(options, job)]
+        words = [sys.executable, *module_words("methods.train"), *arguments_of(options, job)]
         process = subprocess.Popen(
             words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, encoding="utf-8"
         )
         running.append(process)
-        said = process.communicate()[1].strip()
-        return None if process.returncode == 0 else (said.splitlines() or [f"exit status {process.returncode}"])[-1]
+        said = [line for line in process.communicate()[1].strip().splitlines() if not line.startswith("note: ")]
+        return None if process.returncode == 0 else (said or [f"exit status {process.returncode}"])[-1]
 
     failures: dict[str, str] = {}
     with ThreadPoolExecutor(processes) as pool, tqdm(total=len(todo), unit="model", leave=False, disable=None) as bar:

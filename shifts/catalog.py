@@ -1,7 +1,7 @@
 """Named datasets: one declarative entry each, and `load`, which turns a name into a train and a test `ImageSet`."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -9,15 +9,18 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from shifts.columns import image_sets
+from shifts.columns import Splits, image_sets, single_label
+from shifts.drawn import Drawn, read_drawn
 from shifts.errors import BadInput, check_name
-from shifts.export import Drawn, read_drawn
-from shifts.hub import is_hub_id, open_folder, open_hub
+from shifts.hub import is_hub_id, open_hub
 from shifts.imageset import ImageSet
 from shifts.labelsets import check_counts
 from shifts.listfiles import load_lists
+from shifts.local import open_folder
 from shifts.longtailed import COCO_COUNTS, COCO_IMAGES, VOC_COUNTS, VOC_IMAGES
 from shifts.mosaics import embedded_mosaics
+from shifts.notes import Note
+from shifts.published import Content
 
 Task = Literal["single_label", "multi_label"]
 Channels = tuple[float, float, float]
@@ -33,10 +36,11 @@ NO_SPREAD = 1 / 255_000
 class Entry:
     """One dataset, declared. `mean` and `std` are per channel in [0, 1]; None = computed from the training pool.
 
-    `imbalance` is the default training imbalance (None: natural); `lists` are the list files of list-file data by
-    split, of which the one of validation may be missing; `published` says that the eleven published shifts are drawn
-    from this very pool. A published multi-label training set has its label counts by class, in order, and its number
-    of images, which what is loaded must have; `made` makes train and test instead of reading them.
+    `imbalance` is the default training imbalance (None: natural). `lists` are the list files of list-file data by
+    split, of which the one of validation may be missing. `content` is what the published data hold; `eleven` says that
+    the eleven published shifts are drawn from this very pool. A published multi-label training set has its label
+    counts by class, in order, and its number of images, which what is loaded must have. `made` makes train and test
+    instead of reading them.
     """
 
     name: str
@@ -50,7 +54,8 @@ class Entry:
     imbalance: float | None = None
     mean: Channels | None = None
     std: Channels | None = None
-    published: bool = False
+    content: Content | None = None
+    eleven: bool = False
     task: Task = "single_label"
     label_counts: Mapping[str, int] | None = None
     train_images: int | None = None
@@ -69,7 +74,7 @@ _CIFAR: dict[str, Any] = {
     "imbalance": 100.0,
     "mean": CIFAR_MEAN,
     "std": CIFAR_STD,
-    "published": True,
+    "eleven": True,
 }
 _FASHION: dict[str, Any] = {
     "licence": "MIT, Zalando SE 2017; cite Xiao, Rasul, Vollgraf 2017",
@@ -89,6 +94,15 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         "embedded",
         "500 + 500 images of each of Fashion-MNIST's 10 classes, shipped with the package (default)",
+        content=Content(
+            10,
+            5_000,
+            5_000,
+            fingerprints=(
+                "d4847eada819424ea1df452ceb4a9d653133fb2eace93da89fa2899e48fb856a",
+                "6537bbce74f12bdf2b4bed46c72ac96c042a52a9b26603a478e22581eba8b49f",
+            ),
+        ),
         mean=(0.2873,) * 3,
         std=(0.3544,) * 3,
         **_FASHION,
@@ -97,6 +111,7 @@ ENTRIES: tuple[Entry, ...] = (
         "fashion_mnist",
         "Fashion-MNIST, 60,000 + 10,000 grey images, 10 classes",
         hub_id="zalando-datasets/fashion_mnist",
+        content=Content(10, 60_000, 10_000),
         mean=(0.2860,) * 3,
         std=(0.3530,) * 3,
         **_FASHION,
@@ -105,6 +120,7 @@ ENTRIES: tuple[Entry, ...] = (
         "cifar10",
         "CIFAR-10, 50,000 + 10,000 images, 10 classes",
         hub_id="uoft-cs/cifar10",
+        content=Content(10, 50_000, 10_000),
         label_column="label",
         **_CIFAR,
     ),
@@ -112,6 +128,15 @@ ENTRIES: tuple[Entry, ...] = (
         "cifar100",
         "CIFAR-100, 50,000 + 10,000 images, 100 classes",
         hub_id="uoft-cs/cifar100",
+        content=Content(
+            100,
+            50_000,
+            10_000,
+            fingerprints=(
+                "30a4a4646231573331f499ce8cb59dad7b4de0008a2f36cfa6ca76ac69035d38",
+                "120431b68479769bb26cd62eeb95efd9806ec250d5d7fa30d53c9261282aee9e",
+            ),
+        ),
         label_column="fine_label",
         **_CIFAR,
     ),
@@ -120,6 +145,7 @@ ENTRIES: tuple[Entry, ...] = (
         "ImageNet-LT, 115,846 + 50,000 images, 1000 classes (list files under --data-dir)",
         "ImageNet terms, non-commercial research; lists: cite Liu et al. 2019",
         lists=_lists("ImageNet_LT"),
+        content=Content(1000, 115_846, 50_000, balanced=False),
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
     ),
@@ -128,6 +154,7 @@ ENTRIES: tuple[Entry, ...] = (
         "Places-LT, 62,500 + 36,500 images, 365 classes (list files under --data-dir)",
         "Places terms, non-commercial research; lists: cite Liu et al. 2019",
         lists=_lists("Places_LT"),
+        content=Content(365, 62_500, 36_500, balanced=False),
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
     ),
@@ -136,6 +163,7 @@ ENTRIES: tuple[Entry, ...] = (
         "iNaturalist 2018, 437,513 + 24,426 images, 8142 classes (list files under --data-dir)",
         "iNaturalist 2018 terms, non-commercial research; cite Van Horn et al. 2018",
         lists={"train": "iNaturalist18_train.txt", "test": "iNaturalist18_val.txt"},
+        content=Content(8142, 437_513, 24_426, balanced=False),
         mean=(0.466, 0.471, 0.380),
         std=(0.195, 0.194, 0.192),
     ),
@@ -177,7 +205,8 @@ class Dataset:
     """A training pool and a test pool with the same classes.
 
     `drawn` is set where the training pool is an exported long-tailed training set rather than the full one;
-    `validation` where there are labelled images of every class besides the two pools.
+    `validation` where there are labelled images of every class besides the two pools. `published`: the pools hold
+    what the entry's published data hold. `origins` (by role), `labels_from` and `notes` say what was understood.
     """
 
     entry: Entry
@@ -188,6 +217,10 @@ class Dataset:
     std: Channels | None
     drawn: Drawn | None = None
     validation: ImageSet | None = None
+    published: bool = False
+    origins: Mapping[str, str] = field(default_factory=dict)
+    labels_from: str = ""
+    notes: tuple[Note, ...] = ()
 
     @property
     def name(self) -> str:
@@ -223,7 +256,7 @@ def names() -> list[tuple[str, str]]:
     """(name, one line about it) of every named dataset, then the two open forms."""
     return [(entry.name, entry.about) for entry in ENTRIES] + [
         ("OWNER/NAME", "any image dataset of the Hugging Face Hub with a train and a test split"),
-        ("FOLDER", "a local folder: image folder, parquet, arrow or save_to_disk"),
+        ("FOLDER", "a local folder: train/CLASS/*.png and test/CLASS/*.png, Parquet, Arrow, CSV or save_to_disk"),
     ]
 
 
@@ -233,39 +266,68 @@ def load(
     image_column: str | None = None,
     label_column: str | None = None,
     ids: str | Path | None = None,
+    *,
+    config: str | None = None,
+    test_split: str | None = None,
+    test_fraction: float | None = None,
 ) -> Dataset:
-    """The dataset of a catalog name, a Hub id or a local folder; `data_dir` = read this local copy instead.
+    """Return the dataset of a catalog name, a Hub id or a local folder.
 
-    ids: a file that lists the training images to keep of a multi-label dataset, one id a line (VOC-MLT, COCO-MLT).
+    data_dir: read this local copy instead of the Hub. ids: a file that lists the training images to keep of a
+    multi-label dataset, one id a line (VOC-MLT, COCO-MLT). config: which configuration of a dataset that has several.
+    test_split: the split to test on. test_fraction: the part of each class that becomes the test set of data without
+    one. A name of the catalog is kept only by data that hold what its entry says; others are called `NAME-like`.
     Raises BadInput: unknown name, missing or unreadable data, columns, splits or labels that do not fit, training
-    images that are not the published ones.
+    images of label sets that are not the published ones.
     """
     entry = _entry(name)
-    if ids is not None and (entry.lists is not None or entry.made is not None):
-        raise BadInput(f"{name} takes no --ids; multi-label datasets whose training images are listed do")
+    fixed = {"--ids": ids, "--config": config, "--test-split": test_split, "--test-fraction": test_fraction}
+    given = next((option for option, value in fixed.items() if value is not None), None)
+    if given is not None and (entry.lists is not None or entry.made is not None):
+        raise BadInput(f"{name} takes no {given}; its splits are what its files or the program say")
     if entry.made is not None:
         if data_dir is not None:
             raise BadInput(f"{name} is made of the embedded images and takes no --data-dir")
-        return _dataset(entry, dict(zip(("train", "test"), entry.made(entry.name), strict=True)))
+        sets = dict(zip(("train", "test"), entry.made(entry.name), strict=True))
+        return _dataset(entry, Splits(sets, dict.fromkeys(sets, "made of the embedded images"), "the items they hold"))
     if entry.lists is not None:
-        if data_dir is None:
-            files = " and ".join(entry.lists[split] for split in ("train", "test"))
-            raise BadInput(f"{name} needs --data-dir: the folder with {files} and the images")
-        return _dataset(entry, load_lists(entry.name, Path(data_dir), entry.lists))
-    folder, open_splits = _source(entry, name, None if data_dir is None else Path(data_dir))
+        return _of_lists(entry, data_dir)
     columns = (image_column or entry.image_column, label_column or entry.label_column)
-    found = None if ids is None else Path(ids)
-    sets = image_sets(entry.name, open_splits(), *columns, entry.labels, found)
-    train = sets["train"]
+    columns_and_classes = (*columns, entry.labels, None if ids is None else Path(ids))
+    how = {"test_split": test_split, "test_fraction": test_fraction}
+    folder = _folder(entry, name, None if data_dir is None else Path(data_dir))
+    if folder is None:
+        tables = open_hub(str(entry.hub_id), config)
+        splits = image_sets(entry.name, tables, *columns_and_classes, **how)  # type: ignore[arg-type]
+    else:
+        splits = open_folder(entry.name, folder, *columns_and_classes, config=config, **how)  # type: ignore[arg-type]
+    train = splits.sets["train"]
     if entry.label_counts is not None:
         check_counts(entry.name, train.labels, entry.label_counts, entry.train_images)
     entry = replace(entry, task="multi_label") if train.multi_label else entry
     drawn = None if folder is None else read_drawn(folder, train.class_counts())
-    if drawn is not None and drawn.source_sha256 is not None and "validation" not in sets:
+    if drawn is not None and drawn.source_sha256 is not None and "validation" not in splits.sets:
         raise BadInput(
             f"{folder} was exported with source images, and its validation split is missing; export it again"
         )
-    return _dataset(entry, sets, drawn)
+    return _dataset(entry, splits, drawn)
+
+
+def _of_lists(entry: Entry, data_dir: str | Path | None) -> Dataset:
+    """The dataset of list files. Pixels and fingerprints of the published sets are taken as they were published."""
+    assert entry.lists is not None
+    if data_dir is None:
+        files = " and ".join(entry.lists[split] for split in ("train", "test"))
+        raise BadInput(f"{entry.name} needs --data-dir: the folder with {files} and the images")
+    found, paths = load_lists(entry.name, Path(data_dir), entry.lists)
+    splits = single_label(entry.name, found)
+    assert entry.content is not None
+    published = entry.content.fits(splits.sets["train"], splits.sets["test"])
+    sets = {role: replace(images, paths=paths[role], as_published=published) for role, images in splits.sets.items()}
+    if published:
+        told = "pixels are taken as stored, EXIF orientation ignored, as the published figures were measured"
+        splits = splits.with_notes([Note("as_published", 0, told, numbers=False)])
+    return _dataset(entry, replace(splits, sets=sets))
 
 
 def channel_statistics(images: ImageSet) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
@@ -312,32 +374,74 @@ def _entry(name: str) -> Entry:
     raise AssertionError(name)
 
 
-def _source(entry: Entry, name: str, data_dir: Path | None) -> tuple[Path | None, Callable[[], Mapping[str, Any]]]:
-    """The local folder (None: the Hub) and the function that opens its splits."""
-    folder = data_dir
-    if folder is None and entry.name == "embedded":
-        folder = EMBEDDED_FOLDER
-    if folder is None and entry.hub_id is None:
-        if entry.label_counts is not None:
-            raise BadInput(f"{name} needs --data-dir: a folder with train and test images and their lists of labels")
-        folder = Path(name)
-    if folder is not None:
-        found = folder
-        return found, lambda: open_folder(found)
-    return None, lambda: open_hub(str(entry.hub_id))
+def _folder(entry: Entry, name: str, data_dir: Path | None) -> Path | None:
+    """The local folder to read; None for the Hub. Raises BadInput where one must be given."""
+    if data_dir is not None:
+        return data_dir
+    if entry.name == "embedded":
+        return EMBEDDED_FOLDER
+    if entry.hub_id is not None:
+        return None
+    if entry.label_counts is not None:
+        raise BadInput(f"{name} needs --data-dir: a folder with train and test images and their lists of labels")
+    return Path(name)
 
 
-def _dataset(entry: Entry, sets: Mapping[str, ImageSet], drawn: Drawn | None = None) -> Dataset:
+def _dataset(entry: Entry, splits: Splits, drawn: Drawn | None = None) -> Dataset:
+    for split in ("train", "test"):
+        _check_classes(splits.sets[split].class_counts(), splits.sets[split])
+    entry, published, notes = _as_content_says(entry, splits.sets["train"], splits.sets["test"], drawn)
+    sets = {
+        role: images if images.name == entry.name else replace(images, name=entry.name)
+        for role, images in splits.sets.items()
+    }
     by_index, mean, std = entry.rank_by_index, entry.mean, entry.std
     if drawn is not None:
         by_index = drawn.rank_by_index
         mean, std = mean or drawn.mean, std or drawn.std
-    for split in ("train", "test"):
-        _check_classes(sets[split].class_counts(), sets[split])
     validation = sets.get("validation")
     if validation is not None and not validation.class_counts().all():
-        validation = None
-    return Dataset(entry, sets["train"], sets["test"], by_index, mean, std, drawn, validation)
+        absent = int((validation.class_counts() == 0).sum())
+        text = f"the {validation.split} split is not used: it has no image of {absent:,} classes"
+        notes, validation = [*notes, Note("validation", absent, text, numbers=False)], None
+    return Dataset(
+        entry,
+        sets["train"],
+        sets["test"],
+        by_index,
+        mean,
+        std,
+        drawn,
+        validation,
+        published,
+        splits.origins,
+        splits.labels_from,
+        (*splits.notes, *notes),
+    )
+
+
+def _as_content_says(
+    entry: Entry, train: ImageSet, test: ImageSet, drawn: Drawn | None
+) -> tuple[Entry, bool, list[Note]]:
+    """The entry that the content earns, whether it is the published content, and a note where a name is not earned."""
+    if train.multi_label:
+        return entry, entry.label_counts is not None, []
+    if entry not in ENTRIES:
+        known = next((e for e in ENTRIES if e.content and drawn is None and e.content.is_known(train, test)), None)
+        if known is not None:
+            return known, True, []
+    claimed = next((e for e in ENTRIES if e.name == entry.name), None)
+    if claimed is None or claimed.content is None:
+        return entry, False, []
+    if entry in ENTRIES and claimed.content.fits(train, test, drawn):
+        return entry, True, []
+    content = claimed.content
+    text = (
+        f"these are not the published images of {entry.name}: {len(train):,} training and {len(test):,} test images of "
+        f"{len(train.class_names):,} classes, not {content.train:,} and {content.test:,} of {content.classes:,}; "
+        f"rows call them {entry.name}-like"
+    )
+    return replace(entry, name=f"{entry.name}-like"), False, [Note("name", 0, text)]
 
 
 def _check_classes(counts: Int[np.ndarray, " classes"], images: ImageSet) -> None:

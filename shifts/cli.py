@@ -94,6 +94,14 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--image-column", metavar="NAME", help="the images' column, where it is not found")
     group.add_argument("--label-column", metavar="NAME", help="the labels' column, where it is not found")
     group.add_argument("--ids", metavar="FILE", help="ids of the training images, one a line (voc_mlt, coco_mlt)")
+    group.add_argument("--config", metavar="NAME", help="which configuration, where the data have several")
+    group.add_argument("--test-split", metavar="NAME", help="the split to test on (default: test, else validation)")
+    group.add_argument(
+        "--test-fraction",
+        type=_fraction,
+        metavar="F",
+        help="take this part of each class as test set, for data without one, such as CLASS/*.png",
+    )
     group.add_argument(
         "--train-imbalance",
         type=_train_imbalance,
@@ -148,7 +156,16 @@ def add_shift_arguments(parser: argparse.ArgumentParser) -> None:
 
 def chosen_dataset(arguments: argparse.Namespace) -> Dataset:
     """The dataset that the data arguments name. Raises BadInput."""
-    return load(arguments.dataset, arguments.data_dir, arguments.image_column, arguments.label_column, arguments.ids)
+    return load(
+        arguments.dataset,
+        arguments.data_dir,
+        arguments.image_column,
+        arguments.label_column,
+        arguments.ids,
+        config=arguments.config,
+        test_split=arguments.test_split,
+        test_fraction=arguments.test_fraction,
+    )
 
 
 def chosen_training_set(arguments: argparse.Namespace, dataset: Dataset) -> TrainingSet:
@@ -186,6 +203,16 @@ def whole(least: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def _fraction(text: str) -> float:
+    try:
+        fraction = float(text)
+    except ValueError:
+        fraction = 0.0
+    if not 0 < fraction < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1")
+    return fraction
 
 
 def _ratio(text: str) -> float:

@@ -5,13 +5,14 @@ set was drawn: its images alone would be misread as a full pool and drawn from a
 """
 
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Int
 
+from shifts.drawn import FORMAT, SIDECAR, Drawn
 from shifts.errors import BadInput
 from shifts.files import atomic, write_text
 from shifts.imageset import BATCH, ImageSet, TableStore
@@ -19,55 +20,6 @@ from shifts.imageset import BATCH, ImageSet, TableStore
 if TYPE_CHECKING:
     from shifts.catalog import Dataset
     from shifts.sets import SourceImages, TrainingSet
-
-SIDECAR = "drawn_training_set.json"
-FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """How the training set in an exported folder was drawn from its full pool; `indices_sha256` is the pool's.
-
-    `source_sha256`: of the full pool's indices of the labelled source images, where the folder's validation split is
-    those; `source_seen` of them were trained on.
-    """
-
-    dataset: str
-    imbalance: float | None
-    profile: str
-    rule: str
-    seed: int
-    counts: tuple[int, ...]
-    indices_sha256: str
-    rank_by_index: bool
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    source_sha256: str | None = None
-    source_seen: int = 0
-
-
-def read_drawn(folder: Path, counts: Int[np.ndarray, " classes"]) -> Drawn | None:
-    """What an exported folder says of its training set; None for any other folder.
-
-    Raises BadInput where the file cannot be read or does not fit the images (`counts`: those of the folder).
-    """
-    path = folder / SIDECAR
-    if not path.is_file():
-        return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        version = content.pop("format")
-        values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in content.items()
-        }
-        drawn = Drawn(**values)
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
-        raise BadInput(f"{path} cannot be read; its fields are {_field_names()}") from error
-    if version != FORMAT:
-        raise BadInput(f"{path} has format {version}; this version reads format {FORMAT}")
-    if list(drawn.counts) != counts.tolist():
-        raise BadInput(f"{path} does not fit the training images beside it: their class counts differ")
-    return drawn
 
 
 def export(dataset: "Dataset", training: "TrainingSet", folder: Path, source: "SourceImages | None" = None) -> int:
@@ -79,8 +31,7 @@ def export(dataset: "Dataset", training: "TrainingSet", folder: Path, source: "S
     """
     if dataset.task == "multi_label":
         raise BadInput(f"{dataset.name} is multi-label, and its training set is not drawn: there is nothing to export")
-    stores = [images.store for images in (dataset.train, dataset.test)]
-    if not all(isinstance(store, TableStore) for store in stores):
+    if dataset.train.paths is not None:
         raise BadInput(f"{dataset.name} is a list of files: copy those that its lists name instead of exporting")
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / SIDECAR).is_file())):
         raise BadInput(f"{folder} is not empty; give a new folder for the export")
@@ -130,31 +81,37 @@ def _write_split(images: ImageSet, indices: Int[np.ndarray, " kept"], path: Path
     import pyarrow
     from pyarrow import parquet
 
-    store = images.store
-    assert isinstance(store, TableStore)
-    schema, arrow = _schema(store), store.table.with_format("arrow")
+    schema = _schema(images)
     with atomic(path) as temporary, parquet.ParquetWriter(temporary, schema, compression="zstd") as writer:
         for start in range(0, len(indices), BATCH):
-            batch = indices[start : start + BATCH].tolist()
-            part = arrow[batch]
-            names = part.column(store.column).combine_chunks().field("path").to_pylist()
-            encoded = [
-                {"bytes": content, "path": Path(name).name if name else None}
-                for content, name in zip(images.encoded(batch), names, strict=True)
-            ]
-            image_column = pyarrow.array(encoded, type=schema.field(store.column).type)
-            arrays = [image_column if name == store.column else part.column(name) for name in schema.names]
-            writer.write_table(pyarrow.table(arrays, schema=schema))
+            writer.write_table(pyarrow.table(_columns(images, indices[start : start + BATCH], schema), schema=schema))
 
 
-def _schema(store: TableStore) -> Any:
-    """The table's Arrow schema with features as before: the image column as an image that is decoded on reading."""
+def _columns(images: ImageSet, indices: Int[np.ndarray, " batch"], schema: Any) -> list[Any]:
+    """The columns of some images: those of their table, else the images and their labels."""
+    import pyarrow
+
+    store, chosen = images.store, indices.tolist()
+    names = [Path(store.where(index)).name for index in chosen]
+    encoded = [
+        {"bytes": content, "path": name.encode("utf-8", "backslashreplace").decode() or None}
+        for content, name in zip(images.encoded(chosen), names, strict=True)
+    ]
+    if not isinstance(store, TableStore):
+        image_column = pyarrow.array(encoded, type=schema.field("image").type)
+        return [image_column, pyarrow.array(images.labels[indices], type=schema.field("label").type)]
+    image_column = pyarrow.array(encoded, type=schema.field(store.column).type)
+    part = store.table.with_format("arrow")[chosen]
+    return [image_column if name == store.column else part.column(name) for name in schema.names]
+
+
+def _schema(images: ImageSet) -> Any:
+    """The table's Arrow schema, features as before, the image column as an image that is decoded on reading."""
     import datasets
 
-    features = store.table.features.copy()
-    features[store.column] = datasets.Image()
+    if not isinstance(images.store, TableStore):
+        label = datasets.ClassLabel(names=list(images.class_names))
+        return datasets.Features({"image": datasets.Image(), "label": label}).arrow_schema
+    features = images.store.table.features.copy()
+    features[images.store.column] = datasets.Image()
     return features.arrow_schema
-
-
-def _field_names() -> str:
-    return ", ".join(field.name for field in fields(Drawn))

@@ -1,4 +1,4 @@
-"""Opening datasets through Hugging Face `datasets`: the Hub, a folder in Hub layout, `save_to_disk` folders."""
+"""Opening datasets through Hugging Face `datasets`: the Hub and `save_to_disk` folders."""
 
 import logging
 import re
@@ -21,31 +21,23 @@ def is_hub_id(name: str) -> bool:
     return _HUB_ID.fullmatch(name) is not None
 
 
-def open_folder(folder: Path) -> Mapping[str, Any]:
-    """The splits of a local folder: parquet, arrow, image folder (Hub layout) or `save_to_disk`.
-
-    Returns split name -> `datasets.Dataset`. Raises BadInput for a folder that is missing or holds no data.
-    """
+def open_saved(folder: Path) -> Mapping[str, Any]:
+    """Return the splits (`datasets.Dataset`) of a folder that `DatasetDict.save_to_disk` wrote. Raises BadInput."""
     import datasets
 
-    if not folder.is_dir():
-        raise BadInput(f"no such data folder: {folder}")
-    if (folder / "dataset_dict.json").is_file():
-        return _opened(str(folder), lambda: datasets.load_from_disk(str(folder)))
-    if (folder / "state.json").is_file():
-        raise BadInput(f"{folder} holds one split; a dataset with a train and a test split is needed")
-    return _opened(str(folder), lambda: datasets.load_dataset(str(folder.resolve())))
+    return _opened(str(folder), lambda: datasets.load_from_disk(str(folder)))
 
 
-def open_hub(hub_id: str) -> Mapping[str, Any]:
-    """The splits of a Hub dataset, from the local cache where the Hub cannot be reached.
+def open_hub(hub_id: str, config: str | None = None) -> Mapping[str, Any]:
+    """Return the splits of a Hub dataset, from the local cache where the Hub cannot be reached.
 
-    Raises BadInput, within seconds, where there is neither network nor a cached copy, and for an unknown id.
+    config: which of its configurations. Raises BadInput, within seconds, where there is neither network nor a cached
+    copy, for an unknown id, and where a configuration must be named.
     """
     import datasets
 
     with _offline_if_unreachable(hub_id):
-        return _opened(hub_id, lambda: datasets.load_dataset(hub_id))
+        return _opened(hub_id, lambda: datasets.load_dataset(hub_id, config))
 
 
 def _opened(what: str, load: Any) -> Mapping[str, Any]:
@@ -69,6 +61,8 @@ def _opened(what: str, load: Any) -> Mapping[str, Any]:
     except (datasets.exceptions.DatasetsError, pyarrow.ArrowException, ValueError) as error:
         cause = error.__cause__ or error
         reason = str(cause).strip().partition("\n")[0]
+        if configs := re.search(r"(?s)config.*?(\[.*?\])", str(cause)):
+            reason = f"name one of its configurations with --config: {configs[1]}"
         if isinstance(cause, datasets.table.CastError):
             reason = "its files do not have the same columns"
         raise BadInput(f"{what} cannot be read as a dataset: {reason}") from error

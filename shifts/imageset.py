@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 BATCH = 1000
 READ_AHEAD = 100
 """Encoded images in memory while images of any size are decoded one by one."""
+ORIENTATION = 0x0112
+"""EXIF's tag of an image's orientation."""
+EXIF_MARKS = (b"Exif", b"eXIf", b"EXIF", b"exif")
+"""One of these stands in every file with an EXIF block, whatever its format."""
 
 
 class Store(Protocol):
@@ -76,11 +80,26 @@ class FileStore:
 
 
 @dataclass(frozen=True, eq=False)
+class PartStore:
+    """Some images of another store, in their own order."""
+
+    whole: Store
+    chosen: Int[np.ndarray, " images"]
+
+    def read(self, indices: Sequence[int]) -> list[bytes]:
+        return self.whole.read(self.chosen[list(indices)].tolist())
+
+    def where(self, index: int) -> str:
+        return self.whole.where(int(self.chosen[index]))
+
+
+@dataclass(frozen=True, eq=False)
 class ImageSet:
     """One split of a dataset: labels, class names, and images decoded only when asked for.
 
     `labels` are int64 [N] in 0..C-1 or, of a multi-label split, uint8 multi-hot [N, C]; `paths` are the lines' paths
-    of a list-file dataset, else None.
+    of a list-file dataset, else None. Pixels are what a person sees: an orientation that the file notes (EXIF) is
+    applied, unless `as_published`, for list-file sets whose published figures were measured on the pixels as stored.
     """
 
     name: str
@@ -89,6 +108,7 @@ class ImageSet:
     class_names: tuple[str, ...]
     store: Store
     paths: tuple[str, ...] | None = None
+    as_published: bool = False
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -110,14 +130,14 @@ class ImageSet:
         return self.digest(range(len(self)))
 
     def digest(self, indices: Sequence[int]) -> str:
-        """SHA-256 (hex) of the encoded images and labels in order; of the list's lines for list-file data.
+        """SHA-256 (hex) of the encoded images and labels in order; of the lines of a published list-file set.
 
-        Independent of machine, file layout and decoder, and of images that are not asked for. Raises WorkFailed for an
-        unreadable image file.
+        Independent of machine, file layout and decoder, and of images that are not asked for. Images that are turned
+        when they are decoded are marked. Raises WorkFailed for an unreadable image file.
         """
         state = hashlib.sha256()
         chosen = list(map(int, indices))
-        if self.paths is not None:
+        if self.as_published and self.paths is not None:
             for index in chosen:
                 state.update(f"{self.paths[index]} {self.labels[index]}\n".encode())
             return state.hexdigest()
@@ -125,6 +145,8 @@ class ImageSet:
             for content in self.encoded(chosen[start : start + BATCH]):
                 state.update(len(content).to_bytes(8, "little"))
                 state.update(content)
+                if _is_turned(content):
+                    state.update(b"turned")
         state.update(self.labels[chosen].astype("<i8").tobytes())
         return state.hexdigest()
 
@@ -136,8 +158,11 @@ class ImageSet:
             raise WorkFailed(f"{self._title}: cannot read an image: {error}") from error
 
     def image_shape(self) -> tuple[int, int, int]:
-        """(height, width, channels) of the first image, from its header. Raises WorkFailed if it has none."""
-        image = self._open(self.encoded([0])[0], 0)
+        """(height, width, channels) of the first image as it is seen. Raises WorkFailed if it has no header."""
+        content = self.encoded([0])[0]
+        image = self._open(content, 0)
+        if not self.as_published and _is_turned(content):
+            image = _upright(image)
         return image.height, image.width, _channels(image.mode)
 
     def images(self, indices: Int[np.ndarray, " asked"]) -> UInt8[np.ndarray, "asked height width channels"]:
@@ -191,6 +216,10 @@ class ImageSet:
         if image.mode in ("F", "I") or image.mode.startswith("I;16"):
             raise WorkFailed(f"{self._title}: image {index} has more than 8 bits a channel ({image.mode})")
         try:
+            if not self.as_published and _may_be_turned(content):
+                image = _upright(image)
+            if image.mode == "P" and "transparency" in image.info:
+                image = image.convert("RGBA")  # the way that Pillow does not warn about; the colours are the same
             return np.asarray(image.convert("L" if _channels(image.mode) == 1 else "RGB"))
         except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
             raise self._undecodable(index, error) from error
@@ -201,6 +230,40 @@ class ImageSet:
         # Pillow's own text holds the address of a buffer, which helps nobody.
         reason = "no known image format" if type(error).__name__ == "UnidentifiedImageError" else str(error)
         return WorkFailed(f"{self._title}: cannot decode image {index}{name}: {reason}")
+
+
+def _may_be_turned(content: bytes) -> bool:
+    """Whether an encoded image has an EXIF block, where its orientation would stand. TIFF is turned by its decoder."""
+    return any(mark in content for mark in EXIF_MARKS)
+
+
+def _is_turned(content: bytes) -> bool:
+    """Whether an encoded image is turned when it is decoded."""
+    from PIL import Image
+
+    if not _may_be_turned(content):
+        return False
+    try:
+        return _orientation(Image.open(io.BytesIO(content))) != 1
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
+        return False
+
+
+def _orientation(image: "PILImage") -> int:
+    """The orientation that the file notes, 1 (upright) to 8; 1 where it notes none or none that can be read."""
+    try:
+        value = image.getexif().get(ORIENTATION, 1)
+    except Exception:
+        return 1
+    return value if value in range(1, 9) else 1
+
+
+def _upright(image: "PILImage") -> "PILImage":
+    """The image as a person sees it."""
+    from PIL import ImageOps
+
+    image.load()
+    return ImageOps.exif_transpose(image) if _orientation(image) != 1 else image
 
 
 def _channels(mode: str) -> int:

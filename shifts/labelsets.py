@@ -41,14 +41,21 @@ def multi_hot(
     flat = {split: _flat(name, split, table, column) for split, table in tables.items()}
     own = _own_names(tables["train"], column)
     values = {split: labels for split, (labels, _) in flat.items()}
-    if own is not None:
-        values = {split: [_named(name, split, own, label) for label in labels] for split, labels in values.items()}
+    for split, table in tables.items():
+        # Each split's numbers are read with its own names: their order may differ.
+        names_there = _own_names(table, column)
+        if names_there is not None:
+            values[split] = [_named(name, split, names_there, label) for label in values[split]]
     in_train = values["train"]
     if not in_train:
         raise BadInput(f"{name}: no image of the train split has a label in {column!r}")
-    textual = all(isinstance(label, str) for label in in_train)
-    if not textual and not all(type(label) is int for label in in_train):
-        raise BadInput(f"{name}: the lists in {column!r} (--label-column) hold neither names nor whole numbers")
+    textual = isinstance(in_train[0], str)
+    kinds = {type(label) for labels in values.values() for label in labels}
+    if kinds not in ({str}, {int}):
+        raise BadInput(
+            f"{name}: the lists in {column!r} (--label-column) hold {' and '.join(sorted(k.__name__ for k in kinds))}, "
+            "not names in all splits or whole numbers in all"
+        )
     names = tuple(class_names or own or ())
     if not names:
         names = tuple(sorted(set(in_train))) if textual else tuple(map(str, range(max(in_train) + 1)))

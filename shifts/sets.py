@@ -151,7 +151,8 @@ def resolve(
         raise BadInput(f"the draw seed is {seed}; it must lie in 0..{MAX_SEED}")
     pool = dataset.test
     if shift.kind == "list" and dataset.task == "single_label":
-        return list_indices(Path(str(shift.path)), pool), "published"
+        origin: Literal["published", "generated"] = "published" if dataset.published else "generated"
+        return list_indices(Path(str(shift.path)), pool), origin
     rank = class_rank(train_counts, dataset.rank_by_index)
     if dataset.task == "multi_label":
         if shift.rule == "first-n":
@@ -165,10 +166,14 @@ def resolve(
 
 
 def _is_published(dataset: Dataset, shift: Shift, n: int, seed: int) -> bool:
+    """Whether a draw is a published test set: on published content, of a published kind."""
+    entry = dataset.entry
+    if not dataset.published:
+        return False
     if shift.kind in ("uniform", "natural") and n == len(dataset.test):
-        return dataset.entry.published or dataset.entry.lists is not None
+        return entry.eleven or entry.lists is not None
     listed = shift.kind in ("forward_lt", "backward_lt") and shift.ratio in PUBLISHED_RATIOS
-    return dataset.entry.published and listed and shift.rule == RULES[0] and seed == 0
+    return entry.eleven and listed and shift.rule == RULES[0] and seed == 0
 
 
 def _as_exported(dataset: Dataset, imbalance: float | None, profile: str, rule: Rule, seed: int) -> TrainingSet:

@@ -107,7 +107,8 @@ def test_a_validation_split_besides_the_test_split(table_folder: Folder, list_ro
         assert (again is not None) == held
         assert again is None or again.fingerprint == dataset.validation.fingerprint
     assert load("places_lt", list_root).validation is None
-    (list_root / "Places_LT_val.txt").write_text("".join(f"test/{c}/0.png {c}\n" for c in range(3)))
+    shutil.copytree(list_root / "test", list_root / "val")
+    (list_root / "Places_LT_val.txt").write_text("".join(f"val/{c}/0.png {c}\n" for c in range(3)))
     listed = load("places_lt", list_root).validation
     assert listed is not None
     assert listed.labels.tolist() == [0, 1, 2]
@@ -162,10 +163,10 @@ def test_list_files(list_root: Path) -> None:
     listed = list_root / "mine.txt"
     listed.write_text("test/2/1.png 2\ntest/0/0.png 0\n")
     indices, origin = resolve(dataset, Shift("list", path=str(listed)), training.counts)
-    assert (indices.tolist(), origin) == ([7, 0], "published")
-    assert resolve(dataset, Shift("uniform"), training.counts)[1] == "published"
+    assert (indices.tolist(), origin) == ([7, 0], "generated")
+    assert resolve(dataset, Shift("uniform"), training.counts)[1] == "generated"
     for line, message in [
-        ("test/9/9.png 1", "not a path of the places_lt test pool"),
+        ("test/9/9.png 1", "not a path of the places_lt-like test pool"),
         ("test/2/1.png 1", "label 1 of test/2/1.png; the pool says 2"),
         ("test/2/1.png 2\ntest/2/1.png 2", "twice"),
         ("test/2/1.png", "line 1: .* is not"),
@@ -223,8 +224,8 @@ def bad(change: Callable[[dict[str, list[Any]]], Any]) -> dict[str, list[Any]]:
             lambda c: c.update(label=[None, *c["label"][1:]]),
             "1 images of the train split have no label",
         ),
-        ("test", lambda c: c.pop("label"), "12 images of the test split have no label"),
-        ("test", lambda c: c.update(extra=c["label"]), "its files do not have the same columns"),
+        ("test", lambda c: c.pop("label"), r"data \(test split\) has no column 'label' .*; it has: image"),
+        ("test", lambda c: c.update(label=["x"] * 12), "labels of train are numbers, those of test are names"),
         ("both", lambda c: c.update(label=[0.5] * 12), "holds double, neither whole numbers nor names"),
         ("train", lambda c: c.update(label=[0, 2] * 6), r"class 1 \(1\) has no image in the train split"),
         ("test", lambda c: c.update(label=[0, 2] * 6), r"class 1 \(1\) has no image in the test split"),

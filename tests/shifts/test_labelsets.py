@@ -217,7 +217,7 @@ def test_ids_that_cannot_be_read_or_do_not_belong(folder: Folder, tmp_path: Path
         ("raw", {"train": [["cat"], ["dog"], None]}, "'labels' of train image 2 is no list of labels"),
         ("raw", {"test": [[0], [3], [2], [1]]}, "label 3 of test image 1 is none of 0..2"),
         ("names", {"train": [[0], [1]], "test": [[2], [0]]}, "label 'eel' of test image 0 is none of cat, dog"),
-        ("raw", {"train": [[0.5], [1.0]], "test": [[0.5], [1.0]]}, "hold neither names nor whole numbers"),
+        ("raw", {"train": [[0.5], [1.0]], "test": [[0.5], [1.0]]}, "hold float, not names in all splits"),
         ("raw", {"train": [[0], [0]], "test": [[0], [0]]}, "has one class; at least two are needed"),
         ("numbers", {"test": [[0], [1]]}, r"class 2 \(2\) has no image in the test split"),
     ],

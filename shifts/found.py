@@ -1,0 +1,43 @@
+"""What readers of data find: splits with their labels and images, and what they leave out."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from shifts.imageset import Store
+from shifts.labels import Labels
+from shifts.listing import Parts, shown
+from shifts.notes import Note
+
+IMAGE_NAMES = ("image", "img", "file_name", "filename", "image_path", "filepath", "path")
+"""Usual names of a column of images, or of paths to them, the most usual first."""
+LABEL_NAMES = ("label", "labels", "fine_label", "class", "category", "target")
+"""Usual names of a column of labels, the most usual first."""
+
+
+@dataclass(frozen=True)
+class FoundSplit:
+    """One split as found: labels, where its images lie, and in words where it came from."""
+
+    labels: Labels
+    store: Store
+    origin: str
+
+
+@dataclass
+class LeftOut:
+    """Counts what is left out, by reason, with the first example of each."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+
+    def add(self, reason: str, parts: Parts) -> None:
+        """Count one file."""
+        self.counts[reason] += 1
+        self.examples.setdefault(reason, shown(parts))
+
+    def notes(self) -> list[Note]:
+        """Return one note for each reason."""
+        return [
+            Note("left_out", count, f"left out: {reason} ({count:,}, such as {self.examples[reason]})")
+            for reason, count in sorted(self.counts.items())
+        ]
