@@ -26,7 +26,7 @@ from methods import checkpoint
 from methods.cli import check_graphs, check_writable, chosen_device, chosen_jobs, epochs_shown
 from methods.job import TrainingJob, device_name
 from methods.plan import training_left
-from methods.together import arguments_of, train_together
+from methods.together import arguments_of, module_words, train_together
 from shifts.cli import requested_shifts
 from shifts.errors import WorkFailed
 
@@ -115,7 +115,7 @@ class Session:
     def commands(self) -> str:
         """One training command a line for every checkpoint that is missing, for any scheduler."""
         return "\n".join(
-            shlex.join(["python", "-m", "methods.train", *arguments_of(self.options, work.job)])
+            shlex.join(["python", *module_words("methods.train"), *arguments_of(self.options, work.job)])
             for work in self.works
             if work.job is not None and checkpoint.describe(work.job.path(self.results)) is None
         )

@@ -88,6 +88,9 @@ def chosen_device(name: str) -> "torch.device":
     """`auto` = a CUDA device if there is one. Raises BadInput for `cuda` without one."""
     import torch
 
+    from methods.versions import tell_untested
+
+    tell_untested(torch.__version__)
     if name == "cuda" and not torch.cuda.is_available():
         raise BadInput("--device cuda: no CUDA device is available here; allowed: auto, cpu")
     return torch.device("cpu" if name == "cpu" or not torch.cuda.is_available() else "cuda")
