@@ -6,32 +6,35 @@
 The "model" here is a nearest-class-mean classifier of the embedded images, once for the train prior, once for uniform.
 """
 
-import json
 import sys
 
 import numpy as np
-from safetensors.numpy import save_file
 
+from harness.evidence import save_evidence
 from shifts.catalog import load
-from shifts.sets import training_set
+from shifts.sets import source_images, training_set
 
 dataset = load("embedded")
 training = training_set(dataset, imbalance=100)
-images = dataset.train.images(training.indices).reshape(training.n, -1) / 255.0
-labels = dataset.train.labels[training.indices]
+source = source_images(dataset, training)  # labelled images for calibration, best not trained on
+images, labels = dataset.train.images(training.indices) / 255.0, dataset.train.labels[training.indices]
 means = np.stack([images[labels == c].mean(0) for c in range(dataset.classes)])
-test = dataset.test.images(np.arange(len(dataset.test))).reshape(len(dataset.test), -1) / 255.0
 prior = training.counts / training.n
-uniform_expert = -100 * ((test[:, None] - means) ** 2).mean(2)
-forward_expert = uniform_expert + np.log(prior)
 
-save_file(
-    {
-        "logits": np.stack([forward_expert, uniform_expert], 1).astype(np.float32),  # [images, experts, classes]
-        "labels": dataset.test.labels,
-        "train_counts": training.counts,
-        "expert_priors": np.stack([prior, np.full_like(prior, 1 / len(prior))]),
-    },
+
+def expert_logits(pixels: np.ndarray) -> np.ndarray:  # [images, experts, classes]
+    uniform = np.stack([-100 * ((pixels / 255.0 - mean) ** 2).mean((1, 2, 3)) for mean in means], axis=1)
+    return np.stack([uniform + np.log(prior), uniform], axis=1)
+
+
+save_evidence(
     sys.argv[1],
-    {"class_names": json.dumps(dataset.class_names), "target_prior_kind": "approximate"},
+    logits=expert_logits(dataset.test.images(np.arange(len(dataset.test)))),
+    labels=dataset.test.labels,
+    train_counts=training.counts,
+    expert_priors=[prior, np.full(len(prior), 1 / len(prior))],
+    class_names=dataset.class_names,
+    source_logits=expert_logits(source.pool.images(source.indices)),
+    source_labels=source.pool.labels[source.indices],
+    source_seen=source.seen,
 )

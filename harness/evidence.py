@@ -1,39 +1,33 @@
 """Evidence: what a frozen model says of the whole test pool, computed once and cached by hash, or read from a file.
 
 One safetensors file holds expert logits of the clean images, of K pairs of random views, and of labelled source
-images, with the test labels, train counts and expert priors. A stranger's file has the same form: `logits`
-[N, E, C], `labels` [N], `train_counts` [C], `expert_priors` [E, C]; optional `views` [K, 2, N, E, C], `features`
-[N, E, D], `view_features` [K, 2, N, E, D], `gate_logits` [N, E-1], `source_logits` [M, E, C], `source_labels` [M];
-metadata `class_names` (a JSON list), `target_prior_kind` (exact or approximate). A model whose heads follow a
-preference over its experts adds `preferences` [P, E] and `heads` [P, E, D, C] (cosine classifiers; metadata
-`head_scale`); optional are `preference_priors` [P, C] (by default normalise(prod_e p_e^alpha_e) of its
-`expert_priors`) and `agreement` [N, P]. Labels go to the protocol, which draws and measures; adapters get an
-`Evidence`, which has none.
+images, with the test labels, train counts and expert priors. A stranger's file has the same form, which
+`save_evidence` describes and writes. Labels go to the protocol, which draws and measures; adapters get an `Evidence`,
+which has none.
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors import SafetensorError
 
+from harness import tensors
 from harness.adapters.base import Evidence, Source
+from harness.evidence_check import ARRAYS, LARGEST, Checker, with_experts
 from harness.heads import PreferenceHeads
 from methods.priors import ExpertPriors, target_prior
 from shifts.errors import BadInput
-from shifts.files import atomic
 
 EVIDENCE_VERSION = 2
 """Raised whenever the same checkpoint and data would give other arrays."""
 
-REQUIRED = ("logits", "labels", "train_counts", "expert_priors")
-ARRAYS = ("views", "features", "view_features", "gate_logits", "agreement")
-HEADS = ("preferences", "heads", "preference_priors")
-OPTIONAL = (*ARRAYS, *HEADS, "source_logits", "source_labels")
+Numbers = Any
+"""A NumPy array, a tensor of torch on any device, or nested lists of numbers."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +44,95 @@ class PoolEvidence:
     """Per-class accuracy over the pool of adapters whose predictions do not depend on a draw; filled when asked."""
 
 
+def save_evidence(
+    path: str | Path,
+    *,
+    logits: Numbers,
+    labels: Numbers,
+    train_counts: Numbers,
+    expert_priors: Numbers,
+    class_names: Sequence[str] | None = None,
+    target_prior_kind: str = "approximate",
+    source_logits: Numbers | None = None,
+    source_labels: Numbers | None = None,
+    source_seen: int = 0,
+    views: Numbers | None = None,
+    features: Numbers | None = None,
+    view_features: Numbers | None = None,
+    gate_logits: Numbers | None = None,
+    preferences: Numbers | None = None,
+    heads: Numbers | None = None,
+    head_scale: float | None = None,
+    preference_priors: Numbers | None = None,
+    agreement: Numbers | None = None,
+) -> None:
+    """Write the evidence of your own model, for `python -m harness.run --evidence FILE`.
+
+    N test images, M source images, E experts, C classes, K view pairs, D features, P preferences. Numbers are NumPy
+    arrays, torch tensors on any device, or lists, however they lie in memory. Floating point is 16 (also bfloat16), 32
+    or 64 bits wide and at most 1e36; integers have any width. Logits are natural logarithms up to a constant an image;
+    a class that is masked has a large negative one, such as -1e9. A model without experts has E = 1, and may leave
+    that axis out of everything: logits [N, C].
+
+    key                shape          type      what it is, and which adapters need it
+    logits             N, E, C        floating  of the test pool; needed
+    labels             N              integer   classes 0..C-1 of the test pool, each at least once; needed
+    train_counts       C              integer   training images of each class, at least 1; needed
+    expert_priors      E, C           floating  label prior that an expert's softmax answers for, sums to one: shares of
+                                                train_counts after cross-entropy, 1/C after a balanced loss; needed
+    class_names        C              text      for shifts and reports by name; otherwise 0, 1, ...
+    target_prior_kind                 text      `exact` where expert_priors follow from the losses, or `approximate`
+    source_logits      M, E, C        floating  of labelled images outside the test pool, best not trained on and as
+                                                many of each class: calibrated, em_bcts, eb_em, bbse, rlls and others
+    source_labels      M              integer   their classes 0..C-1; needed beside source_logits
+    source_seen                       integer   how many of them were trained on
+    views              K, 2, N, E, C  floating  logits of K pairs of random views of each test image: sade
+    gate_logits        N, E-1         floating  RIDE's gates: routed
+    features           N, E, D        floating  what the heads classify: preference, preference_em
+    view_features      K, 2, N, E, D  floating  the same of the views: preference
+    preferences        P, E           floating  over the experts, each sums to one: preference, preference_em
+    heads              P, E, D, C     floating  cosine classifiers at each preference: preference, preference_em
+    head_scale                        number    what their cosines are multiplied with; needed beside heads
+    preference_priors  P, C           floating  what each preference answers for; otherwise the product of
+                                                expert_priors to the powers of the preference, scaled
+    agreement          N, P           floating  of the views at each preference; otherwise computed where needed
+
+    The file is complete or absent. Raises BadInput that names the key where reading would, and OSError.
+    """
+    path = Path(path)
+    given = {
+        "logits": logits,
+        "labels": labels,
+        "train_counts": train_counts,
+        "expert_priors": expert_priors,
+        "source_logits": source_logits,
+        "source_labels": source_labels,
+        "views": views,
+        "features": features,
+        "view_features": view_features,
+        "gate_logits": gate_logits,
+        "preferences": preferences,
+        "heads": heads,
+        "preference_priors": preference_priors,
+        "agreement": agreement,
+    }
+    arrays = {name: _array(path, name, numbers) for name, numbers in given.items() if numbers is not None}
+    arrays = with_experts(arrays)
+    metadata = {"target_prior_kind": str(target_prior_kind)}
+    if class_names is not None:
+        metadata["class_names"] = json.dumps([str(name) for name in class_names])
+    if source_seen or source_logits is not None:
+        metadata["source_seen"] = str(source_seen)
+    if head_scale is not None:
+        metadata["head_scale"] = repr(float(head_scale))
+    _pool_of(path, arrays, metadata)
+    tensors.write(path, arrays, metadata)
+
+
 def save(path: Path, pool: PoolEvidence) -> None:
     """Write a pool's evidence, complete or not at all."""
     evidence = pool.evidence
-    tensors = {
+    arrays = {
         "logits": evidence.logits,
         "labels": pool.labels,
         "train_counts": pool.train_counts,
@@ -61,47 +140,41 @@ def save(path: Path, pool: PoolEvidence) -> None:
     }
     for name in ARRAYS:
         if getattr(evidence, name) is not None:
-            tensors[name] = getattr(evidence, name)
+            arrays[name] = getattr(evidence, name)
     metadata = dict(pool.metadata)
     if evidence.source is not None:
-        tensors |= {"source_logits": evidence.source.logits, "source_labels": evidence.source.labels}
+        arrays |= {"source_logits": evidence.source.logits, "source_labels": evidence.source.labels}
         metadata["source_seen"] = str(evidence.source.seen)
     if evidence.head is not None:
         head = evidence.head
-        tensors |= {"preferences": head.points, "heads": head.weights, "preference_priors": head.priors}
+        arrays |= {"preferences": head.points, "heads": head.weights, "preference_priors": head.priors}
         metadata["head_scale"] = repr(float(head.scale))
     metadata |= {"class_names": json.dumps(pool.class_names), "target_prior_kind": pool.expert_priors.kind}
-    with atomic(path) as temporary:
-        try:
-            save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, temporary, metadata)
-        except SafetensorError as error:
-            raise OSError(f"{path} cannot be written: {error}") from error
-
-
-def metadata(path: Path) -> dict[str, str] | None:
-    """The metadata of an evidence file, or None where there is none or it cannot be read."""
-    try:
-        with safe_open(path, framework="np") as stream:
-            return dict(stream.metadata() or {})
-    except (SafetensorError, OSError):
-        return None
+    tensors.write(path, arrays, metadata)
 
 
 def load(path: Path) -> PoolEvidence:
     """Read and check an evidence file, ours or a stranger's.
 
-    Raises BadInput, naming the file and the key: missing or truncated file, missing or unknown keys, shapes that do
-    not fit, labels out of range, classes without a train or test image, values that are not finite.
+    Raises BadInput, naming the file and the key: missing or truncated file, missing or unknown keys, types and shapes
+    that do not fit, labels out of range, classes without a train or test image, values that are not finite.
     """
     if not path.is_file():
         raise BadInput(f"evidence file {path} does not exist")
     try:
-        with safe_open(path, framework="np") as stream:
-            arrays = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-            meta = dict(stream.metadata() or {})
-    except (SafetensorError, OSError, TypeError) as error:
+        arrays, metadata = tensors.read(path)
+    except SafetensorError as error:
         raise BadInput(f"evidence file {path}: truncated or not a safetensors file ({error})") from error
-    check = _Checker(path, arrays)
+    except TypeError as error:
+        raise BadInput(f"evidence file {path}: {error}") from error
+    except OSError as error:
+        raise BadInput(f"evidence file {path} cannot be read: {error.strerror or error}") from error
+    return _pool_of(path, with_experts(arrays), metadata)
+
+
+def _pool_of(path: Path, arrays: Mapping[str, np.ndarray], metadata: dict[str, str]) -> PoolEvidence:
+    """Check the arrays of a file and make them what adapters and protocol take. Raises BadInput as `load`."""
+    check = Checker(path, arrays, metadata)
     check.keys()
     images, experts, classes = check.floats("logits", (None, None, None))
     check.integers("labels", images, classes)
@@ -109,7 +182,7 @@ def load(path: Path) -> PoolEvidence:
     check.floats("expert_priors", (experts, classes))
     if len(np.unique(arrays["labels"])) < classes:
         missing = np.setdiff1d(np.arange(classes), arrays["labels"])
-        raise BadInput(f"evidence file {path}: labels have no image of class {missing[0]} of 0..{classes - 1}")
+        raise check.fail(f"labels have no image of class {missing[0]} of 0..{classes - 1}")
     if "views" in arrays:
         check.floats("views", (None, 2, images, experts, classes))
     points, dim = check.heads(experts, classes)
@@ -125,113 +198,24 @@ def load(path: Path) -> PoolEvidence:
     if "source_logits" in arrays or "source_labels" in arrays:
         size, _, _ = check.floats("source_logits", (None, experts, classes))
         check.integers("source_labels", size, classes)
-        source = Source(_float32(arrays["source_logits"]), arrays["source_labels"].astype(np.int64), check.seen(meta))
-    names = check.class_names(meta, classes)
+        source = Source(_logits(arrays["source_logits"]), arrays["source_labels"].astype(np.int64), check.seen(size))
+    names = check.class_names(classes)
     try:
-        priors = ExpertPriors(arrays["expert_priors"].astype(np.float64), check.kind(meta) == "exact")
-        head = None if points is None else _head(arrays, check.scale(meta), priors)
+        priors = ExpertPriors(arrays["expert_priors"].astype(np.float64), check.kind() == "exact")
     except ValueError as error:
-        raise BadInput(f"evidence file {path}: {error}") from error
+        raise check.fail(f"expert_priors: {error}") from error
+    try:
+        head = None if points is None else _head(arrays, check.scale(), priors)
+    except ValueError as error:
+        raise check.fail(str(error)) from error
     parts = {name: _float32(arrays[name]) if name in arrays else None for name in ARRAYS}
-    evidence = Evidence(_float32(arrays["logits"]), source=source, head=head, **parts)
-    return PoolEvidence(evidence, arrays["labels"].astype(np.int64), counts, priors, names, meta)
+    if "views" in arrays:
+        parts["views"] = _logits(arrays["views"])
+    evidence = Evidence(_logits(arrays["logits"]), source=source, head=head, **parts)
+    return PoolEvidence(evidence, arrays["labels"].astype(np.int64), counts, priors, names, metadata)
 
 
-@dataclass(frozen=True)
-class _Checker:
-    """Says what is wrong with a file's arrays, by key."""
-
-    path: Path
-    arrays: dict[str, np.ndarray]
-
-    def fail(self, what: str) -> BadInput:
-        return BadInput(f"evidence file {self.path}: {what}")
-
-    def keys(self) -> None:
-        known = ", ".join(REQUIRED + OPTIONAL)
-        for name in REQUIRED:
-            if name not in self.arrays:
-                raise self.fail(f"has no {name!r}; it has: {', '.join(sorted(self.arrays)) or 'nothing'}")
-        for name in self.arrays:
-            if name not in REQUIRED + OPTIONAL:
-                raise self.fail(f"unknown key {name!r}; known are: {known}")
-
-    def floats(self, name: str, shape: tuple[int | None, ...]) -> tuple[int, ...]:
-        if name not in self.arrays:
-            raise self.fail(f"has no {name!r}")
-        array = self.arrays[name]
-        fits = array.ndim == len(shape) and all(
-            want is None or want == size for want, size in zip(shape, array.shape, strict=True)
-        )
-        if not fits or 0 in array.shape or array.dtype.kind != "f":
-            wanted = ", ".join("?" if size is None else str(size) for size in shape)
-            raise self.fail(f"{name} is {array.dtype}{list(array.shape)}, not floating point [{wanted}]")
-        with np.errstate(over="ignore"):
-            bad = np.argwhere(~np.isfinite(array.astype(np.float32)))
-        if len(bad):
-            raise self.fail(f"{name} has NaN or infinite values, first at {bad[0].tolist()}")
-        return array.shape
-
-    def integers(self, name: str, size: int, classes: int) -> None:
-        if name not in self.arrays:
-            raise self.fail(f"has no {name!r}")
-        array = self.arrays[name]
-        if array.shape != (size,) or array.dtype.kind not in "iu":
-            raise self.fail(f"{name} is {array.dtype}{list(array.shape)}, not integer [{size}]")
-        if array.min() < 0 or array.max() >= classes:
-            raise self.fail(f"{name} must lie in 0..{classes - 1}, found {array.min()}..{array.max()}")
-
-    def counts(self, classes: int) -> Int[np.ndarray, " classes"]:
-        array = self.arrays["train_counts"]
-        if array.shape != (classes,) or array.dtype.kind not in "iu" or array.min() < 1:
-            raise self.fail(f"train_counts must be {classes} integers >= 1")
-        if classes < 2:
-            raise self.fail("needs at least two classes")
-        return array.astype(np.int64)
-
-    def class_names(self, meta: dict[str, str], classes: int) -> tuple[str, ...]:
-        if "class_names" not in meta:
-            return tuple(str(c) for c in range(classes))
-        try:
-            names: Any = json.loads(meta["class_names"])
-        except ValueError:
-            names = None
-        if not isinstance(names, list) or len(names) != classes:
-            raise self.fail(f"metadata class_names must be a JSON list of {classes} names")
-        return tuple(str(name) for name in names)
-
-    def heads(self, experts: int, classes: int) -> tuple[int | None, int | None]:
-        """Points P and dimension D of the heads, None where there are none."""
-        given = [name for name in (*HEADS, "agreement") if name in self.arrays]
-        if not given:
-            return None, None
-        points, _, dim, _ = self.floats("heads", (None, experts, None, classes))
-        self.floats("preferences", (points, experts))
-        if "preference_priors" in given:
-            self.floats("preference_priors", (points, classes))
-        return points, dim
-
-    def scale(self, meta: dict[str, str]) -> float:
-        text = meta.get("head_scale", "")
-        try:
-            return float(text)
-        except ValueError:
-            raise self.fail(f"metadata head_scale must be the scale of the heads, not {text!r}") from None
-
-    def kind(self, meta: dict[str, str]) -> str:
-        kind = meta.get("target_prior_kind", "approximate")
-        if kind not in ("exact", "approximate"):
-            raise self.fail(f"metadata target_prior_kind must be exact or approximate, not {kind!r}")
-        return kind
-
-    def seen(self, meta: dict[str, str]) -> int:
-        text = meta.get("source_seen", "0")
-        if not text.isdigit():
-            raise self.fail(f"metadata source_seen must be a whole number, not {text!r}")
-        return int(text)
-
-
-def _head(arrays: dict[str, np.ndarray], scale: float, priors: ExpertPriors) -> PreferenceHeads:
+def _head(arrays: Mapping[str, np.ndarray], scale: float, priors: ExpertPriors) -> PreferenceHeads:
     """Raises ValueError for preferences or priors off the simplex and a scale that is not positive and finite."""
     points = arrays["preferences"].astype(np.float64)
     given = arrays.get("preference_priors")
@@ -241,3 +225,30 @@ def _head(arrays: dict[str, np.ndarray], scale: float, priors: ExpertPriors) -> 
 
 def _float32(array: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def _logits(array: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    """Logits as float32; a class that is masked by the lowest number there is gets one that can be calculated with."""
+    made = _float32(array)
+    return np.maximum(made, np.float32(-LARGEST)) if (made < -LARGEST).any() else made
+
+
+def _array(path: Path, name: str, numbers: Numbers) -> np.ndarray:
+    """Numbers as an array in the byte order of this machine. Raises BadInput, naming the key, where they are none."""
+    try:
+        if isinstance(numbers, list | tuple) and any(hasattr(part, "detach") for part in numbers):
+            numbers = np.stack([_of_torch(part) for part in numbers])
+        array = np.asarray(_of_torch(numbers))
+        # JAX and TensorFlow have a bfloat16 of their own.
+        array = array.astype(np.float32) if array.dtype.name == "bfloat16" else array
+        return array.astype(array.dtype.newbyteorder("="), copy=False)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise BadInput(f"evidence file {path}: {name} is no array of numbers ({error})") from error
+
+
+def _of_torch(numbers: Numbers) -> Numbers:
+    """A tensor of torch, which need not be there, as an array; anything else as it is."""
+    if not hasattr(numbers, "detach"):
+        return numbers
+    tensor = numbers.detach().cpu()
+    return (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from harness import evidence
+from harness import evidence, tensors
 from harness.adapters.base import Evidence, Source
 from harness.adapters.preference import agreement
 from harness.evidence import EVIDENCE_VERSION, PoolEvidence
@@ -72,7 +72,7 @@ def gather(
     where, wanted = path(job, results, views, precision), key(job, checkpoint_sha256, views, precision)
     where.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(where.parent / f".{where.stem}.lock"):
-        found = evidence.metadata(where)
+        found = tensors.metadata(where)
         if found is not None and found.get("key") == wanted:
             # What is there but broken is recomputed as if it were stale.
             with suppress(BadInput):

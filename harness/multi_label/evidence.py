@@ -15,15 +15,14 @@ import torch
 from filelock import FileLock
 from jaxtyping import Int, UInt8
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
-from harness import evidence
+from harness import tensors
 from harness.adapters.base import Evidence
 from harness.pools import Pools
 from methods.job import TrainingJob
 from methods.priors import ExpertPriors
 from shifts.errors import WorkFailed
-from shifts.files import atomic, digest
+from shifts.files import digest
 
 EVIDENCE_VERSION = 1
 """Raised whenever the same checkpoint and data would give other arrays."""
@@ -64,7 +63,7 @@ def gather(job: TrainingJob, checkpoint_sha256: str, results: Path, pools: Pools
     where, wanted = path(job, results), key(job, checkpoint_sha256)
     where.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(where.parent / f".{where.stem}.lock"):
-        found = evidence.metadata(where)
+        found = tensors.metadata(where)
         if found is not None and found.get("key") == wanted:
             # What is there but broken is recomputed as if it were stale.
             with suppress(SafetensorError, OSError, KeyError, ValueError):
@@ -76,18 +75,14 @@ def gather(job: TrainingJob, checkpoint_sha256: str, results: Path, pools: Pools
 
 def save(where: Path, pool: LabelEvidence) -> None:
     """Write evidence, complete or not at all."""
-    tensors = {
+    arrays = {
         "logits": pool.evidence.logits,
         "labels": pool.labels,
         "train_counts": pool.train_counts,
         "expert_priors": pool.expert_priors.values,
     }
     metadata = pool.metadata | {"target_prior_kind": pool.expert_priors.kind}
-    with atomic(where) as temporary:
-        try:
-            save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, temporary, metadata)
-        except SafetensorError as error:
-            raise OSError(f"{where} cannot be written: {error}") from error
+    tensors.write(where, arrays, metadata)
 
 
 def load(where: Path) -> LabelEvidence:

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
+from harness import tensors
 from harness.adapters.base import Evidence, WeightedExperts
 from harness.evidence import EVIDENCE_VERSION
 from harness.studies.bias_variance import hardest_negative
 from shifts.errors import WorkFailed
-from shifts.files import atomic, canonical_json, digest
+from shifts.files import canonical_json, digest
 
 ANSWERS_VERSION = 1
 """Raised whenever the same checkpoint and test set would give another file."""
@@ -101,15 +101,10 @@ def stored(path: Path) -> tuple[str, str] | None:
 
 def save(path: Path, answers: Answers) -> None:
     """Write a checkpoint's answers with their key, complete or not at all."""
-    tensors = {"predicted": answers.predicted, "hardest": answers.hardest, "labels": answers.labels}
+    arrays = {"predicted": answers.predicted, "hardest": answers.hardest, "labels": answers.labels}
     # One entry, because the order of several is left to chance.
     content = {"key": _key_of(answers.about), "experts": answers.experts, "about": answers.about}
-    metadata = {"json": canonical_json(content)}
-    with atomic(path) as temporary:
-        try:
-            save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, temporary, metadata)
-        except SafetensorError as error:
-            raise OSError(f"{path} cannot be written: {error}") from error
+    tensors.write(path, arrays, {"json": canonical_json(content)})
 
 
 def load(path: Path) -> Answers:

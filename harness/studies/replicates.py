@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 from tqdm import tqdm
 
-from harness import evidence, passes
+from harness import passes, tensors
 from harness.pools import Pools
 from harness.studies import answers
 from harness.subject import data_fields
@@ -141,7 +141,7 @@ class Replicates:
         """Clean logits from float32 evidence of this checkpoint, with any number of views; None where there is none."""
         for path in sorted(passes.path(job, self.results, 0, "fp32").parent.glob(f"{job.stem}-v*.safetensors")):
             views = path.stem.rpartition("-v")[2]
-            found = evidence.metadata(path)
+            found = tensors.metadata(path)
             if found is None or not views.isdigit() or found.get("key") != passes.key(job, sha256, int(views), "fp32"):
                 continue
             try:

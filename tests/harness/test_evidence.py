@@ -1,17 +1,22 @@
 """Evidence files: a stranger's model through the real command, our own files, round trips, and what is refused."""
 
+import errno
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
+from safetensors.torch import save_file as save_torch
 
-from harness import evidence, leaderboard, rows
+from harness import evidence, leaderboard, rows, tensors
 from shifts.errors import BadInput
-from tests.harness.small import ADAPTERS, call, fake_row, one_line, random_pool, visible
+from tests.harness.small import ADAPTERS, call, environment, fake_row, one_line, random_pool, visible
 
 Arrays = dict[str, np.ndarray]
 
@@ -149,18 +154,30 @@ REFUSED: dict[str, tuple[Arrays, dict[str, str], list[str]]] = {
     "no counts": (without("train_counts"), {}, ["no 'train_counts'"]),
     "no priors": (without("expert_priors"), {}, ["no 'expert_priors'"]),
     "unknown key": (GOOD | {"logit": GOOD["logits"]}, {}, ["unknown key 'logit'", "logits, labels"]),
-    "two dimensions": (GOOD | {"logits": GOOD["logits"][:, 0]}, {}, ["logits is float32[40, 4]", "[?, ?, ?]"]),
+    "one dimension": (GOOD | {"logits": GOOD["logits"][:, 0, 0].copy()}, {}, ["logits is float32[40]", "[?, ?, ?]"]),
+    "one expert, three priors": (
+        GOOD | {"logits": GOOD["logits"][:, 0].copy()},
+        {},
+        ["expert_priors is float64[3, 4]", "[1, 4]"],
+    ),
     "no images": (GOOD | {"logits": GOOD["logits"][:0]}, {}, ["logits is float32[0, 3, 4]"]),
     "whole logits": (GOOD | {"logits": GOOD["logits"].astype(np.int32)}, {}, ["logits is int32", "floating point"]),
     "fewer labels": (GOOD | {"labels": GOOD["labels"][:-1]}, {}, ["labels is int64[39]", "integer [40]"]),
+    "yes and no": (GOOD | {"labels": GOOD["labels"] > 0}, {}, ["labels is bool[40]", "integer [40]"]),
+    "complex logits": (GOOD | {"logits": GOOD["logits"] + 0j}, {}, ["logits is complex64[40, 3, 4]", "floating point"]),
     "float labels": (GOOD | {"labels": GOOD["labels"] * 1.0}, {}, ["labels is float64[40]"]),
     "labels too high": (GOOD | {"labels": GOOD["labels"] + 1}, {}, ["labels must lie in 0..3", "1..4"]),
     "labels below 0": (GOOD | {"labels": GOOD["labels"] - 1}, {}, ["labels must lie in 0..3", "-1..2"]),
     "class without image": (GOOD | {"labels": GOOD["labels"] // 2}, {}, ["no image of class 2 of 0..3"]),
     "too many counts": (GOOD | {"train_counts": np.arange(1, 6)}, {}, ["train_counts must be 4 integers >= 1"]),
+    "more than a count": (
+        GOOD | {"train_counts": np.full(4, 2**64 - 1, np.uint64)},
+        {},
+        ["train_counts must be 4 integers >= 1"],
+    ),
     "an empty class": (GOOD | {"train_counts": np.arange(4)}, {}, ["train_counts must be 4 integers >= 1"]),
     "priors of others": (GOOD | {"expert_priors": np.full((2, 4), 0.25)}, {}, ["expert_priors", "[3, 4]"]),
-    "priors not priors": (GOOD | {"expert_priors": np.ones((3, 4))}, {}, ["sum to one"]),
+    "priors not priors": (GOOD | {"expert_priors": np.ones((3, 4))}, {}, ["expert_priors: ", "sum to one"]),
     "negative priors": (GOOD | {"expert_priors": np.tile([2.0, -1, 0, 0], (3, 1))}, {}, ["non-negative"]),
     "views of others": (GOOD | {"views": GOOD["views"][:, :, :-1]}, {}, ["views", "[?, 2, 40, 3, 4]"]),
     "single views": (GOOD | {"views": GOOD["views"][:, :1]}, {}, ["views", "[?, 2, 40, 3, 4]"]),
@@ -171,12 +188,21 @@ REFUSED: dict[str, tuple[Arrays, dict[str, str], list[str]]] = {
     "other half": (GOOD | {"source_labels": SOURCE["source_labels"]}, {}, ["no 'source_logits'"]),
     "source labels": (GOOD | SOURCE | {"source_labels": GOOD["labels"][:8]}, {}, ["source_labels", "integer [9]"]),
     "source seen": (GOOD | SOURCE, {"source_seen": "some"}, ["source_seen", "'some'"]),
+    "more seen than there are": (GOOD | SOURCE, {"source_seen": "10"}, ["source_seen", "the 9 source images", "'10'"]),
+    "seen in superscript": (GOOD | SOURCE, {"source_seen": "²"}, ["source_seen", "'²'"]),
     "nan": (with_nan("logits"), {}, ["logits has NaN or infinite values, first at [0, 0, 7]"]),
     "nan in views": (with_nan("views"), {}, ["views has NaN or infinite values"]),
     "too large": (
         GOOD | {"logits": np.full((40, 3, 4), 1e300)},
         {},
         ["logits has NaN or infinite values"],
+    ),
+    "nearly too large": (GOOD | {"logits": np.full((40, 3, 4), 3e38)}, {}, ["logits has values beyond 1e+36"]),
+    "features nearly too low": (GOOD | {"features": np.full((40, 3, 5), -3e38)}, {}, ["features has values beyond"]),
+    "masked by infinity": (
+        GOOD | {"logits": np.where(np.arange(4) == 2, -np.inf, GOOD["logits"])},
+        {},
+        ["logits has NaN or infinite values, first at [0, 0, 2]", "masked", "such as -1e9"],
     ),
     "class names": (GOOD, {"class_names": json.dumps(["a"])}, ["class_names", "4 names"]),
     "class names not JSON": (GOOD, {"class_names": "a,b,c,d"}, ["class_names", "4 names"]),
@@ -219,8 +245,84 @@ def test_what_is_no_evidence_file(tmp_path: Path) -> None:
         assert not (tmp_path / "results").exists()
     with pytest.raises(BadInput):
         evidence.load(torn)
-    assert evidence.metadata(torn) is None
-    assert evidence.metadata(whole) == {}
+    assert tensors.metadata(torn) is None
+    assert tensors.metadata(whole) == {}
+
+
+@pytest.mark.parametrize("kind", ["float8_e4m3fn", "float8_e5m2"])
+def test_types_that_numpy_lacks_are_named(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "tiny.safetensors"
+    content = {name: torch.tensor(array) for name, array in GOOD.items()}
+    save_torch(content | {"logits": content["logits"].to(getattr(torch, kind))}, file)
+    result = run(file, tmp_path / "results")
+    assert result.status == 2
+    line = one_line(result.err)
+    assert f"{file}: logits is F8_" in line
+    assert "bfloat16" in line
+    assert "truncated" not in line
+
+
+def test_a_file_that_cannot_be_read_is_not_called_truncated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system's answer is feigned: root may read anything."""
+    file = write(tmp_path / "mine.safetensors", GOOD)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(file))
+
+    monkeypatch.setattr(tensors.Path, "open", refuse)
+    with pytest.raises(BadInput, match=r"mine\.safetensors cannot be read: Permission denied$"):
+        evidence.load(file)
+
+
+def test_half_precision_is_read_as_float32(tmp_path: Path) -> None:
+    """Numbers are those that the halves stand for, and labels may have any width."""
+    content = {name: torch.tensor(array) for name, array in GOOD.items()}
+    halves = {name: content[name].bfloat16() for name in ("logits", "views")}
+    narrow = {"labels": content["labels"].to(torch.uint8), "train_counts": content["train_counts"].to(torch.int32)}
+    save_torch(content | halves | narrow, tmp_path / "bf16.safetensors")
+    back = evidence.load(tmp_path / "bf16.safetensors")
+    np.testing.assert_array_equal(back.evidence.logits, halves["logits"].float().numpy(), strict=True)
+    assert back.evidence.views is not None
+    np.testing.assert_array_equal(back.evidence.views, halves["views"].float().numpy(), strict=True)
+    np.testing.assert_array_equal(back.labels, GOOD["labels"], strict=True)
+    np.testing.assert_array_equal(back.train_counts, GOOD["train_counts"], strict=True)
+    small = {"logits": GOOD["logits"].astype(np.float16)}
+    write(tmp_path / "f16.safetensors", GOOD | small | {"labels": GOOD["labels"].astype(np.uint64)})
+    back = evidence.load(tmp_path / "f16.safetensors")
+    np.testing.assert_array_equal(back.evidence.logits, small["logits"].astype(np.float32), strict=True)
+    np.testing.assert_array_equal(back.labels, GOOD["labels"], strict=True)
+
+
+def test_reading_needs_no_torch() -> None:
+    code = "import sys, harness.evidence; assert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], env=environment(), check=False).returncode == 0
+
+
+def test_logits_without_experts_are_those_of_one(tmp_path: Path) -> None:
+    whole = arrays(images=40, classes=4, experts=1) | {"source_logits": GOOD["logits"][:9, :1].copy()}
+    whole["source_labels"] = GOOD["labels"][:9]
+    whole["features"] = np.ones((40, 1, 5), np.float32)
+    squeezed = {name: array.squeeze(-2) if array.ndim > 1 else array for name, array in whole.items()}
+    assert squeezed["logits"].shape == (40, 4)
+    assert squeezed["expert_priors"].shape == (4,)
+    assert squeezed["views"].shape == (2, 2, 40, 4)
+    pools = [evidence.load(write(tmp_path / "m.safetensors", content)) for content in (whole, squeezed)]
+    for name in ("logits", "views", "features"):
+        np.testing.assert_array_equal(*(getattr(pool.evidence, name) for pool in pools), strict=True)
+    np.testing.assert_array_equal(*(pool.expert_priors.values for pool in pools), strict=True)
+    assert pools[1].evidence.source is not None
+    assert pools[1].evidence.source.logits.shape == (9, 1, 4)
+
+
+def test_the_lowest_number_masks_a_class(tmp_path: Path) -> None:
+    """As code does that fills a mask with the lowest float32; nothing that adapters calculate overflows."""
+    masked = np.where(np.arange(4) == 2, np.finfo(np.float32).min, GOOD["logits"])
+    back = evidence.load(write(tmp_path / "m.safetensors", GOOD | {"logits": masked}))
+    np.testing.assert_array_equal(back.evidence.logits[..., 2], np.float32(-1e36))
+    np.testing.assert_array_equal(back.evidence.logits[..., [0, 1, 3]], GOOD["logits"][..., [0, 1, 3]])
+    result = run(tmp_path / "m.safetensors", tmp_path / "results", "--shift", "uniform")
+    assert result.status == 0, result.err
+    assert {row.predicted[2] for row in rows.load_all(tmp_path / "results") if row.adapter == "mean"} == {0}
 
 
 def test_ours_says_what_it_belongs_to(small_results: Path) -> None:
