@@ -48,12 +48,17 @@ def train_words(row: Row) -> str:
 
 def recipe_words(row: Row) -> str:
     """The recipe; how the checkpoint was chosen and the precision of its evidence, where not the usual ones."""
-    parts = ["somebody else's model" if row.recipe is None else f"recipe {row.recipe}"]
+    parts = [named_recipe(row.recipe)]
     if row.selection != "last":
         parts.append(f"checkpoints chosen {row.selection}")
     if row.evidence_precision not in (None, "fp32"):
         parts.append(f"evidence in {row.evidence_precision}")
     return ", ".join(parts)
+
+
+def named_recipe(recipe: str | None) -> str:
+    """`recipe quick`; somebody else's model has none."""
+    return "somebody else's model" if recipe is None else f"recipe {recipe}"
 
 
 def sentence(

@@ -196,7 +196,8 @@ def _seed(shift: str) -> int:
 def _title(row: Row) -> str:
     parts = [row.dataset]
     if row.train_imbalance is not None:
-        profile = "" if row.train_profile == "exp" else f"{row.train_profile} "
+        # Of somebody else's model the profile is not known.
+        profile = "" if row.train_profile in (None, "exp") else f"{row.train_profile} "
         parts.append(f"{profile}train imbalance {row.train_imbalance:g}")
     else:
         parts.append("natural train counts")

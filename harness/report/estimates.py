@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from harness.choice.wording import named_recipe
 from harness.entries import newest
 from harness.report.ink import WIDTH, styled, tone
 from harness.report.section import Cell, Picture, Section, Table
@@ -60,7 +61,7 @@ class Setting:
         seeds = len({row.train_seed for row in self.rows})
         many = f"{seeds} train seeds" if seeds > 1 else "one train seed"
         sets = f"{first.trials} test sets of {first.n:,} images a shift, drawn with replacement"
-        return f"{first.dataset}, {first.train_n:,} training images, recipe {first.recipe or 'none'}, {many}; {sets}"
+        return f"{first.dataset}, {first.train_n:,} training images, {named_recipe(first.recipe)}, {many}; {sets}"
 
 
 def section(results: Path) -> Section | None:
@@ -105,7 +106,7 @@ def _lead(setting: Setting, several: bool) -> str:
         if worse:
             parts.append(f"not nearer than that: {', '.join(worse)}")
     text = "; ".join(parts)
-    prefix = f"{setting.rows[0].dataset}, recipe {setting.rows[0].recipe}: " if several else ""
+    prefix = f"{setting.rows[0].dataset}, {named_recipe(setting.rows[0].recipe)}: " if several else ""
     return f"{prefix}{text if several else text[0].upper() + text[1:]}."
 
 

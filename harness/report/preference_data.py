@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from harness.choice.wording import named_recipe
 from harness.studies.sweep_rows import CHOICES, Sweep
 from harness.studies.sweep_text import by_method
 
@@ -35,7 +36,7 @@ class Setting:
         first = self.sweeps[0].first
         seeds = len({sweep.first.train_seed for sweep in self.sweeps})
         many = f"{seeds} train seeds" if seeds > 1 else "one train seed"
-        return f"{first.dataset}, {first.train_n:,} training images, recipe {first.recipe or 'none'}, {many}"
+        return f"{first.dataset}, {first.train_n:,} training images, {named_recipe(first.recipe)}, {many}"
 
     def of(self, method: str, shift: str) -> list[Sweep]:
         """The sweeps of a method's checkpoints on a shift."""

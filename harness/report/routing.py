@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
+from harness.choice.wording import named_recipe
 from harness.report.ink import INK, PAPER, SERIES, WIDTH, outermost, styled, tone
 from harness.report.section import Cell, Picture, Section, Table
 from harness.statistics import mean_sd
@@ -43,7 +44,7 @@ class Setting:
         first = self.rows[0]
         seeds = len({row.train_seed for row in self.rows})
         many = f"{seeds} train seeds" if seeds > 1 else "one train seed"
-        return f"{first.dataset}, {first.train_n:,} training images, recipe {first.recipe or 'none'}, {many}"
+        return f"{first.dataset}, {first.train_n:,} training images, {named_recipe(first.recipe)}, {many}"
 
     def of(self, method: str, shift: str | None = None, published: bool = True) -> list[RouteRow]:
         """Rows of a method on a shift (None: on all), at the released threshold or at every one."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from harness import rows
+from harness.choice.wording import named_recipe
 from harness.report.section import Cell, Table
 from harness.studies import findings
 from harness.studies.bound import TERMS, Correlation, Point, choice, correlate, distinct, points
@@ -80,7 +81,7 @@ class Reasons:
         """The setting in words."""
         dataset, imbalance, recipe = self.setting
         train = "natural train counts" if imbalance is None else f"train imbalance {imbalance:g}"
-        return f"{dataset}, {train}, recipe {recipe or 'unknown'}"
+        return f"{dataset}, {train}, {named_recipe(recipe)}"
 
     def alone(self, method: str, group: str, measure: str) -> list[Finding]:
         """Findings of each expert alone."""

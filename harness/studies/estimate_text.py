@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from statistics import fmean
 
+from harness.choice.wording import named_recipe
 from harness.statistics import mean_sd
 from harness.studies.estimate_rows import EstimateRow
 from harness.studies.text import aligned
@@ -25,7 +26,7 @@ def render(rows: Sequence[EstimateRow], shifts: Sequence[str]) -> str:
     first = rows[0]
     seeds = len({row.train_seed for row in rows})
     title = (
-        f"{first.dataset}, {first.train_n:,} training images, recipe {first.recipe or '-'}, {seeds} train "
+        f"{first.dataset}, {first.train_n:,} training images, {named_recipe(first.recipe)}, {seeds} train "
         f"seed{'s' if seeds > 1 else ''}; {first.trials} test sets of {first.n:,} images a shift, with replacement"
     )
     blocks = [title]

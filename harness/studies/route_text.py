@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Sequence
 
+from harness.choice.wording import named_recipe
 from harness.studies.route_rows import MeasuredRow, RouteRow
 from harness.studies.sweep_rows import mean_of
 from harness.studies.text import aligned, percent
@@ -21,7 +22,7 @@ def render(rows: Sequence[RouteRow], shifts: Sequence[str]) -> str:
     seeds = len({row.train_seed for row in rows})
     several = len(shifts) > 1
     title = (
-        f"{first.dataset}, {first.train_n:,} training images, recipe {first.recipe or '-'}, "
+        f"{first.dataset}, {first.train_n:,} training images, {named_recipe(first.recipe)}, "
         f"{seeds} train seed{'s' if seeds > 1 else ''}, "
         + (f"means over {len(shifts)} shifts" if several else f"test {first.shift}")
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from harness.choice.wording import named_recipe
 from harness.studies.sweep_rows import CHOICES, Sweep, mean_of
 from harness.studies.text import aligned, percent, spread
 from harness.table import short
@@ -22,7 +23,7 @@ def render(sweeps: Sequence[Sweep], shifts: Sequence[str], width: int = WIDTH) -
     seeds = len({sweep.first.train_seed for sweep in sweeps})
     points = len(sweeps[0].lattice)
     title = (
-        f"{first.dataset}, {first.train_n:,} training images, recipe {first.recipe or '-'}, "
+        f"{first.dataset}, {first.train_n:,} training images, {named_recipe(first.recipe)}, "
         f"{seeds} train seed{'s' if seeds > 1 else ''}, {len(shifts)} shift{'s' if len(shifts) > 1 else ''}, "
         f"{points} preferences"
     )
