@@ -45,7 +45,10 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         help="methods, options on the name (default: all that fit the data)",
     )
     group.add_argument(
-        "--recipe", default="quick", help="quick, published, published-xF, each -bf16, or a TOML file (default: quick)"
+        "--recipe",
+        default="quick",
+        help="quick or published, either -xF (F times its epochs) and -bf16, or a TOML file; --list shows its fields "
+        "(default: quick)",
     )
     group.add_argument("--seeds", nargs="+", type=seed, default=[0], metavar="SEED", help="train seeds (default: 0)")
     group.add_argument(

@@ -91,6 +91,28 @@ def headline(module: str) -> str:
     return text.partition("\n")[0]
 
 
+def class_fields(module: str, cls: str) -> list[tuple[str, str, Any]]:
+    """(name, type, default) of a dataclass's fields, read without running its module; no default: `...`.
+
+    Types are as in the source, but for names that the module gives to types. Defaults must be literals.
+    """
+    spec = importlib.util.find_spec(module)
+    assert spec is not None
+    assert spec.origin is not None
+    body = ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body
+    names = {ast.unparse(node.targets[0]): node.value for node in body if isinstance(node, ast.Assign)}
+    (found,) = [node for node in body if isinstance(node, ast.ClassDef) and node.name == cls]
+    return [
+        (
+            ast.unparse(node.target),
+            ast.unparse(names.get(ast.unparse(node.annotation), node.annotation)),
+            ... if node.value is None else ast.literal_eval(node.value),
+        )
+        for node in found.body
+        if isinstance(node, ast.AnnAssign)
+    ]
+
+
 def _text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()

@@ -4,7 +4,8 @@
 SGD lr 0.1, momentum 0.9, Nesterov, weight decay 5e-4, warm-up 5, x0.1 from epoch 160, x0.01 from 180; crop with
 padding 4, flip, rotation 15); what a paper does differently stands in its method's `stages`. `published-x0.1` is the
 same shortened to a tenth, `published-bf16` the same in bfloat16, each under its own name. `quick` trains a small
-network for minutes on a CPU; it is nobody's published setting. A TOML file may give any of the fields.
+network for minutes on a CPU; it is nobody's published setting; `quick-x0.1` is a tenth of it, for smoke tests. A TOML
+file may give any of the fields, and as `base` the named recipe that gives the others (`read`).
 
 Data of 224 pixels (`DATASET_CHANGES`): ImageNet-LT and iNaturalist 2018 as in RIDE's configuration files, 100 epochs,
 warm-up 5, x0.1 from 60, x0.01 from 80, re-weighting from 80, weight decay 2e-4; ResNeXt-50, batch 256, lr 0.1, and
@@ -26,14 +27,15 @@ Where torch.hub's cache has no ResNet-50, they are trained from scratch as `publ
 
 import math
 import re
-import tomllib
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 from methods.expert import Augmentation, Schedule, Sgd, Stage, Step
 from methods.networks.pretrained import BACKBONES as PRETRAINED
 from methods.networks.pretrained import HUB, cached, weights_file, weights_sha256
+from methods.toml_fields import read_fields
 from shifts.errors import BadInput, check_name
 
 Precision = Literal["fp32", "bf16"]
@@ -90,6 +92,8 @@ class Recipe:
     clip: float = 0.0
 
     def __post_init__(self) -> None:
+        if not self.name.strip():
+            raise BadInput("a recipe needs a name")
         if self.epochs < 1 or self.batch_size < 2 or self.lr <= 0 or self.warmup < 0 or self.padding < 0:
             raise BadInput(
                 f"recipe {self.name}: epochs >= 1, batch_size >= 2, lr > 0, warmup and padding >= 0 are needed"
@@ -101,14 +105,18 @@ class Recipe:
             )
         ):
             raise BadInput(f"recipe {self.name}: its numbers must be finite")
+        if not 0 <= self.momentum < 1 or min(self.weight_decay, self.rotation, *self.factors, *self.drw_factors) < 0:
+            raise BadInput(
+                f"recipe {self.name}: momentum in 0..1 and weight_decay, rotation, factors, drw_factors >= 0 are needed"
+            )
         if self.warmup_steps < 0 or not 0 <= self.clip < math.inf:
             raise BadInput(f"recipe {self.name}: warmup_steps >= 0 and a finite clip >= 0 are needed")
         if self.nesterov and self.momentum <= 0:
             raise BadInput(f"recipe {self.name}: nesterov needs momentum > 0")
         # Papers put their own factors at the recipe's milestones, so their number is fixed.
-        if len(self.milestones) != 2 or len(self.factors) != 2 or self.milestones[0] > self.milestones[1]:
+        if len(self.milestones) != 2 or len(self.factors) != 2 or not 0 <= self.milestones[0] <= self.milestones[1]:
             raise BadInput(
-                f"recipe {self.name}: two milestones must ascend, with one factor each (from `epochs` on: no drop)"
+                f"recipe {self.name}: two milestones must ascend from 0, with one factor each (at `epochs`: no drop)"
             )
         if len(self.drw_factors) != 2 or self.drw_epoch < 0 or not 0 < self.trunk_lr < math.inf:
             raise BadInput(f"recipe {self.name}: two drw_factors, drw_epoch >= 0 and trunk_lr > 0 are needed")
@@ -247,38 +255,43 @@ QUICK_CHANGES: dict[str, dict[str, Any]] = {
 WEIGHTS_IF_THERE = ("voc_mlt", "coco_mlt")
 """Datasets whose published recipe becomes `published-scratch` where there are no pre-trained weights."""
 
-RECIPES = ("quick", "published", "published-xF", "published[-xF]-scratch", "FILE.toml")
-_FORM = re.compile(r"published(?:-x(?P<factor>.*?))?(?P<scratch>-scratch)?")
+NAMED = ("quick", "published", "quick-xF", "published-xF", "published[-xF]-scratch")
+RECIPES = (*NAMED, "FILE.toml")
+_FORM = re.compile(r"(?P<name>quick|published)(?:-x(?P<factor>.*?))?(?P<scratch>-scratch)?")
 _BF16 = "-bf16"
+MOST = 1e6
+"""Largest factor of a recipe's epochs."""
 
 
 def get(text: str, dataset: str) -> Recipe:
-    """The recipe that `text` names: quick, published, published-xF (F > 0), each also -bf16, or a TOML file.
+    """The recipe that `text` names: quick, published, either with -xF (F > 0), each also -bf16, or a TOML file.
 
     `-scratch`, before `-bf16`, leaves out pre-trained weights; on VOC-MLT and COCO-MLT that is done, and the recipe so
     named, where torch.hub's cache has none. Raises BadInput.
     """
-    if text.endswith(".toml"):
-        return read(Path(text))
+    return read(Path(text), dataset) if text.endswith(".toml") else _named("recipe", text, dataset, RECIPES)
+
+
+def _named(kind: str, text: str, dataset: str, allowed: Sequence[str]) -> Recipe:
+    """`get` without files; kind and allowed are for messages."""
     if text.endswith(_BF16):
-        recipe = get(text.removesuffix(_BF16), dataset)
+        recipe = _named(kind, text.removesuffix(_BF16), dataset, allowed)
         if recipe.precision == "fp32":
             return replace(recipe, name=recipe.name + _BF16, precision="bf16")
-    if text == "quick":
-        return replace(QUICK, **QUICK_CHANGES.get(dataset, {}))
     form = _FORM.fullmatch(text)
     if form is None:
-        check_name("recipe", text, RECIPES)
-        raise BadInput(f"recipe {text!r} stands for a form: give a number for F or the path of a TOML file")
-    recipe = replace(PUBLISHED, **DATASET_CHANGES.get(dataset, {}))
+        check_name(kind, text, allowed)
+        raise BadInput(f"{kind} {text!r} stands for a form: give a number for F or the path of a TOML file")
+    plain, changes = {"quick": (QUICK, QUICK_CHANGES), "published": (PUBLISHED, DATASET_CHANGES)}[form["name"]]
+    recipe = replace(plain, **changes.get(dataset, {}))
     if form["factor"] is not None:
         factor = _number(form["factor"])
-        if not 0 < factor < math.inf:
-            raise BadInput(f"recipe {text!r}: published-xF needs a number F > 0, as in published-x0.1")
-        recipe = recipe.scaled(factor, f"published-x{factor:g}")
+        if not 0 < factor <= MOST:
+            raise BadInput(f"{kind} {text!r}: {plain.name}-xF needs a number F > 0, as in {plain.name}-x0.1")
+        recipe = recipe.scaled(factor, f"{plain.name}-x{factor:g}")
     if form["scratch"] and not recipe.pretrained:
-        raise BadInput(f"recipe {text!r}: the published recipe of {dataset} has no pre-trained weights to leave out")
-    if form["scratch"] or (dataset in WEIGHTS_IF_THERE and not cached(recipe.backbone)):
+        raise BadInput(f"{kind} {text!r}: the {plain.name} recipe of {dataset} has no pre-trained weights to leave out")
+    if form["scratch"] or (recipe.pretrained and dataset in WEIGHTS_IF_THERE and not cached(recipe.backbone)):
         recipe = replace(recipe, name=f"{recipe.name}-scratch", pretrained="", fine_tune=False)
     return recipe
 
@@ -291,33 +304,40 @@ def _number(text: str) -> float:
         return 0.0
 
 
-def read(path: Path) -> Recipe:
+def read(path: Path, dataset: str) -> Recipe:
     """A recipe from a TOML file of Recipe fields; its name is the file's stem unless given.
 
-    Raises BadInput for a missing or unreadable file, unknown keys and values of another type.
+    `base` names the recipe, as it is on `dataset`, that gives all other fields; where the file gives epochs, the base's
+    schedule is scaled to them. Without `base` the others are those of `published` on CIFAR-100, as they are.
+    Raises BadInput for a missing or unreadable file, unknown keys, values of another type or out of range, and epochs
+    that end before the schedule does.
     """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadInput(f"recipe file {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadInput(f"recipe file {path} is not TOML: {error}") from error
-    hints = get_type_hints(Recipe)
-    for key, value in table.items():
-        check_name(f"key in recipe file {path}", key, [field.name for field in fields(Recipe)])
-        table[key] = _typed(f"{key} in recipe file {path}", value, hints[key])
-    return Recipe(**{"name": path.stem, **table})
+    what = "recipe file"
+    given = read_fields(what, path, Recipe, base=str)
+    base, start = given.pop("base", None), PUBLISHED
+    if base is not None:
+        start = _named(f"base in {what} {path}", base, dataset, NAMED)
+        if given.get("epochs", 0) > 0:
+            start = start.scaled(given["epochs"] / start.epochs, start.name)
+    made = replace(start, **{"name": path.stem, **given})
+    _check_schedule(f"{what} {path}", made, given)
+    return made
 
 
-def _typed(what: str, value: Any, kind: Any) -> Any:
-    if get_origin(kind) is Literal:
-        return check_name(what, str(value), get_args(kind))
-    if get_origin(kind) is tuple:
-        if not isinstance(value, list):
-            raise BadInput(f"{what} must be a list, not {value!r}")
-        return tuple(_typed(what, part, get_args(kind)[0]) for part in value)
-    if kind is float and type(value) is int:
-        return float(value)
-    if type(value) is not kind:
-        raise BadInput(f"{what} must be of type {kind.__name__}, not {value!r}")
-    return value
+def _check_schedule(what: str, made: Recipe, given: Collection[str]) -> None:
+    """Raise BadInput where the epochs end before the schedule does; `given` are the fields that the file has."""
+    late = {
+        "warmup": made.warmup >= made.epochs,
+        "milestones": made.milestones[-1] > made.epochs,
+        "drw_epoch": made.drw_epoch > made.epochs,
+    }
+    beyond = {name: getattr(made, name) for name, is_late in late.items() if is_late}
+    if not beyond:
+        return
+    shown = " and ".join(
+        f"{name} = {list(value) if isinstance(value, tuple) else value}" for name, value in beyond.items()
+    )
+    advice = "warmup must be less than epochs, milestones and drw_epoch at most epochs (which means never)"
+    if missing := [name for name in beyond if name not in given]:
+        advice = f'give {" and ".join(missing)} too, or base = "published" or "quick", which is scaled to epochs'
+    raise BadInput(f"{what}: epochs = {made.epochs} is too short for {shown}; {advice}")

@@ -116,7 +116,7 @@ def test_only_the_main_process_writes_and_a_failure_of_one_is_every_ones(folder:
 
 def command(folder: Path, *words: str) -> list[str]:
     recipe = folder / "one.toml"
-    recipe.write_text('backbone = "resnet8"\nepochs = 1\nbatch_size = 256\nmilestones = [1, 1]\n')
+    recipe.write_text('backbone = "resnet8"\nepochs = 1\nbatch_size = 256\nwarmup = 0\nmilestones = [1, 1]\n')
     return ["--recipe", str(recipe), "--results", str(folder / "results"), "--device", "cpu", *words]
 
 

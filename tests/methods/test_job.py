@@ -288,7 +288,7 @@ def test_the_device_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
 def command(folder: Path, *words: str) -> int | None:
     """Exit status of the training command with a recipe of one epoch on the embedded dataset."""
     recipe = folder / "one.toml"
-    recipe.write_text('backbone = "resnet8"\nepochs = 1\nbatch_size = 512\nmilestones = [1, 1]\n')
+    recipe.write_text('backbone = "resnet8"\nepochs = 1\nbatch_size = 512\nwarmup = 0\nmilestones = [1, 1]\n')
     return main(["--recipe", str(recipe), "--results", str(folder / "results"), "--device", "cpu", *words])
 
 

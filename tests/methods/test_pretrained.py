@@ -111,7 +111,7 @@ def test_published_recipes_of_224_pixel_data() -> None:
 
 
 def test_the_example_is_the_published_recipe_with_another_backbone() -> None:
-    example = recipe.read(Path(__file__).parents[2] / "examples" / "imagenet_lt_resnet10.toml")
+    example = recipe.read(Path(__file__).parents[2] / "examples" / "imagenet_lt_resnet10.toml", "imagenet_lt")
     published = recipe.get("published", "imagenet_lt")
     assert replace(example, name="published", backbone="resnext50") == published
 

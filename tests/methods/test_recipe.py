@@ -1,6 +1,6 @@
 """Recipes: published schedules and each paper's own, shortened recipes, and recipe files that are refused."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import pytest
 import methods
 from methods import recipe
 from methods.expert import Augmentation, Schedule, Stage
+from methods.listing import recipe_fields
 from methods.options import canonical_name
 from methods.recipe import PUBLISHED, QUICK, Recipe
 from shifts.errors import BadInput
@@ -84,6 +85,16 @@ def test_a_tenth_of_published() -> None:
     assert recipe.get("published-x0.10", "cifar100").name == "published-x0.1"
 
 
+def test_a_part_of_quick() -> None:
+    short = recipe.get("quick-x0.25", "embedded")
+    assert short == replace(QUICK, name="quick-x0.25", epochs=4, milestones=(3, 4), warmup=0)
+    assert recipe.get("quick-x0.25-bf16", "embedded") == replace(short, name="quick-x0.25-bf16", precision="bf16")
+    assert recipe.get("quick-x0.001", "embedded_mosaics").epochs == 1
+    assert recipe.get("quick-x0.5", "embedded_mosaics").batch_size == 32
+    with pytest.raises(BadInput, match="the quick recipe of voc_mlt has no pre-trained weights"):
+        recipe.get("quick-scratch", "voc_mlt")
+
+
 @pytest.mark.parametrize(("setting", "text"), recipe.PUBLISHED_OPTIONS.items())
 def test_options_of_the_published_files_are_canonical(setting: tuple[str, str], text: str) -> None:
     method, dataset = setting
@@ -118,7 +129,8 @@ def test_one_epoch_is_the_least(factor: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["published-x0", "published-x-1", "published-xabc", "published-xinf", "published-xnan"]
+    "text",
+    ["published-x0", "published-x-1", "published-xabc", "published-xinf", "published-xnan", "quick-x0", "quick-x1e308"],
 )
 def test_factors_that_are_no_positive_numbers(text: str) -> None:
     with pytest.raises(BadInput, match="needs a number F > 0"):
@@ -143,13 +155,87 @@ def written(folder: Path, text: str) -> Path:
 
 
 def test_a_file_gives_any_field_and_the_rest_stays_published(tmp_path: Path) -> None:
-    text = 'epochs = 3\nlr = 1\nmilestones = [1, 2]\nfactors = [1, 0.5]\nflip = false\nprecision = "bf16"\n'
+    text = 'epochs = 3\nlr = 1\nwarmup = 2\nmilestones = [1, 2]\nfactors = [1, 0.5]\nflip = false\nprecision = "bf16"\n'
     read = recipe.get(str(written(tmp_path, text)), "cifar10")
     assert read == replace(
-        PUBLISHED, name="mine", epochs=3, lr=1.0, milestones=(1, 2), factors=(1.0, 0.5), flip=False, precision="bf16"
+        PUBLISHED,
+        name="mine",
+        epochs=3,
+        lr=1.0,
+        warmup=2,
+        milestones=(1, 2),
+        factors=(1.0, 0.5),
+        flip=False,
+        precision="bf16",
     )
     assert [type(read.lr), type(read.factors[0]), type(read.milestones)] == [float, float, tuple]
-    assert recipe.read(written(tmp_path, 'name = "other"')) == replace(PUBLISHED, name="other")
+    assert recipe.read(written(tmp_path, 'name = "other"'), "cifar10") == replace(PUBLISHED, name="other")
+
+
+def test_a_base_gives_the_rest_and_its_schedule_follows_the_epochs(tmp_path: Path) -> None:
+    def read(text: str, dataset: str = "embedded") -> Recipe:
+        return recipe.get(str(written(tmp_path, text)), dataset)
+
+    quick = replace(QUICK, name="mine")
+    assert read('base = "quick"') == quick
+    assert read('base = "quick"\nlr = 0.1') == replace(quick, lr=0.1)
+    assert read('base = "quick"\nepochs = 32') == replace(quick, epochs=32, milestones=(26, 30), warmup=4)
+    assert read('base = "quick"\nepochs = 3') == replace(quick, epochs=3, milestones=(2, 3), warmup=0)
+    assert read('base = "quick"\nepochs = 1').epochs == 1
+    # what the file gives is taken as it is
+    given = read('base = "quick"\nepochs = 32\nmilestones = [10, 32]\nwarmup = 1')
+    assert (given.epochs, given.milestones, given.warmup) == (32, (10, 32), 1)
+    assert read('base = "published-x0.1-bf16"') == replace(recipe.get("published-x0.1-bf16", "embedded"), name="mine")
+    # a base is the recipe of that name on the dataset; without it the fields are those of CIFAR-100
+    assert read('base = "quick"', "embedded_mosaics").batch_size == 32
+    assert read('base = "published"', "cifar10").lr == 0.05
+    assert read("flip = true", "cifar10").lr == 0.1
+    tenth = read('base = "published"\nepochs = 10', "imagenet_lt")
+    assert tenth == replace(recipe.get("published-x0.1", "imagenet_lt"), name="mine")
+    assert tenth.drw_epoch == 8
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epochs = 3", r"epochs = 3 is too short for warmup = 5 and milestones = \[160, 180\]; give warmup and milest"),
+        ("epochs = 170", r"epochs = 170 is too short for milestones = \[160, 180\]; give milestones too, or base = "),
+        ("epochs = 5\nmilestones = [4, 5]", "for warmup = 5; give warmup too, or base = "),
+        ("epochs = 5\nmilestones = [4, 5]\nwarmup = 5", "for warmup = 5; warmup must be less than epochs"),
+        ("epochs = 5\nmilestones = [4, 6]\nwarmup = 1", r"for milestones = \[4, 6\]; warmup must be less"),
+        ('base = "quick"\nmilestones = [13, 17]', r"epochs = 16 is too short for milestones = \[13, 17\]; warmup must"),
+        ('base = "quick"\nwarmup = 16', "epochs = 16 is too short for warmup = 16; warmup must"),
+        ("drw_epoch = 201", "epochs = 200 is too short for drw_epoch = 201; warmup must"),
+    ],
+)
+def test_a_schedule_that_its_epochs_do_not_reach_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        recipe.read(written(tmp_path, text), "embedded")
+
+
+def test_epochs_themselves_mean_no_drop(tmp_path: Path) -> None:
+    one = recipe.read(written(tmp_path, "epochs = 1\nwarmup = 0\nmilestones = [1, 1]\ndrw_epoch = 1"), "embedded")
+    assert first_stage("softmax", one).schedule.factor(0) == 1.0
+
+
+def test_a_byte_order_mark_is_read_over(tmp_path: Path) -> None:
+    read = recipe.read(written(tmp_path, "\ufeffflip = false"), "embedded")
+    assert read == replace(PUBLISHED, name="mine", flip=False)
+
+
+def test_the_fields_of_a_file_are_listed_with_type_and_default() -> None:
+    listed = {name.strip(): about for name, about in recipe_fields()}
+    assert list(listed) == [field.name for field in fields(Recipe)]
+    assert listed["epochs"] == "int = 200"
+    assert listed["milestones"] == "list of int = [160, 180]"
+    assert listed["nesterov"] == "bool = true"
+    assert listed["precision"] == '"fp32" | "bf16" = "fp32"'
+    assert listed["crop"] == '"pad" | "resized" | "whole" = "pad"'
+
+
+def test_the_listed_defaults_are_a_file(tmp_path: Path) -> None:
+    lines = [f"{name.strip()} = {about.partition(' = ')[2]}" for name, about in recipe_fields() if " = " in about]
+    assert recipe.read(written(tmp_path, "\n".join(lines)), "embedded") == replace(PUBLISHED, name="mine")
 
 
 @pytest.mark.parametrize(
@@ -179,11 +265,34 @@ def test_a_file_gives_any_field_and_the_rest_stays_published(tmp_path: Path) -> 
         ("milestones = []\nfactors = []", "two milestones"),
         ("factors = [0.1]", "two milestones"),
         ("momentum = 0", "nesterov needs momentum"),
+        ("momentum = 1", "momentum in 0..1"),
+        ("momentum = -0.9\nnesterov = false", "momentum in 0..1"),
+        ("weight_decay = -0.1", "weight_decay, .* >= 0"),
+        ("rotation = -15", "rotation, .* >= 0"),
+        ("factors = [0.1, -0.1]", "factors, .* >= 0"),
+        ("drw_factors = [-0.1, 0.1]", "drw_factors >= 0"),
+        ("milestones = [-1, 160]", "ascend from 0"),
+        ("batch_size = 0", "batch_size >= 2"),
+        ("padding = -1", "padding >= 0"),
+        ("size = -1", "size > 0"),
+        ("drw_epoch = -1", "drw_epoch >= 0"),
+        ("trunk_lr = 0", "trunk_lr > 0"),
+        (f"lr = 1{'0' * 400}", "lr in recipe file .* is too large a number"),
+        (f'base = "quick"\nepochs = 1{"0" * 400}', "epochs in recipe file .* is too large a number"),
+        ("epochs = 2024-01-01", "epochs in recipe file .* must be of type int"),
+        ("epochs.x = 1", "epochs in recipe file .* must be of type int"),
+        ("[more]\nepochs = 3", "unknown key in recipe file .*'more'"),
+        ('name = " "', "needs a name"),
+        ("base = 3", "base in recipe file .* must be of type str, not 3"),
+        ('base = "qick"', "unknown base in recipe file .* 'qick'; allowed: quick, "),
+        ('base = "other.toml"', "unknown base in recipe file .* 'other.toml'; allowed: quick, "),
+        ('base = "quick-x0"', "base in recipe file .*: quick-xF needs a number F > 0"),
+        ('base = "quick"\nepochs = 0', "epochs >= 1"),
     ],
 )
 def test_files_that_are_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(BadInput, match=message):
-        recipe.read(written(tmp_path, text))
+        recipe.read(written(tmp_path, text), "embedded")
 
 
 def test_a_missing_file_and_one_that_is_no_text_are_named(tmp_path: Path) -> None:
@@ -191,7 +300,7 @@ def test_a_missing_file_and_one_that_is_no_text_are_named(tmp_path: Path) -> Non
         recipe.get(str(tmp_path / "missing.toml"), "cifar100")
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(BadInput, match=r"bytes\.toml is not TOML"):
-        recipe.read(tmp_path / "bytes.toml")
+        recipe.read(tmp_path / "bytes.toml", "embedded")
 
 
 @pytest.mark.parametrize("method", methods.METHODS)
