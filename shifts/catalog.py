@@ -326,7 +326,7 @@ def _of_lists(entry: Entry, data_dir: str | Path | None) -> Dataset:
     sets = {role: replace(images, paths=paths[role], as_published=published) for role, images in splits.sets.items()}
     if published:
         told = "pixels are taken as stored, EXIF orientation ignored, as the published figures were measured"
-        splits = splits.with_notes([Note("as_published", 0, told, numbers=False)])
+        splits = splits.with_notes([Note("as_published", 0, told, "told")])
     return _dataset(entry, replace(splits, sets=sets))
 
 
@@ -403,7 +403,7 @@ def _dataset(entry: Entry, splits: Splits, drawn: Drawn | None = None) -> Datase
     if validation is not None and not validation.class_counts().all():
         absent = int((validation.class_counts() == 0).sum())
         text = f"the {validation.split} split is not used: it has no image of {absent:,} classes"
-        notes, validation = [*notes, Note("validation", absent, text, numbers=False)], None
+        notes, validation = [*notes, Note("validation", absent, text)], None
     return Dataset(
         entry,
         sets["train"],

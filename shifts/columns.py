@@ -149,7 +149,7 @@ def single_label(
         except BadInput as error:
             # Nobody need use it, so that one without labels, say, is none.
             held.pop("validation", None)
-            notes.append(Note("validation", 1, f"the {spare} split is not used: {error}", numbers=False))
+            notes.append(Note("validation", 1, f"the {spare} split is not used: {error}"))
     sets = {
         role: ImageSet(name, roles[role], labels[roles[role]], classes.names, split.store)
         for role, split in held.items()

@@ -1,14 +1,18 @@
-"""`python -m shifts.describe`: class counts, sizes, distances and index hashes of a dataset's shifts."""
+"""`python -m shifts.describe`: a dataset's check-up, and class counts, sizes, distances and hashes of its shifts."""
 
+import argparse
 import json
 import sys
+import textwrap
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
 
 from shifts.catalog import Dataset
+from shifts.checkup import CheckUp, check_up, sizes_of
 from shifts.cli import (
     Parser,
     add_data_arguments,
@@ -23,6 +27,7 @@ from shifts.distance import total_variation
 from shifts.draw import indices_sha256
 from shifts.errors import BadInput
 from shifts.export import export
+from shifts.facts import Facts
 from shifts.labelsets import co_occurrence
 from shifts.profiles import class_rank
 from shifts.selection import miss
@@ -30,6 +35,7 @@ from shifts.sets import TrainingSet, resolve, source_images
 from shifts.shift import Shift
 
 EXAMPLES = """\
+  python -m shifts.describe --dataset my-photos --strict
   python -m shifts.describe --shift all
   python -m shifts.describe --dataset cifar100 --shift forward_lt backward_lt --imbalance 2 5 10 25 50
   python -m shifts.describe --dataset cifar100 --data-dir FOLDER --shift shuffled_lt-50-s3 dirichlet-0.1-s7 --json
@@ -39,6 +45,10 @@ EXAMPLES = """\
 
 PAIRS = 8
 """Pairs of labels shown."""
+NAMES = 6
+"""Class names shown."""
+WIDTH = 100
+"""Columns of what is printed."""
 
 
 @command
@@ -49,20 +59,66 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise BadInput("--with-source goes with --export")
     shifts, notes = requested_shifts(options)
     dataset = chosen_dataset(options)
+    found = check_up(dataset)
     training = chosen_training_set(options, dataset)
-    drawn = [(shift, *resolve(dataset, shift, training.counts, options.seed)) for shift in shifts]
+    drawn = _drawn(options, dataset, training, shifts, notes)
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
+    if options.json:
+        data = understood(dataset, found)
+        told = [summary(dataset, training, shift, indices) | {"data": data} for shift, indices, _ in drawn]
+        print(json.dumps(told))
+    else:
+        _print_data(dataset, found)
+        _print_table(dataset, training, drawn)
+    odd = [note for note in found.notes if note.weight != "told"]
+    if options.strict and odd:
+        more = f" (and {len(odd) - 1} more)" if len(odd) > 1 else ""
+        raise BadInput(f"--strict: {odd[0].text}{more}")
     if options.export:
         wanted = options.with_source and dataset.task == "single_label"  # `export` refuses the others
         source = source_images(dataset, training) if wanted else None
         written = export(dataset, training, Path(options.export), source)
         text = f"{training.n:,} training and {len(dataset.test):,} test images, {written / 1e6:.1f} MB"
         print(f"exported to {options.export}: {text}", file=sys.stderr)
-    if options.json:
-        print(json.dumps([summary(dataset, training, shift, indices) for shift, indices, _ in drawn]))
-    else:
-        _print_table(dataset, training, drawn)
+
+
+def _drawn(
+    options: argparse.Namespace, dataset: Dataset, training: TrainingSet, shifts: Sequence[Shift], notes: list[str]
+) -> list[tuple[Shift, Int[np.ndarray, " drawn"], str]]:
+    """The shifts with their indices and origins; `natural` where the pool cannot give the default one."""
+    try:
+        return [(shift, *resolve(dataset, shift, training.counts, options.seed)) for shift in shifts]
+    except BadInput as error:
+        if options.shift or options.shift_list or options.imbalance:
+            raise
+        notes.append(f"{shifts[0]} is not shown: {error}")
+        natural = Shift("natural")
+        return [(natural, *resolve(dataset, natural, training.counts, options.seed))]
+
+
+def understood(dataset: Dataset, found: CheckUp) -> dict[str, object]:
+    """Return a dataset's check-up as plain values: splits, where they came from, classes in order, notes."""
+    splits = {"train": dataset.train, "test": dataset.test, "validation": dataset.validation}
+    return {
+        "dataset": dataset.name,
+        "published": dataset.published,
+        "labels_from": dataset.labels_from,
+        "class_names": list(dataset.class_names),
+        "splits": {
+            role: {
+                "split": images.split,
+                "origin": dataset.origins.get(role, ""),
+                "n": len(images),
+                "counts": images.class_counts().tolist(),
+                "sizes": sizes_of(found.facts[role]).tolist(),
+                "modes": found.facts[role].summary.modes,
+            }
+            for role, images in splits.items()
+            if images is not None
+        },
+        "notes": [asdict(note) for note in found.notes],
+    }
 
 
 def summary(
@@ -103,6 +159,7 @@ def _parser() -> Parser:
     add_shift_arguments(parser)
     parser.add_argument("--seed", type=seed, default=0, help="seed of the test draws (default: 0, as published)")
     parser.add_argument("--json", action="store_true", help="print a list of objects instead of a table")
+    parser.add_argument("--strict", action="store_true", help="refuse data with anything odd (exit status 2)")
     parser.add_argument(
         "--export",
         metavar="DIR",
@@ -116,14 +173,46 @@ def _parser() -> Parser:
     return parser
 
 
+def _print_data(dataset: Dataset, found: CheckUp) -> None:
+    """Print what was understood of a dataset, then a line for each thing that is odd."""
+    print(f"{dataset.name}: {dataset.classes} classes, test pool {len(dataset.test):,}")
+    print(f"licence: {dataset.entry.licence}")
+    splits = {"train": dataset.train, "test": dataset.test, "validation": dataset.validation}
+    for role, images in splits.items():
+        if images is not None:
+            counts = images.class_counts()
+            told = f"{len(images):,} images, {_range(counts.min(), counts.max())} a class; {_sizes(found.facts[role])}"
+            print(_shorten(f"{role}: {told}; from {dataset.origins.get(role, '')}", WIDTH))
+    names = ", ".join(dataset.class_names[:NAMES]) + (", ..." if dataset.classes > NAMES else "")
+    print(_shorten(f"labels: {dataset.labels_from}; classes in this order: {names}", WIDTH))
+    for note in found.notes:
+        print(
+            textwrap.fill(f"{'note' if note.weight == 'told' else 'odd'}: {note.text}", WIDTH, subsequent_indent="  ")
+        )
+    print()
+
+
+def _range(low: int, high: int) -> str:
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _sizes(one: Facts) -> str:
+    """`32 x 32, RGB`, or the range of sizes and the modes with their counts."""
+    sizes, modes = sizes_of(one), one.summary.modes
+    if not len(sizes):
+        return "none can be decoded"
+    told = " x ".join(_range(int(side.min()), int(side.max())) for side in sizes.T)
+    more = f" ({len(sizes):,} sizes)" if len(sizes) > 1 else ""
+    counted = sorted(modes.items(), key=lambda mode: -mode[1])
+    return f"{told}{more}, " + ", ".join(f"{mode} ({count:,})" if len(modes) > 1 else mode for mode, count in counted)
+
+
 def _print_table(
     dataset: Dataset, training: TrainingSet, drawn: Sequence[tuple[Shift, Int[np.ndarray, " drawn"], str]]
 ) -> None:
     multi = dataset.task == "multi_label"
     large, small = training.counts >= (100 if multi else 101), training.counts < 20
     groups = [int(group.sum()) for group in (large, ~large & ~small, small)]
-    print(f"{dataset.name}: {dataset.classes} classes, test pool {len(dataset.test):,}")
-    print(f"licence: {dataset.entry.licence}")
     print(f"training set: {training.describe()}, n = {training.n:,}")
     title = "head/medium/tail labels" if multi else "many/medium/few classes"
     print(f"{title}: {'/'.join(map(str, groups))}; indices {training.indices_sha256[:12]}\n")

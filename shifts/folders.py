@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from shifts.found import FoundSplit, LeftOut
+from shifts.found import BESIDE, HIDDEN, NO_IMAGES, STRAY, FoundSplit, LeftOut
 from shifts.imageset import FileStore
 from shifts.labels import Labels
 from shifts.listing import SUFFIXES, Parts, files_in, files_under, is_hidden, is_image
@@ -59,7 +59,7 @@ def tree_of(folder: Path, left: LeftOut) -> Tree:
     seen = []
     for parts in files_under(folder):
         if is_hidden(parts):
-            left.add("hidden files", parts)
+            left.add(HIDDEN, parts)
         else:
             seen.append(parts)
     folder, seen = _unwrapped(folder, seen)
@@ -102,7 +102,7 @@ def _images(tree: Tree, files: Iterable[Parts], left: LeftOut) -> list[Parts]:
         if is_image(tree.folder.joinpath(*parts)):
             images.append(parts)
         else:
-            left.add("files that are no images", parts)
+            left.add(NO_IMAGES, parts)
     return images
 
 
@@ -130,7 +130,7 @@ def _in_classes(tree: Tree, places: Mapping[str, Parts], left: LeftOut) -> dict[
     taken = {place[0] for place in places.values() if place}
     for parts in tree.files:
         if places != {"all": ()} and parts[0] not in taken:
-            left.add("files beside the splits", parts)
+            left.add(BESIDE, parts)
     inside = {split: [parts for parts in tree.files if parts[: len(place)] == place] for split, place in places.items()}
     if all(_is_doubled(place, inside[split]) for split, place in places.items()):
         places = {split: (*place, place[-1]) for split, place in places.items()}
@@ -140,7 +140,7 @@ def _in_classes(tree: Tree, places: Mapping[str, Parts], left: LeftOut) -> dict[
         images = []
         for parts in _images(tree, inside[split], left):
             if len(parts) <= depth + 1 or parts[:depth] != place:
-                left.add("images beside the class folders", parts)
+                left.add(STRAY, parts)
             else:
                 images.append(parts)
         if not images:
@@ -169,21 +169,21 @@ def _split_archives(tree: Tree, left: LeftOut) -> dict[str, FoundSplit]:
         return {}
     for parts in tree.files:
         if parts[0] not in {stems[stem] for stem in chosen.values()}:
-            left.add("files beside the splits", parts)
+            left.add(BESIDE, parts)
     found = {}
     for split, stem in chosen.items():
         archive, members = stems[stem], tree.archives[stems[stem]]
         paths = [parts for parts in sorted(members) if not is_hidden(parts)]
         for parts in members:
             if is_hidden(parts):
-                left.add("hidden files", (archive, *parts))
+                left.add(HIDDEN, (archive, *parts))
         depth = 1 if paths and all(len(parts) > 2 and parts[0] == stem for parts in paths) else 0
         images = []
         for parts in paths:
             if _suffix(parts) not in SUFFIXES:
-                left.add("files that are no images", (archive, *parts))
+                left.add(NO_IMAGES, (archive, *parts))
             elif len(parts) < depth + 2:
-                left.add("images beside the class folders", (archive, *parts))
+                left.add(STRAY, (archive, *parts))
             else:
                 images.append(parts)
         if images:

@@ -23,6 +23,10 @@ class FoundSplit:
     origin: str
 
 
+HIDDEN, NO_IMAGES = "hidden files", "files that are no images"
+STRAY, BESIDE = "images beside the class folders", "files beside the splits"
+
+
 @dataclass
 class LeftOut:
     """Counts what is left out, by reason, with the first example of each."""
@@ -38,6 +42,11 @@ class LeftOut:
     def notes(self) -> list[Note]:
         """Return one note for each reason."""
         return [
-            Note("left_out", count, f"left out: {reason} ({count:,}, such as {self.examples[reason]})")
+            Note(
+                "left_out",
+                count,
+                f"left out: {reason} ({count:,}, such as {self.examples[reason]})",
+                "odd" if reason in (HIDDEN, NO_IMAGES) else "numbers",
+            )
             for reason, count in sorted(self.counts.items())
         ]

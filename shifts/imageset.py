@@ -2,11 +2,12 @@
 
 import hashlib
 import io
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int, UInt8
@@ -34,6 +35,15 @@ class Store(Protocol):
 
     def where(self, index: int) -> str:
         """The file name of one image, or ''."""
+        ...
+
+
+@runtime_checkable
+class Changing(Protocol):
+    """A store whose files can change while the fingerprint of their list stays."""
+
+    def state(self) -> list[tuple[int, int, int]]:
+        """Size and times of change (nanoseconds) of every file. Raises OSError."""
         ...
 
 
@@ -77,6 +87,10 @@ class FileStore:
 
     def where(self, index: int) -> str:
         return self.paths[index]
+
+    def state(self) -> list[tuple[int, int, int]]:
+        found = (os.stat(self.root / path) for path in self.paths)
+        return [(status.st_size, status.st_mtime_ns, status.st_ctime_ns) for status in found]
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,6 +210,14 @@ class ImageSet:
             chosen = indices[start : start + READ_AHEAD]
             for index, content in zip(chosen, self.encoded(chosen), strict=True):
                 yield self._decode(content, index)
+
+    def pixels(self, content: bytes, index: int) -> UInt8[np.ndarray, "height width *channels"]:
+        """Decode one encoded image, uint8: [H, W] where it is grey, else [H, W, 3]. Raises WorkFailed."""
+        return self._decode(content, index)
+
+    def header(self, content: bytes, index: int) -> tuple[str, bool]:
+        """Return one encoded image's mode in Pillow's words, and whether it is turned. Raises WorkFailed."""
+        return self._open(content, index).mode, not self.as_published and _is_turned(content)
 
     @property
     def _title(self) -> str:

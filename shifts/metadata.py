@@ -9,7 +9,7 @@ from typing import Any
 
 from shifts.errors import BadInput
 from shifts.folders import LAYOUT, Tree, tree_of
-from shifts.found import LeftOut
+from shifts.found import BESIDE, NO_IMAGES, LeftOut
 from shifts.listing import Parts, is_image, shown
 from shifts.notes import Note
 from shifts.splits import named_splits
@@ -73,8 +73,8 @@ def _rows(tree: Tree, files: list[Parts], split_of_folder: Mapping[str, str]) ->
 
 def _why(tree: Tree, parts: Parts, folders: set[str]) -> str:
     if parts[0] not in folders:
-        return "files beside the splits"
-    return "images that no metadata names" if is_image(tree.folder.joinpath(*parts)) else "files that are no images"
+        return BESIDE
+    return "images that no metadata names" if is_image(tree.folder.joinpath(*parts)) else NO_IMAGES
 
 
 def _table(tree: Tree, rows: Mapping[Parts, dict[str, Any]]) -> Any:

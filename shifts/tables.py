@@ -13,7 +13,7 @@ from typing import Any
 
 from shifts.errors import BadInput
 from shifts.files import atomic, digest
-from shifts.found import IMAGE_NAMES, LeftOut
+from shifts.found import HIDDEN, IMAGE_NAMES, LeftOut
 from shifts.listing import Parts, files_under, is_hidden, shown
 from shifts.notes import Note
 from shifts.splits import is_plain, split_of
@@ -38,7 +38,7 @@ def read_tables(
     seen = []
     for parts in files_under(folder):
         if is_hidden(parts):
-            left.add("hidden files", parts)
+            left.add(HIDDEN, parts)
         else:
             seen.append(parts)
     files = _declared(folder, seen, declared) if declared else _by_place(folder, seen)
