@@ -18,7 +18,15 @@ from shifts.errors import BadInput
 
 
 def torchvision_resnet() -> ModuleType:
-    """The module `torchvision.models.resnet`. Raises BadInput where torchvision is not installed."""
+    """The module `torchvision.models.resnet`. Raises BadInput where torchvision is not installed.
+
+    Importing it makes tensors, which must have values even where a network is built on the meta device.
+    """
+    with torch.device("cpu"):
+        return _imported()
+
+
+def _imported() -> ModuleType:
     try:
         return importlib.import_module("torchvision.models.resnet")
     except ModuleNotFoundError as error:
