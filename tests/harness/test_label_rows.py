@@ -41,7 +41,10 @@ def test_round_trips(tmp_path: Path, row: LabelRow) -> None:
     assert rows.load_all(tmp_path / "a") == [row]
     other = fake_label_row(dataset="own/voc", method="bce")
     files = rows.pack([row, other], tmp_path / "b")
-    assert [file.name for file in files] == ["multi_label-embedded_mosaics.parquet", "multi_label-own_voc.parquet"]
+    assert [file.name for file in files] == [
+        "multi_label-embedded_mosaics.parquet",
+        "multi_label-own_voc~96f72220f765.parquet",
+    ]
     back = rows.load_all(tmp_path / "b")
     assert back == sorted([row, other], key=rows.order)
     assert json.dumps([asdict(one) for one in back]), "plain Python types throughout"
