@@ -8,8 +8,9 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
+from harness import parquet
 from shifts.errors import WorkFailed
-from shifts.files import atomic, file_name, sanitised, shortened, write_text
+from shifts.files import file_name, sanitised, shortened, write_text
 
 Json = dict[str, Any]
 
@@ -126,24 +127,18 @@ class RowFiles(Generic[R]):
         written = []
         for dataset, columns in sorted(by_dataset.items()):
             where = destination / f"{self.packed}-{file_name(dataset)}.parquet"
-            with atomic(where) as temporary:
-                _write_small(pa.Table.from_pylist(columns), temporary)
+            _write_small(pa.Table.from_pylist(columns), where)
             written.append(where)
         return written
 
     def _unpacked(self, results: Path) -> Iterator[R]:
         """Rows of the folder's Parquet files."""
-        files = sorted(results.glob(f"{self.packed}-*.parquet"))
-        if not files:
-            return
-        import pyarrow.parquet as pq
-
-        for file in files:
+        for file in sorted(results.glob(f"{self.packed}-*.parquet")):
             try:
-                for values in pq.read_table(file).to_pylist():
+                for values in parquet.read(file).to_pylist():
                     values.update({name: json.loads(values[name]) for name in self._nested})
                     yield self.from_json(values)
-            except (ValueError, TypeError, KeyError, OSError) as error:
+            except (ValueError, TypeError, KeyError) as error:
                 raise WorkFailed(f"{file}: not a file of packed {self.noun}s ({error})") from error
 
     @property
@@ -171,15 +166,13 @@ def _kinds_of(hint: Any) -> set[type]:
 def _write_small(table: Any, path: Path) -> None:
     """Write a table as Parquet with floating-point columns split by byte, which makes them compress."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     float64 = pa.float64()
     single = [column.name for column in table.schema if column.type == float64]
     lists = [column.name for column in table.schema if column.type == pa.list_(float64)]
-    pq.write_table(
-        table,
+    parquet.write(
         path,
-        compression="zstd",
+        table,
         compression_level=19,
         use_dictionary=[name for name in table.schema.names if name not in (*single, *lists)],
         column_encoding=dict.fromkeys([*single, *(f"{name}.list.element" for name in lists)], "BYTE_STREAM_SPLIT"),

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from harness import parquet
 from harness.metrics import shot_groups
 from harness.studies.answers import Answers, predictors
 from harness.studies.bias_variance import PARTS, by_group, decompose, jackknife, tied
 from shifts.errors import WorkFailed
-from shifts.files import atomic, digest
+from shifts.files import digest
 
 FINDINGS_SCHEMA = 1
 MEASURES = (*PARTS, "hardest_negative")
@@ -191,10 +192,8 @@ def _values(
 def store(where: Path, found: Sequence[Finding]) -> None:
     """Write findings as Parquet, complete or not at all."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    with atomic(where) as temporary:
-        pq.write_table(pa.Table.from_pylist([asdict(one) for one in found], _schema()), temporary, compression="zstd")
+    parquet.write(where, pa.Table.from_pylist([asdict(one) for one in found], _schema()))
 
 
 def load(results: Path) -> list[Finding]:
@@ -202,18 +201,17 @@ def load(results: Path) -> list[Finding]:
     where = path(results)
     if not where.exists():
         return []
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
-        table = pq.read_table(where)
+        table = parquet.read(where, [field.name for field in fields(Finding) if "None" not in str(field.type)])
         if table.schema.names != [field.name for field in fields(Finding)]:
             raise ValueError(f"columns {', '.join(table.schema.names)}")
+        if not table.schema.equals(_schema(), check_metadata=False):
+            raise ValueError("types of columns")
         found = [Finding(**values) for values in table.to_pylist()]
         if any(one.schema_version > FINDINGS_SCHEMA for one in found):
             raise ValueError("written by a newer version")
         return found
-    except (ValueError, TypeError, OSError, pa.ArrowException) as error:
+    except ValueError as error:
         raise WorkFailed(f"{where}: not a file of findings ({error}); delete it and run again") from error
 
 

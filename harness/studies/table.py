@@ -7,10 +7,9 @@ from types import UnionType
 from typing import Any, ClassVar, Self, cast, get_args, get_origin, get_type_hints
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from harness import parquet
 from shifts.errors import WorkFailed
-from shifts.files import atomic
 
 _TYPES = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}
 
@@ -115,11 +114,11 @@ class StudyRow:
 
     @classmethod
     def _table(cls, where: Path) -> pa.Table:
-        try:
-            table = pq.read_table(where)
-        except (pa.ArrowException, OSError) as error:
-            raise WorkFailed(f"{where}: not a Parquet file ({error}); delete it and run again") from error
         expected = cls.arrow_schema()
+        try:
+            table = parquet.read(where)
+        except parquet.Damaged as error:
+            raise WorkFailed(f"{where}: not a Parquet file ({error}); delete it and run again") from error
         if not table.schema.equals(expected, check_metadata=False):
             odd = sorted(set(table.schema.names) ^ set(expected.names)) or "types of columns"
             raise WorkFailed(
@@ -131,8 +130,7 @@ class StudyRow:
 def store(where: Path, rows: Sequence[StudyRow]) -> None:
     """Write rows of one kind (at least one), complete or not at all."""
     table = pa.Table.from_pylist([asdict(row) for row in rows], schema=type(rows[0]).arrow_schema())
-    with atomic(where) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+    parquet.write(where, table)
 
 
 def _column(name: str, hint: Any) -> pa.Field:
