@@ -10,7 +10,7 @@ from pathlib import Path
 from harness import row_files
 from harness.row_files import Json, RowFiles
 
-ROW_SCHEMA = 2
+ROW_SCHEMA = 3
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Row:
     train_subset_seed: int | None
     train_n: int
     train_counts_sha256: str
+    data_notes: list[str]
     # method
     method: str
     method_version: int
@@ -121,7 +122,9 @@ class Row:
 
 def _from_older(values: Json) -> Json:
     if values["schema_version"] == 1:  # all evidence was float32 then
-        return {**values, "schema_version": ROW_SCHEMA, "evidence_precision": "fp32"}
+        values = {**values, "schema_version": 2, "evidence_precision": "fp32"}
+    if values["schema_version"] == 2:  # data had no check-up then
+        values = {**values, "schema_version": ROW_SCHEMA, "data_notes": []}
     return values
 
 

@@ -116,13 +116,14 @@ def chosen_jobs(options: argparse.Namespace) -> "list[TrainingJob]":
     from methods import distributed, networks, recipe, zoo
     from methods.batches import LEAST
     from methods.job import TrainingJob
+    from shifts.checkup import checked
 
     # Names are checked before any data is read.
     chosen = [methods.get(name) for name in dict.fromkeys(options.methods or [])]
     setting = recipe.get(options.recipe, options.dataset)
     networks.check(setting.backbone)
     setting.weights()
-    dataset = chosen_dataset(options)
+    dataset = checked(chosen_dataset(options), decode=not getattr(options, "dry_run", False))
     chosen = chosen or list(map(methods.get, methods.of_task(dataset.entry.task)))
     for method in chosen:
         methods.check_task(method, dataset.entry.task, dataset.name)
@@ -135,6 +136,10 @@ def chosen_jobs(options: argparse.Namespace) -> "list[TrainingJob]":
         for method in chosen
         for train_seed in dict.fromkeys(options.seeds)
     ]
+    if distributed.world().main:
+        for note in dataset.notes:
+            if note.weight == "numbers":
+                print(f"note: {note.text}", file=sys.stderr)
     if setting.name.startswith("published") and distributed.world().main:
         for name in dict.fromkeys(job.method_name for job in jobs):
             if advised := recipe.PUBLISHED_OPTIONS.get((name, dataset.name)):

@@ -24,9 +24,12 @@ class CheckUp:
     notes: tuple[Note, ...]
 
 
-def check_up(dataset: Dataset) -> CheckUp:
-    """Return the check-up of a dataset. Every image is decoded once, and that is remembered (`shifts.facts`)."""
-    found = {role: facts(images) for role, images in _splits(dataset).items()}
+def check_up(dataset: Dataset, decode: bool = True) -> CheckUp:
+    """Return the check-up of a dataset. Every image is decoded once, and that is remembered (`shifts.facts`).
+
+    decode: False uses what is remembered and decodes nothing.
+    """
+    found = {role: facts(images, decode) for role, images in _splits(dataset).items()}
     known = {role: one for role, one in found.items() if one is not None}
     notes = [
         *dataset.notes,
@@ -38,9 +41,9 @@ def check_up(dataset: Dataset) -> CheckUp:
     return CheckUp(known, tuple(notes))
 
 
-def checked(dataset: Dataset) -> Dataset:
+def checked(dataset: Dataset, decode: bool = True) -> Dataset:
     """Return the dataset with all its notes. Raises BadInput for images that cannot be decoded, before any training."""
-    notes = check_up(dataset).notes
+    notes = check_up(dataset, decode).notes
     broken = [note.text for note in notes if note.kind == "undecodable"]
     if broken:
         raise BadInput("; ".join(broken))
@@ -99,6 +102,8 @@ def _equal(dataset: Dataset, known: Mapping[str, Facts]) -> list[Note]:
 
 def _groups(known: Mapping[str, Facts]) -> list[_Group]:
     """Groups of two or more decodable images with the same pixels, in the order of their first member."""
+    if not known:
+        return []
     roles = [(role, index) for role, one in known.items() for index in range(len(one.sizes))]
     pixels = np.concatenate([one.pixels for one in known.values()])
     decoded = np.concatenate([one.sizes[:, 0] > 0 for one in known.values()])

@@ -9,8 +9,9 @@ import os
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -56,16 +57,36 @@ class Facts:
 def facts(images: ImageSet, decode: bool = True) -> Facts | None:
     """Return the facts about a split: remembered ones, else, with `decode`, by decoding every image (bar after 2 s)."""
     path = _memory(images)
-    if path is not None and path.is_file():
+    if path is not None:
         remembered = _read(path)
         if remembered is not None:
             return remembered
     if not decode:
         return None
-    found = _decoded(images)
-    if path is not None:
+    if path is None:
+        return _decoded(images)
+    with _one_at_a_time(path):
+        remembered = _read(path)
+        if remembered is not None:  # another process has just looked
+            return remembered
+        found = _decoded(images)
         _write(path, found)
     return found
+
+
+@contextmanager
+def _one_at_a_time(path: Path) -> Iterator[None]:
+    """Let one process look while others wait for what it finds. Without a lock where the cache cannot be written."""
+    from filelock import FileLock
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path.with_suffix(".lock")).acquire()
+    except OSError:
+        yield
+        return
+    with lock:
+        yield
 
 
 def _memory(images: ImageSet) -> Path | None:

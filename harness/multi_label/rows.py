@@ -10,7 +10,7 @@ from pathlib import Path
 from harness import row_files
 from harness.row_files import Json, RowFiles
 
-ROW_SCHEMA = 2
+ROW_SCHEMA = 3
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class LabelRow:
     train_n: int
     train_labels_per_image: float
     train_counts_sha256: str
+    data_notes: list[str]
     # method
     method: str
     method_version: int
@@ -98,7 +99,9 @@ class LabelRow:
 def _from_older(values: Json) -> Json:
     if values["schema_version"] == 1:
         later = dict.fromkeys(("f1_micro", "f1_macro", "per_class_predicted", "per_class_right"))
-        return {**later, **values, "schema_version": ROW_SCHEMA}
+        values = {**later, **values, "schema_version": 2}
+    if values["schema_version"] == 2:  # data had no check-up then
+        values = {**values, "schema_version": ROW_SCHEMA, "data_notes": []}
     return values
 
 

@@ -19,6 +19,7 @@ def fake_label_row(**changes: Any) -> LabelRow:
         "train_n": 90,
         "train_labels_per_image": 1.5,
         "train_counts_sha256": "c" * 64,
+        "data_notes": [],
         "method": "ltml",
         "method_version": 1,
         "backbone": "resnet8",

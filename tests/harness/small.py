@@ -228,6 +228,7 @@ def fake_row(**changes: Any) -> Row:
         "train_subset_seed": 0,
         "train_n": 150,
         "train_counts_sha256": "c" * 64,
+        "data_notes": [],
         "method": "sade",
         "method_version": 1,
         "backbone": "resnet8",

@@ -37,7 +37,7 @@ def test_columns_are_the_single_values() -> None:
     assert set(FIELDS) - set(SCALARS) == {
         *("versions", "redraws", "view_stability", "weights", "preference", "prior_estimate", "train_counts"),
         *("per_class_correct", "per_class_total", "predicted", "correct_bits"),
-        *("bins_count", "bins_correct", "bins_confidence"),
+        *("bins_count", "bins_correct", "bins_confidence", "data_notes"),
     }
 
 

@@ -211,11 +211,18 @@ def test_normalisation_is_part_of_what_is_trained(tmp_path: Path) -> None:
     export = tmp_path / "export"
     described = command("--export", export, module="shifts.describe")
     assert described.status == 0, described.err
+    other = tmp_path / "other"  # the same training pool with another test pool: not the embedded data, so no statistics
+    other.mkdir()
+    train = (EMBEDDED_FOLDER / "train-00000-of-00001.parquet").read_bytes()
+    for split in ("train", "test"):
+        (other / f"{split}-00000-of-00001.parquet").write_bytes(train)
     asked = ["--methods", "softmax", "--train-imbalance", "100", "--dataset"]
-    named, exported, folder = (
-        chosen_jobs(parser().parse_args([*asked, str(name)]))[0] for name in ("embedded", export, EMBEDDED_FOLDER)
+    named, exported, folder, same = (
+        chosen_jobs(parser().parse_args([*asked, str(name)]))[0]
+        for name in ("embedded", export, other, EMBEDDED_FOLDER)
     )
     assert named.training.fingerprint == exported.training.fingerprint == folder.training.fingerprint
+    assert named.key == same.key, "known by its content, whatever it is called"
     assert named.key == exported.key
     assert named.key != folder.key
 
