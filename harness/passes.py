@@ -87,30 +87,23 @@ def _compute(
 ) -> PoolEvidence:
     start = time.perf_counter()
     network = fold_batchnorm(job.network(results, pools.device), job.spec.image_size)
-    forward = _autocast(network, pools.device, precision)
+    forward = forward_of(network, pools.device, precision)
     test, labelled = job.dataset.test, job.source
     pool = pools.of(job, test, np.arange(len(test.labels)))
     source = pools.of(job, labelled.pool, labelled.indices)
-    with tqdm(
-        total=(1 + 2 * views) * len(pool) + len(source),
-        desc=f"evidence {job.method_name} s{job.seed}",
-        unit="img",
-        delay=2,
-        leave=False,
-        disable=None,
-    ) as bar:
+    with progress_bar(job, (1 + 2 * views) * len(pool) + len(source)) as bar:
         gates: list[Tensor] = []
         seen: list[Tensor] | None = [] if job.method.has_preference else None
         read_gates = cast(GatedExperts, network).gate_logits if job.method.has_gates else None
-        clean = _logits(forward, pool.clean(), bar, read_gates, gates, seen)
+        clean = expert_logits(forward, pool.clean(), bar, read_gates, gates, seen)
         features = _joined(seen)
-        source_logits = _logits(forward, source.clean(), bar)
+        source_logits = expert_logits(forward, source.clean(), bar)
         pairs, view_features = [], []
         for pair in range(views):
             both = []
             for view in range(2):
                 seen = [] if job.method.has_preference else None
-                both.append(_logits(forward, pool.view(_view_seed(pair, view)), bar, features=seen))
+                both.append(expert_logits(forward, pool.view(_view_seed(pair, view)), bar, features=seen))
                 view_features.append(_joined(seen))
             pairs.append(np.stack(both))
     gate_logits = _joined(gates)
@@ -140,7 +133,13 @@ def _view_seed(pair: int, view: int) -> int:
     return derived_seed("view", VIEWS_VERSION, pair, view)
 
 
-def _autocast(network: nn.Module, device: torch.device, precision: Precision) -> Forward:
+def progress_bar(job: TrainingJob, images: int) -> "tqdm[NoReturn]":
+    """A bar over so many forward passes of images, shown from two seconds on."""
+    title = f"evidence {job.method_name} s{job.seed}"
+    return tqdm(total=images, desc=title, unit="img", delay=2, leave=False, disable=None)
+
+
+def forward_of(network: nn.Module, device: torch.device, precision: Precision) -> Forward:
     """The network's forward pass under a precision; what it returns is float32."""
 
     def forward(images: Float[Tensor, "batch 3 height width"]) -> ExpertOutput:
@@ -152,7 +151,7 @@ def _autocast(network: nn.Module, device: torch.device, precision: Precision) ->
 
 
 @torch.inference_mode()
-def _logits(
+def expert_logits(
     forward: Forward,
     batches: Iterator[Float[Tensor, "batch 3 height width"]],
     bar: "tqdm[NoReturn]",

@@ -11,16 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from filelock import FileLock
 from jaxtyping import Int, UInt8
 from safetensors import SafetensorError, safe_open
 
 from harness import tensors
 from harness.adapters.base import Evidence
+from harness.passes import expert_logits, forward_of, progress_bar
 from harness.pools import Pools
 from methods.job import TrainingJob
+from methods.networks.folding import fold_batchnorm
 from methods.priors import ExpertPriors
+from methods.recipe import Precision
 from shifts.errors import WorkFailed
 from shifts.files import digest
 
@@ -39,7 +41,12 @@ class LabelEvidence:
     metadata: dict[str, str]
 
 
-def key(job: TrainingJob, checkpoint_sha256: str) -> str:
+def identity(precision: Precision) -> dict[str, str]:
+    """What a precision adds to identities: nothing for float32, which is older than the choice."""
+    return {} if precision == "fp32" else {"label_evidence_precision": precision}
+
+
+def key(job: TrainingJob, checkpoint_sha256: str, precision: Precision = "fp32") -> str:
     """SHA-256 of everything that determines the evidence of a checkpoint."""
     return digest(
         {
@@ -47,20 +54,25 @@ def key(job: TrainingJob, checkpoint_sha256: str) -> str:
             "checkpoint": checkpoint_sha256,
             "test": job.dataset.test.fingerprint,
         }
+        | identity(precision)
     )
 
 
-def path(job: TrainingJob, results: Path) -> Path:
+def path(job: TrainingJob, results: Path, precision: Precision = "fp32") -> Path:
     """Where the evidence of a job's checkpoint is kept."""
-    return results / "evidence" / f"{job.stem}-labels.safetensors"
+    suffix = "" if precision == "fp32" else f"-{precision}"
+    return results / "evidence" / f"{job.stem}-labels{suffix}.safetensors"
 
 
-def gather(job: TrainingJob, checkpoint_sha256: str, results: Path, pools: Pools) -> LabelEvidence:
+def gather(
+    job: TrainingJob, checkpoint_sha256: str, results: Path, pools: Pools, precision: Precision = "fp32"
+) -> LabelEvidence:
     """The evidence of a checkpoint: read if it is there and fits checkpoint and data, else computed and stored.
 
-    Raises WorkFailed where logits are not finite or the checkpoint cannot be loaded.
+    precision: as in `harness.passes.gather`. Raises WorkFailed where logits are not finite or the checkpoint cannot be
+    loaded.
     """
-    where, wanted = path(job, results), key(job, checkpoint_sha256)
+    where, wanted = path(job, results, precision), key(job, checkpoint_sha256, precision)
     where.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(where.parent / f".{where.stem}.lock"):
         found = tensors.metadata(where)
@@ -68,7 +80,7 @@ def gather(job: TrainingJob, checkpoint_sha256: str, results: Path, pools: Pools
             # What is there but broken is recomputed as if it were stale.
             with suppress(SafetensorError, OSError, KeyError, ValueError):
                 return load(where)
-        pool = _compute(job, results, pools, wanted)
+        pool = _compute(job, results, pools, precision, wanted)
         save(where, pool)
         return pool
 
@@ -94,13 +106,17 @@ def load(where: Path) -> LabelEvidence:
     return LabelEvidence(Evidence(arrays["logits"]), arrays["labels"], arrays["train_counts"], priors, metadata)
 
 
-@torch.inference_mode()
-def _compute(job: TrainingJob, results: Path, pools: Pools, wanted: str) -> LabelEvidence:
+def _compute(job: TrainingJob, results: Path, pools: Pools, precision: Precision, wanted: str) -> LabelEvidence:
     start = time.perf_counter()
     network = job.network(results, pools.device)
+    if precision != "fp32":
+        # Stored float32 evidence is of networks as they are, and rounding would set another apart from it.
+        network = fold_batchnorm(network, job.spec.image_size)
+    forward = forward_of(network, pools.device, precision)
     test = job.dataset.test
     pool = pools.of(job, test, np.arange(len(test)))
-    logits = torch.cat([network(batch).logits.float() for batch in pool.clean()]).cpu().numpy()
+    with progress_bar(job, len(pool)) as bar:
+        logits = expert_logits(forward, pool.clean(), bar)
     if not np.isfinite(logits).all():
         raise WorkFailed(f"{job.method_name} seed {job.seed}: the trained network gives NaN or infinite logits")
     metadata = {

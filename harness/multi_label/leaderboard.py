@@ -55,7 +55,7 @@ def build(found: Iterable[LabelRow]) -> dict[str, Any]:
     """
     groups: dict[str, list[LabelRow]] = defaultdict(list)
     for row in found:
-        groups[json.dumps([pick(row, SETTING), pick(row, SHIFT)], sort_keys=True)].append(row)
+        groups[json.dumps([pick(row, SETTING), pick(row, SHIFT), row.evidence_precision], sort_keys=True)].append(row)
     entries, superseded = [], 0
     for group in groups.values():
         kept = newest(group)
@@ -67,12 +67,13 @@ def build(found: Iterable[LabelRow]) -> dict[str, Any]:
 
 
 def _entry(group: Sequence[LabelRow]) -> Entry:
-    """Summary of one setting on one shift over train seeds; mAPs are fractions."""
+    """Summary of one setting on one shift over train seeds; mAPs are fractions. Only odd precisions are named."""
     group = by_seed(group)
     first = group[0]
     return (
         pick(first, SETTING)
         | pick(first, SHIFT)
+        | ({} if first.evidence_precision == "fp32" else {"evidence_precision": first.evidence_precision})
         | {name: average([getattr(row, name) for row in group]) for name in (*GROUPS, *F1)}
         | {
             f"{name}_interval": rounded(getattr(first, f"{name}_interval")) if len(group) == 1 else None

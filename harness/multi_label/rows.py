@@ -10,7 +10,7 @@ from pathlib import Path
 from harness import row_files
 from harness.row_files import Json, RowFiles
 
-ROW_SCHEMA = 3
+ROW_SCHEMA = 4
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class LabelRow:
     adapter: str
     adapter_version: int
     evidence_version: int
+    evidence_precision: str
     prior_access: str
     label_access: str
     test_access: str
@@ -97,12 +98,14 @@ class LabelRow:
 
 
 def _from_older(values: Json) -> Json:
-    if values["schema_version"] == 1:
-        later = dict.fromkeys(("f1_micro", "f1_macro", "per_class_predicted", "per_class_right"))
-        values = {**later, **values, "schema_version": 2}
-    if values["schema_version"] == 2:  # data had no check-up then
-        values = {**values, "schema_version": ROW_SCHEMA, "data_notes": []}
-    return values
+    later: Json = {}
+    if values["schema_version"] < 2:
+        later |= dict.fromkeys(("f1_micro", "f1_macro", "per_class_predicted", "per_class_right"))
+    if values["schema_version"] < 3:  # data had no check-up then
+        later |= {"data_notes": []}
+    if values["schema_version"] < 4:  # all evidence was float32 then
+        later |= {"evidence_precision": "fp32"}
+    return {**later, **values, "schema_version": ROW_SCHEMA}
 
 
 FILES = RowFiles(

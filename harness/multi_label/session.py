@@ -66,13 +66,14 @@ class LabelSession(Session):
                     "shift": shift,
                     "indices": drawn.indices_sha256,
                 }
+                | evidence.identity(self.options.evidence_precision)
             )
             path = label_rows.path(self.results, about.stem, adapter.name, shift, row_id)
             tasks.append(LabelTask(adapter, drawn, row_id, path))
         return Work(about, tasks, job)
 
     def _gather(self, job: TrainingJob, sha256: str) -> LabelEvidence:
-        return evidence.gather(job, sha256, self.results, self.pools)
+        return evidence.gather(job, sha256, self.results, self.pools, self.options.evidence_precision)
 
     def _measure(self, work: Work, pool: LabelEvidence, known: dict[str, Any]) -> None:
         fitted = Mean().fit(pool.evidence, pool.train_counts, pool.expert_priors, 0)

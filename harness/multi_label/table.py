@@ -29,9 +29,10 @@ def _title(entries: Sequence[Entry]) -> str:
     first = entries[0]
     seeds = max(len(entry["train_seeds"]) for entry in entries)
     recipes = ", ".join(sorted({str(entry["recipe"]) for entry in entries}))
+    precision = f", evidence in {first['evidence_precision']}" if "evidence_precision" in first else ""
     return (
         f"{first['dataset']} (label sets, {first['train_labels_per_image']:.2f} labels a training image), "
-        f"recipe {recipes}, {seeds} train seed{'s' if seeds > 1 else ''}, adapter mean"
+        f"recipe {recipes}, {seeds} train seed{'s' if seeds > 1 else ''}, adapter mean{precision}"
     )
 
 

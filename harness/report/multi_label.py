@@ -39,7 +39,8 @@ def section(results: Path) -> Section | None:
         return None
     settings: dict[tuple[str, str], list[LabelRow]] = defaultdict(list)
     for row in found:
-        settings[row.dataset, str(row.recipe)].append(row)
+        precision = "" if row.evidence_precision == "fp32" else f", evidence in {row.evidence_precision}"
+        settings[row.dataset, f"{row.recipe}{precision}"].append(row)
     leads, tables, pictures = [], [], []
     names = numbered([f"{dataset}-{recipe}-labels" for dataset, recipe in settings])
     for ((dataset, recipe), members), name in zip(settings.items(), names, strict=True):

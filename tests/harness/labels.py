@@ -36,6 +36,7 @@ def fake_label_row(**changes: Any) -> LabelRow:
         "adapter": "mean",
         "adapter_version": 1,
         "evidence_version": 1,
+        "evidence_precision": "fp32",
         "prior_access": "none",
         "label_access": "none",
         "test_access": "inductive",

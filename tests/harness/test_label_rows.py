@@ -84,12 +84,34 @@ def test_files_that_are_no_rows(tmp_path: Path, change: dict[str, Any], said: st
 def test_rows_of_the_first_schema_have_no_f1(tmp_path: Path) -> None:
     later = ("f1_micro", "f1_macro", "per_class_predicted", "per_class_right")
     row = fake_label_row()
-    old = {name: value for name, value in asdict(row).items() if name not in later} | {"schema_version": 1}
+    new = (*later, "evidence_precision")
+    old = {name: value for name, value in asdict(row).items() if name not in new} | {"schema_version": 1}
     read = rows.from_json(old)
     assert read.schema_version == rows.ROW_SCHEMA
     assert asdict(read) == asdict(row) | dict.fromkeys(later)
     (entry,) = build([read])["entries"]
     assert entry["f1_micro"] is entry["f1_macro"] is None
+
+
+def test_rows_of_the_second_schema_are_of_float32() -> None:
+    row = fake_label_row()
+    old = asdict(row) | {"schema_version": 2}
+    del old["evidence_precision"]
+    assert rows.from_json(old) == row
+
+
+def test_precisions_of_evidence_are_never_mixed(tmp_path: Path) -> None:
+    found = [fake_label_row(), fake_label_row(evidence_precision="bf16", map=0.4)]
+    entries = build(found)["entries"]
+    assert [(entry.get("evidence_precision"), entry["map"]["mean"]) for entry in entries] == [
+        ("bf16", 0.4),
+        (None, 0.5),
+    ]
+    put(tmp_path, *found)
+    leaderboard.write(tmp_path)
+    leaderboard.validate(leaderboard.read(tmp_path))
+    assert "adapter mean, evidence in bf16\n" in table.render(entries[:1], ["backward_lt-50"])
+    assert "bf16" not in table.render(entries[1:], ["backward_lt-50"])
 
 
 def test_a_row_of_another_checkpoint_is_not_complete(tmp_path: Path) -> None:

@@ -5,13 +5,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import average_precision_score, f1_score
 
+import methods
 from harness import leaderboard
 from harness import rows as single_rows
+from harness.adapters.mean import Mean
 from harness.multi_label import evidence, rows
+from harness.multi_label.metrics import METRICS_VERSION, RESAMPLES
+from harness.pools import Pools
+from harness.run import parser
+from harness.session import session_of
+from methods.job import TrainingJob
+from methods.networks.folding import fold_batchnorm
+from methods.recipe import get as get_recipe
 from shifts.catalog import load
-from shifts.sets import resolve
+from shifts.files import digest
+from shifts.sets import resolve, training_set
 from shifts.shift import Shift
 from tests.harness.small import (
     Result,
@@ -25,6 +36,7 @@ from tests.harness.small import (
     write_dataset,
 )
 
+CPU = torch.device("cpu")
 SHIFTS = ["forward_lt", "uniform", "backward_lt"]
 ASKED = ["--dataset", "embedded_mosaics", "--device", "cpu", "--shift", *SHIFTS, "--methods", "bce", "ltml"]
 
@@ -145,6 +157,70 @@ def test_a_folder_of_ones_own_and_the_whole_pool(small: Path, recipe: Path, tmp_
     assert (entry["n"], entry["tv_wanted"], entry["train_labels_per_image"]) == (60, None, 1.75)
     assert entry["head"] is None, "no label has 100 images"
     assert entry["medium"]["n"] == 2
+
+
+def test_half_precision_is_another_row_from_other_evidence(small: Path, recipe: Path, tmp_path: Path) -> None:
+    """Forward passes under autocast, as with single labels; what float32 gave stays as it was."""
+    asked = ["--dataset", small, "--recipe", recipe, "--device", "cpu", "--results", tmp_path, "--methods", "ltml"]
+    asked += ["--shift", "natural"]
+    assert call(*asked).status == 0
+    before = stamps(tmp_path)
+    half = call(*asked, "--evidence-precision", "bf16")
+    assert half.status == 0, half.err
+    assert "evidence in bf16" in half.out
+    after = stamps(tmp_path)
+    assert {path: after[path] for path in before} == before
+    whole_row, half_row = sorted(rows.load_all(tmp_path), key=lambda row: row.evidence_precision, reverse=True)
+    assert (whole_row.evidence_precision, half_row.evidence_precision) == ("fp32", "bf16")
+    assert whole_row.checkpoint_sha256 == half_row.checkpoint_sha256
+    files = sorted((tmp_path / "evidence").glob("[!.]*"), key=lambda file: len(file.name))
+    assert [file.name.partition("-labels")[2] for file in files] == [".safetensors", "-bf16.safetensors"]
+    whole_pool, half_pool = map(evidence.load, files)
+    job = job_of(small, recipe)
+    images = next(Pools(CPU).of(job, job.dataset.test, np.arange(60)).clean())
+    network = job.network(tmp_path, CPU)
+    with torch.inference_mode():
+        np.testing.assert_array_equal(whole_pool.evidence.logits, network(images).logits.numpy())
+    folded = fold_batchnorm(network, job.spec.image_size)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        np.testing.assert_array_equal(half_pool.evidence.logits, folded(images).logits.float().numpy())
+    apart = np.abs(half_pool.evidence.logits - whole_pool.evidence.logits).max()
+    assert 1e-4 < apart < 0.05
+    assert half_pool.metadata["key"] == evidence.key(job, half_row.checkpoint_sha256, "bf16")
+    again = call(*asked, "--evidence-precision", "bf16")
+    assert (again.status, again.out) == (0, half.out)
+    assert stamps(tmp_path) == after
+
+
+def test_identities_of_float32_are_older_than_the_choice(small: Path, recipe: Path, tmp_path: Path) -> None:
+    """Stored evidence and rows of float32 are found again; rows that called themselves bf16 before it was are not."""
+    job = job_of(small, recipe)
+    known = {"label_evidence_version": 1, "checkpoint": "a" * 64, "test": job.dataset.test.fingerprint}
+    assert evidence.key(job, "a" * 64) == digest(known)
+    asked = ["--dataset", small, "--recipe", recipe, "--device", "cpu", "--results", tmp_path, "--methods", "ltml"]
+    ids = {}
+    for precision in ("fp32", "bf16"):
+        options = parser().parse_args([*map(str, asked), "--shift", "natural", "--evidence-precision", precision])
+        (work,) = session_of(options).works
+        (task,) = work.tasks
+        as_before = {
+            "subject": {"training": job.key, "test": job.dataset.test.fingerprint, "precision": precision},
+            "label_evidence_version": 1,
+            "label_metrics_version": METRICS_VERSION,
+            "resamples": RESAMPLES,
+            "adapter": {"adapter": "mean", "adapter_version": Mean.version},
+            "shift": "natural",
+            "indices": task.draws.indices_sha256,
+        }
+        ids[precision] = task.row_id, digest(as_before)
+    assert ids["fp32"][0] == ids["fp32"][1]
+    assert ids["bf16"][0] not in {ids["bf16"][1], *ids["fp32"]}
+
+
+def job_of(data: Path, recipe: Path) -> TrainingJob:
+    """The job of ltml on a folder."""
+    dataset = load(str(data))
+    return TrainingJob(dataset, training_set(dataset), methods.get("ltml"), get_recipe(str(recipe), str(data)), seed=0)
 
 
 def test_training_commands_for_a_scheduler(small: Path, recipe: Path, tmp_path: Path) -> None:
