@@ -1,5 +1,6 @@
 """The console command `tailshift`, and `python -m harness`: one verb for each command of the three packages."""
 
+import os
 import runpy
 import sys
 
@@ -34,7 +35,10 @@ def main() -> None:
     """Run the verb that the command line names, as `python -m` would; an unknown one ends with status 2."""
     verb = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if verb in ("-h", "--help"):
-        print(overview())
+        try:
+            print(overview(), flush=True)
+        except BrokenPipeError:  # the reader went away (`| head`): nothing is left to flush at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
     try:
         module, _ = VERBS[check_name("verb", verb, VERBS)]
