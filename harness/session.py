@@ -5,7 +5,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -16,10 +16,11 @@ from typing import Any
 from tqdm import tqdm
 
 from harness import adapters, evidence, leaderboard, passes, rows, subject, table
+from harness.adapters.mean import Mean
 from harness.evidence import PoolEvidence
 from harness.plan import Draws, Task, tasks_of
 from harness.pools import Pools
-from harness.protocol import declared, measure
+from harness.protocol import AnyAdapter, declared, measure
 from harness.queue import work_off
 from harness.subject import Subject
 from methods import checkpoint
@@ -27,8 +28,10 @@ from methods.cli import check_graphs, check_writable, chosen_device, chosen_jobs
 from methods.job import TrainingJob, device_name
 from methods.plan import training_left
 from methods.together import arguments_of, module_words, train_together
+from shifts.catalog import ENTRIES
 from shifts.cli import requested_shifts
-from shifts.errors import WorkFailed
+from shifts.errors import BadInput, WorkFailed
+from shifts.profiles import held_out
 
 
 @dataclass(frozen=True)
@@ -217,15 +220,39 @@ def session_of(options: argparse.Namespace) -> Session:
     """The session of a command line, by the task of its dataset. Raises BadInput."""
     if options.evidence:
         return Session(options)
-    # Names are checked before any data is read.
-    for name in options.adapters or []:
-        adapters.get(name)
+    check_names(options)
     jobs = chosen_jobs(options)
     if jobs[0].dataset.task == "multi_label":
         from harness.multi_label.session import LabelSession
 
         return LabelSession(options, jobs)
     return Session(options, jobs)
+
+
+def check_names(options: argparse.Namespace) -> None:
+    """Raise BadInput for what is wrong whatever the data hold, before any of them is read."""
+    leaderboard.check_schema(options.results / "leaderboard.json")
+    chosen = [adapters.get(name) for name in options.adapters or []]
+    if options.dataset in [entry.name for entry in ENTRIES if entry.task == "multi_label"]:
+        check_label_adapters(options.dataset, chosen)
+    shifts, _ = requested_shifts(options)
+    for path in (shift.path for shift in shifts if shift.path is not None):
+        try:
+            Path(path).open("rb").close()
+        except OSError as error:
+            raise BadInput(f"the file of a shift cannot be read: {path}: {error.strerror}") from error
+    held_out(options.profile)
+    check_graphs(options, chosen_device(options.device))
+
+
+def check_label_adapters(dataset: str, chosen: Iterable[AnyAdapter]) -> None:
+    """Raise BadInput for an adapter that needs a softmax over classes, of which an image with a label set has none."""
+    for adapter in chosen:
+        if not isinstance(adapter, Mean):
+            raise BadInput(
+                f"adapter {adapter.name} does not apply to {dataset}, whose images have label sets; "
+                f"allowed: {Mean.name}"
+            )
 
 
 def _terminal_width() -> int | None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness import leaderboard, rows
+from harness import adapters, leaderboard, rows
 from harness.adapters.mean import Mean
 from harness.evidence import PoolEvidence
 from harness.multi_label import evidence, table
@@ -16,11 +16,10 @@ from harness.multi_label import rows as label_rows
 from harness.multi_label.evidence import LabelEvidence
 from harness.multi_label.metrics import METRICS_VERSION, RESAMPLES, evaluate
 from harness.plan import Draws, Task
-from harness.session import Session, Work
+from harness.session import Session, Work, check_label_adapters
 from harness.subject import Subject
 from methods.job import TrainingJob
 from shifts.distance import total_variation
-from shifts.errors import BadInput
 from shifts.files import digest
 from shifts.profiles import class_rank
 from shifts.selection import miss
@@ -38,12 +37,7 @@ class LabelSession(Session):
     """Everything that one command line asks for of a multi-label dataset."""
 
     def __init__(self, options: argparse.Namespace, jobs: Sequence[TrainingJob]) -> None:
-        for name in options.adapters or []:
-            if name != Mean.name:
-                raise BadInput(
-                    f"adapter {name} does not apply to {jobs[0].dataset.name}, whose images have label sets; "
-                    f"allowed: {Mean.name}"
-                )
+        check_label_adapters(jobs[0].dataset.name, map(adapters.get, options.adapters or []))
         super().__init__(options, jobs)
         if not options.adapters:
             self.notes.append("label sets take the adapter mean only; views and redraws are not used")

@@ -105,6 +105,34 @@ def test_numbers_and_files(tmp_path: Path, data: Path, recipe: Path, case: str) 
         assert part in line
 
 
+EARLY = {
+    **{name: arguments for name, (arguments, _) in NAMES.items() if name not in ("dataset", "dataset folder")},
+    "imbalance": ["--imbalance", "0.5"],
+    "device": ["--device", "cuda"],
+    "list file": ["--shift-list", "no-such.txt"],
+    "custom file": ["--shift", "uniform", "custom-no-such.json"],
+    "adapter of label sets": ["--dataset", "embedded_mosaics", "--adapters", "sade"],
+    "shift of label sets": ["--dataset", "embedded_mosaics", "--shift", "uniforn"],
+}
+DATA_FIRST = ("data dir", "lists without a folder", "option impossible", "draw rule")
+"""What is known to be wrong once the data, or their folder, are looked at; or by the parser of arguments."""
+
+
+@pytest.mark.parametrize("case", [case for case in EARLY if case not in DATA_FIRST])
+def test_names_are_checked_before_any_data_is_read(
+    tmp_path: Path, recipe: Path, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from methods import cli
+
+    loads: list[object] = []
+    monkeypatch.setattr(cli, "chosen_dataset", loads.append)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    refused(tmp_path, "--recipe", recipe, *EARLY[case])
+    assert not loads
+
+
 RECIPES: dict[str, tuple[str, list[str]]] = {
     "unknown key": ("epoch = 3", ["'epoch'", "allowed: epochs,", "backbone"]),
     "wrong type": ('epochs = "two"', ["epochs", "int", "'two'"]),
