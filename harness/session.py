@@ -26,7 +26,7 @@ from harness.subject import Subject
 from methods import checkpoint
 from methods.cli import check_graphs, check_writable, chosen_device, chosen_jobs, epochs_shown
 from methods.job import TrainingJob, device_name
-from methods.plan import training_left
+from methods.plan import training_left, weights_to_come
 from methods.together import arguments_of, module_words, train_together
 from shifts.catalog import ENTRIES
 from shifts.cli import requested_shifts
@@ -97,17 +97,14 @@ class Session:
 
     def forecast(self) -> str:
         """The plan as text: what would be trained and measured, what is done, estimated cost."""
-        lines, total = [*(f"note: {note}" for note in self.notes)], 0
+        lines, total = [*(f"note: {note}" for note in self.notes)], 0.0
         for work in self.works:
             missing = work.missing(self.results)
             text = f"{work.subject.stem}: {len(work.tasks) - len(missing)} of {len(work.tasks)} rows done"
-            if work.job is not None and missing and checkpoint.describe(work.job.path(self.results)) is None:
-                if work.job.zoo is None:
-                    cost = work.job.cost()
-                    total += cost
-                    text += f"; to train, {work.subject.fields['epochs']} epochs, {cost / 1e12:.1f} TFLOP"
-                else:
-                    text += f"; weights from {work.job.zoo}"
+            if work.job is not None and missing:
+                words, cost = weights_to_come(work.job, self.results)
+                total += cost
+                text += f"; {words}" if words else ""
             lines.append(text)
         lines.append(
             f"shifts: {', '.join(map(str, self.shifts))}\nadapters: {', '.join(a.name for a in self.adapters)}\n"

@@ -30,6 +30,19 @@ def forecast(jobs: Sequence[TrainingJob], results: Path) -> str:
     return "\n".join([*lines, training_left(total)])
 
 
+def weights_to_come(job: TrainingJob, results: Path) -> tuple[str, float]:
+    """Where a job's missing weights come from, in words ("" where none are missing), and the operations that it takes.
+
+    With a zoo, `methods.zoo.check` has seen to it that what has no checkpoint lies there.
+    """
+    if checkpoint.describe(job.path(results)) is not None:
+        return "", 0.0
+    if job.zoo is not None:
+        return f"weights from {job.zoo}", 0.0
+    epochs, cost = sum(stage.epochs for stage in job.method.stages(job.recipe)), job.cost()
+    return f"to train, {epochs} epochs, {cost / 1e12:.1f} TFLOP", cost
+
+
 def training_left(operations: float) -> str:
     """What so many floating-point operations are on two CPU cores."""
     return (

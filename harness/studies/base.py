@@ -27,6 +27,7 @@ from harness.subject import Subject
 from methods import checkpoint
 from methods.cli import check_graphs, check_writable, chosen_device, chosen_jobs, epochs_shown
 from methods.job import TrainingJob
+from methods.plan import weights_to_come
 from shifts.cli import requested_shifts
 from shifts.distance import total_variation
 from shifts.errors import WorkFailed
@@ -103,9 +104,8 @@ class Study(ABC):
         for model in self.models:
             asked, missing = len(self.shifts), len(self.missing(model))
             text = f"{model.subject.stem}: {asked - missing} of {asked} shifts done"
-            if model.job is not None and missing and checkpoint.describe(model.job.path(self.results)) is None:
-                text += f"; to train, {model.subject.fields['epochs']} epochs, {model.job.cost() / 1e12:.1f} TFLOP"
-            lines.append(text)
+            words = weights_to_come(model.job, self.results)[0] if model.job is not None and missing else ""
+            lines.append(f"{text}; {words}" if words else text)
         return "\n".join([*lines, f"shifts: {', '.join(map(str, self.shifts))}"])
 
     def work(self) -> None:

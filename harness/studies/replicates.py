@@ -22,7 +22,7 @@ from methods import checkpoint, zoo
 from methods.cli import check_graphs, check_writable, chosen_device, chosen_jobs, epochs_shown
 from methods.job import TrainingJob
 from methods.networks.folding import fold_batchnorm
-from methods.plan import training_left
+from methods.plan import training_left, weights_to_come
 from methods.train import TRAIN_VERSION
 from shifts.cli import chosen_training_set
 from shifts.draw import indices_sha256
@@ -74,16 +74,19 @@ class Replicates:
 
     def forecast(self) -> str:
         """The plan as text: what would be trained, what only asked, what is done; estimated cost."""
-        lines, total = [f"note: {note}" for note in self.notes], 0
+        lines, total = [f"note: {note}" for note in self.notes], 0.0
         for method in dict.fromkeys(job.method_name for job in self.jobs):
             jobs = [job for job in self.jobs if job.method_name == method]
             left = [job for job in jobs if not self.answered(job)]
-            training = [job for job in left if not self.trained(job)]
-            cost = sum(job.cost() for job in training)
+            bare = [job for job in left if not self.trained(job)]
+            cost = sum(weights_to_come(job, self.results)[1] for job in bare)
             total += cost
             text = f"{method}: {len(jobs) - len(left)} of {len(jobs)} models answered"
-            if training:
-                text += f"; {len(training)} to train, {cost / 1e12:.1f} TFLOP"
+            if bare:  # all of a command's jobs have the same zoo, or none
+                text += f"; {len(bare)} "
+                text += (
+                    f"to train, {cost / 1e12:.1f} TFLOP" if bare[0].zoo is None else f"with weights from {bare[0].zoo}"
+                )
             lines.append(text)
         return "\n".join([*lines, training_left(total)])
 

@@ -52,6 +52,34 @@ def test_the_plan_says_where_weights_come_from(small_results: Path, asked: list[
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize(
+    ("module", "further", "told"),
+    [
+        ("harness.sweep", ["--methods", "sade"], ["0 of 1 shifts done; weights from "]),
+        ("harness.estimate", ["--adapters", "em"], ["0 of 3 shifts done; weights from "]),
+        (
+            "harness.why",
+            ["--train-subset-seed", "0", "--seeds", "0"],
+            ["0 of 1 models answered; 1 with weights from ", "training left: 0.0 TFLOP"],
+        ),
+    ],
+)
+def test_plans_of_studies_say_where_weights_come_from(
+    small_results: Path, data: Path, recipe: Path, tmp_path: Path, module: str, further: list[str], told: list[str]
+) -> None:
+    packed(small_results, tmp_path / "zoo")
+    asked = ["--dataset", data, "--recipe", recipe, "--device", "cpu", "--train-imbalance", "10", "--methods", "sade"]
+    asked += [*further, "--results", tmp_path / "new", "--dry-run"]
+    trained = call(*asked, module=module)
+    assert "to train, " in trained.out
+    result = call(*asked, "--pretrained", tmp_path / "zoo", module=module)
+    assert result.status == 0, result.err
+    assert "to train" not in result.out
+    for text in told:
+        assert text in result.out
+    assert not (tmp_path / "new").exists()
+
+
 def test_what_the_zoo_lacks_is_named_before_anything_is_done(
     small_results: Path, asked: list[str], tmp_path: Path
 ) -> None:
