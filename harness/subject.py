@@ -89,7 +89,7 @@ def of_job(job: TrainingJob, views: int, precision: str = "fp32") -> Subject:
             "method_version": job.method.version,
             "backbone": job.recipe.backbone,
             "recipe": job.recipe.name,
-            "recipe_sha256": _recipe_sha256(job),
+            "recipe_sha256": recipe_sha256(job),
             "epochs": sum(stage.epochs for stage in job.method.stages(job.recipe)),
             "train_seed": job.seed,
             "train_version": TRAIN_VERSION,
@@ -111,7 +111,7 @@ def _source(job: TrainingJob) -> dict[str, Any]:
     return found if source.pool_fingerprint is None else found | {"source_pool": source.pool_fingerprint}
 
 
-def _recipe_sha256(job: TrainingJob) -> str:
+def recipe_sha256(job: TrainingJob) -> str:
     """Of the recipe and how its batches were taken: models of one seed that differ in that are not averaged."""
     settings = job.recipe.settings()
     if job.accumulate > 1:

@@ -89,12 +89,22 @@ def key(checkpoint_sha256: str, test_fingerprint: str, indices_sha256: str) -> s
     )
 
 
-def stored(path: Path) -> tuple[str, str] | None:
-    """Key and checkpoint hash of a stored file, or None where there is none that can be read."""
+@dataclass(frozen=True)
+class Stored:
+    """What a stored file belongs to."""
+
+    key: str
+    checkpoint_sha256: str
+    recipe_sha256: str
+
+
+def stored(path: Path) -> Stored | None:
+    """What a stored file belongs to, or None where there is none that can be read."""
     try:
         with safe_open(path, framework="np") as stream:
             metadata = json.loads(stream.metadata()["json"])
-        return metadata["key"], metadata["about"]["checkpoint_sha256"]
+        about = metadata["about"]
+        return Stored(metadata["key"], about["checkpoint_sha256"], about["recipe_sha256"])
     except (SafetensorError, OSError, TypeError, KeyError, ValueError):
         return None
 
@@ -123,7 +133,7 @@ def load_all(results: Path) -> Iterator[Answers]:
     for path in sorted(folder(results).glob("[!.]*.safetensors")):
         read, found = load(path), stored(path)
         # Answers of an older version wait for being asked again; they are not mixed with others.
-        if found is not None and found[0] == _key_of(read.about):
+        if found is not None and found.key == _key_of(read.about):
             yield read
 
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from harness import passes, tensors
 from harness.pools import Pools
 from harness.studies import answers
-from harness.subject import data_fields
+from harness.subject import data_fields, recipe_sha256
 from methods import checkpoint, zoo
 from methods.cli import check_graphs, check_writable, chosen_device, chosen_jobs, epochs_shown
 from methods.job import TrainingJob
@@ -27,7 +27,6 @@ from methods.train import TRAIN_VERSION
 from shifts.cli import chosen_training_set
 from shifts.draw import indices_sha256
 from shifts.errors import WorkFailed
-from shifts.files import digest
 from shifts.sets import TrainingSet, resolve
 from shifts.shift import Shift
 
@@ -66,7 +65,8 @@ class Replicates:
         if found is None:
             return False
         described = checkpoint.describe(job.path(self.results))
-        return found[0] == self.key(job, found[1] if described is None else described["sha256"])
+        wanted = self.key(job, found.checkpoint_sha256 if described is None else described["sha256"])
+        return (found.key, found.recipe_sha256) == (wanted, recipe_sha256(job))
 
     def trained(self, job: TrainingJob) -> bool:
         """Whether a job's checkpoint is there."""
@@ -131,7 +131,7 @@ class Replicates:
                 "method": job.method_name,
                 "method_version": job.method.version,
                 "recipe": job.recipe.name,
-                "recipe_sha256": digest(job.recipe.settings()),
+                "recipe_sha256": recipe_sha256(job),
                 "train_seed": job.seed,
                 "train_version": TRAIN_VERSION,
                 "checkpoint_sha256": sha256,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from harness.studies import answers, findings
-from harness.studies.answers import Answers, predictors
+from harness.studies.answers import Answers, Stored, predictors
 from harness.studies.bias_variance import hardest_negative
 from harness.studies.findings import MEASURES, Finding
 from shifts.errors import WorkFailed
@@ -80,7 +80,7 @@ def test_answers_survive_the_disk(tmp_path: Path) -> None:
     made = random_answers()
     where = answers.folder(tmp_path) / "one.safetensors"
     answers.save(where, made)
-    assert answers.stored(where) == (answers.key("ride00", "e" * 64, "1" * 64), "ride00")
+    assert answers.stored(where) == Stored(answers.key("ride00", "e" * 64, "1" * 64), "ride00", "r" * 64)
     (read,) = answers.load_all(tmp_path)
     np.testing.assert_array_equal(read.predicted, made.predicted)
     np.testing.assert_array_equal(read.hardest, made.hardest)

@@ -5,6 +5,8 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,8 @@ from harness.report.section import Section, Table
 from harness.report.why import section
 from harness.studies import answers, findings
 from harness.why import as_text
+from methods.recipe import get as get_recipe
+from shifts.files import digest
 from tests.harness.small import ROOT, call, command, environment, fake_row, one_line, stamps
 from tests.harness.test_findings import random_answers
 
@@ -115,6 +119,34 @@ def test_a_lost_or_stale_answer_is_asked_again_without_training(
     done = call(*wanted, "--methods", "softmax", "sade", "--results", answered, module=MODULE)
     assert done.status == 0, done.err
     assert {path: path.read_bytes() for path in (first, second)} == before
+
+
+def test_models_whose_batches_were_taken_in_another_way_are_not_mixed(wanted: list[object], answered: Path) -> None:
+    """As rows keep them apart; also where stored answers call them alike, as those of older programs do."""
+    pieces = ["--methods", "softmax", "--accumulate", "2", "--results", answered]
+    assert call(*wanted, *pieces, module=MODULE).status == 0
+    made = [one for one in answers.load_all(answered) if one.about["method"] == "softmax"]
+    settings = get_recipe(str(wanted[3]), str(wanted[1])).settings()
+    hashes = {digest(settings): 2, digest(settings | {"accumulate": 2}): 2}
+    assert Counter(one.about["recipe_sha256"] for one in made) == hashes
+    found = [
+        one
+        for one in findings.load(answered)
+        if (one.method, one.predictor, one.group, one.measure) == ("softmax", "mean", "all", "error")
+    ]
+    assert Counter(one.recipe_sha256 for one in found) == dict.fromkeys(hashes, 1)
+    assert {one.models for one in found} == {2}
+    plan = call(*wanted, *pieces, "--dry-run", module=MODULE)
+    assert "softmax: 2 of 2 models answered\n" in plan.out
+    for path in answers.folder(answered).glob("[!.]*"):
+        one = answers.load(path)
+        if one.about["recipe_sha256"] == digest(settings | {"accumulate": 2}):
+            answers.save(path, replace(one, about=one.about | {"recipe_sha256": digest(settings)}))
+    plan = call(*wanted, *pieces, "--dry-run", module=MODULE)
+    assert "softmax: 0 of 2 models answered\n" in plan.out
+    assert call(*wanted, *pieces, module=MODULE).status == 0
+    again = [one.about["recipe_sha256"] for one in answers.load_all(answered) if one.about["method"] == "softmax"]
+    assert Counter(again) == hashes
 
 
 def test_answers_outlive_their_checkpoints(
