@@ -23,7 +23,7 @@ from harness.choice.bootstrap import Comparison, compare
 from harness.choice.entrants import PUBLISHED, Access, Entrant, Field, fields
 from harness.choice.wording import class_words, name, recipe_words, sentence, situation_words, train_words
 from harness.rows import Row, load_all
-from harness.table import short
+from harness.table import seen_note, short
 from shifts.errors import BadInput
 
 PRIORS = ("none", "estimated", "oracle")
@@ -208,6 +208,8 @@ def render(found: Sequence[Row], width: int = 100) -> str:
         blocks.append(textwrap.fill(f"{first.dataset}, train {first.train}, {first.recipe_note}; over {over}", width))
         blocks += [textwrap.fill(answer.sentence, width, initial_indent="* ") for answer in _by_situation(field)]
         blocks += [textwrap.fill(f"-- {class_words(one.access)}", width) + f"\n{_table(one)}" for one in classes]
+        note = seen_note(vars(entrant.first) for entrant in field.entrants)
+        blocks += [textwrap.fill(note, width)] if note else []
     return "\n\n".join([*blocks, textwrap.fill(LEGEND, width)]) if blocks else NOTHING
 
 

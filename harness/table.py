@@ -27,8 +27,18 @@ def knew(entry: Entry) -> str:
         return "true test prior"
     seen = {"inductive": "", "transductive": "images", "stream": "stream"}[entry["test_access"]]
     if entry["label_access"] == "source":
-        return ", ".join(filter(None, [seen, f"{entry['source_n']} labels"]))
+        trained_on = f" ({entry['source_seen']} trained on)" if entry["source_seen"] else ""
+        return ", ".join(filter(None, [seen, f"{entry['source_n']} labels{trained_on}"]))
     return f"test {seen}" if seen else "nothing"
+
+
+def seen_note(found: Iterable[Entry]) -> str:
+    """How many labelled source images were trained on, and what that does; empty where none were."""
+    counts = sorted({(entry["source_seen"], entry["source_n"]) for entry in found if entry["source_seen"]})
+    if not counts:
+        return ""
+    said = ", ".join(f"{seen:,} of {n:,}" for seen, n in counts)
+    return f"{said} labelled source images were trained on: a model is surer of those than of new ones."
 
 
 @dataclass(frozen=True)
@@ -51,9 +61,9 @@ DETAILS = (
     Column("med", lambda e: _optional(e["medium"], 1), dropped=5),
     Column("few", lambda e: _optional(e["few"], 1), dropped=5),
     Column("vs mean", lambda e: _delta(e)),
-    Column("TV pred", lambda e: f"{e['tv_predicted_test']['mean']:.3f}", dropped=3),
-    Column("TV est", lambda e: _optional(e["tv_estimate_test"], 3), dropped=2),
-    Column("knew", lambda e: knew(e), left=True, dropped=1),
+    Column("TV pred", lambda e: f"{e['tv_predicted_test']['mean']:.3f}", dropped=2),
+    Column("TV est", lambda e: _optional(e["tv_estimate_test"], 3), dropped=1),
+    Column("knew", lambda e: knew(e), left=True, dropped=3),
 )
 
 PAPER = Column("paper", lambda e: _percent(e["reported"]["value"]) if e["reported"] else "")
@@ -73,13 +83,14 @@ def render(entries: Sequence[Entry], shifts: Sequence[str], width: int | None = 
 
 def detailed(entries: Iterable[Entry], width: int | None = None, top: int = 0) -> str:
     """One block a shift: method x adapter with intervals, shot groups, distances and what each row knew."""
-    blocks = []
-    for shift, group in _by(entries, "shift").items():
+    blocks, shown = [], list(entries)
+    for shift, group in _by(shown, "shift").items():
         first = group[0]
         title = f"{_title(group)}\ntest {shift}: n = {first['n']:,}, TV(train, test) = {first['tv_train_test']:.3f}"
         columns = [*DETAILS, PAPER] if any(entry["reported"] for entry in group) else DETAILS
         blocks.append(title + "\n" + _table(columns, group, lambda e: -e["top1"]["mean"], width, top))
-    return "\n\n".join(blocks) + "\n\n" + LEGEND
+    note = seen_note(shown)
+    return "\n\n".join(blocks) + "\n\n" + "\n".join(filter(None, [LEGEND, note]))
 
 
 LEGEND = """\
@@ -108,7 +119,7 @@ def side_by_side(entries: Iterable[Entry], shifts: Sequence[str], width: int | N
     columns = [*DETAILS[:2], *map(column, shifts), Column("mean", lambda e: _percent(mean(e)))]
     body = _table(columns, heads, lambda e: -mean(e), width, top)
     note = "! = adaptation loses more than the interval. Compare rows within one block of access only."
-    return f"{_title(heads)}, top-1 %\n{body}\n\n{note}"
+    return "\n".join(filter(None, [f"{_title(heads)}, top-1 %\n{body}\n\n{note}", seen_note(heads)]))
 
 
 def _title(group: Sequence[Entry]) -> str:

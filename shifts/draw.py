@@ -62,23 +62,27 @@ def left_out(
     classes: int,
     per_class: int | None = None,
     seed: int = 0,
+    held_out: bool = False,
 ) -> tuple[Int[np.ndarray, " source"], int]:
     """A class-balanced set of labelled source images, and how many of them were trained on.
 
     Each class gives `per_class` images (default min(200, 5000 // classes)) that the training draw left out,
     filled up with drawn ones where too few are left; a class with fewer images than that gives all it has.
+    held_out: nothing is filled up where every class has some that were left out, as after a draw that kept them back.
     Indices are int64, class by class.
     """
     wanted = min(SOURCE_PER_CLASS, max(SOURCE_TOTAL // classes, 1)) if per_class is None else per_class
     generator = np.random.RandomState(seed)
     trained = np.zeros(len(labels), dtype=bool)
     trained[drawn] = True
+    left = np.bincount(labels[~trained], minlength=classes)
+    most = np.minimum(wanted, left) if held_out and left.all() else np.full(classes, wanted)
     parts = []
-    for _, members in _by_class(labels, classes):
+    for c, members in _by_class(labels, classes):
         fresh, seen = members[~trained[members]], members[trained[members]]
         generator.shuffle(fresh)
         generator.shuffle(seen)
-        parts.append(np.concatenate([fresh, seen])[:wanted])
+        parts.append(np.concatenate([fresh, seen])[: most[c]])
     indices = np.concatenate(parts)
     return indices, int(trained[indices].sum())
 

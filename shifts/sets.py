@@ -71,7 +71,8 @@ class SourceImages:
 def source_images(dataset: Dataset, training: TrainingSet) -> SourceImages:
     """Class-balanced source images: what the training draw left out; for natural sets the validation split, if any.
 
-    From an exported folder those that were exported with it, else training images.
+    Where too few are left, training images fill up; not after profile `natural:holdout=N`, if it kept some of every
+    class. From an exported folder those that were exported with it, else training images.
     """
     drawn, validation = dataset.drawn, dataset.validation
     if drawn is not None and drawn.source_sha256 is not None and validation is not None:
@@ -79,7 +80,8 @@ def source_images(dataset: Dataset, training: TrainingSet) -> SourceImages:
     pool, trained = dataset.train, training.indices
     if training.profile == "natural" and validation is not None:
         pool, trained = validation, np.empty(0, dtype=np.int64)
-    indices, seen = left_out(pool.labels, trained, dataset.classes)
+    kept_back = held_out(training.profile) > 0
+    indices, seen = left_out(pool.labels, trained, dataset.classes, held_out=kept_back)
     other = None if pool is dataset.train else pool.fingerprint
     return SourceImages(pool, indices, seen, indices_sha256(indices), other)
 

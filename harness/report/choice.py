@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from harness.report.blocks import SITUATIONS, Block, is_ordered, situation
 from harness.report.cells import percent
 from harness.report.section import Table
-from harness.table import short
+from harness.table import seen_note, short
 
 if TYPE_CHECKING:
     from harness.answer import Answer, Contender
@@ -78,9 +78,10 @@ def choices(block: Block) -> Choices:
 
     rows = [row for row in block.rows if row.task == "single_label"]
     by_situation, by_class = situations(rows), answers(rows)
+    note = seen_note(map(vars, rows))
     return Choices(
-        tuple(map(_choice, by_situation)),
-        tuple(map(_choice, by_class)),
+        tuple(_choice(answer, note) for answer in by_situation),
+        tuple(_choice(answer, note) for answer in by_class),
         _overview("What to choose for what you have, of all that needs no more", by_situation),
         _overview("Within each access class, nothing that needs less admitted", by_class),
     )
@@ -114,7 +115,8 @@ def shifts_text(shifts: Sequence[str]) -> str:
     return f"{len(shifts)} {'published' if any(map(is_ordered, shifts)) else 'order-free'}"
 
 
-def _choice(answer: "Answer") -> Choice:
+def _choice(answer: "Answer", note: str) -> Choice:
+    """note: on source images, for an answer that admits them."""
     mean, worst, regret = answer.best_mean, answer.best_worst, answer.least_regret
     interval = ""
     if mean.mean_low is not None and mean.mean_high is not None:
@@ -134,6 +136,8 @@ def _choice(answer: "Answer") -> Choice:
         notes.append(answer.recipe_note)
     if answer.left_out:
         notes.append(f"{answer.left_out} left out: not on all of these shifts with the same train seeds.")
+    if note and answer.access[1] == "source":
+        notes.append(note)
     return Choice(
         answer.situation or access_text(*answer.access),
         f"{shifts_text(answer.shifts)} shift{'s' if len(answer.shifts) > 1 else ''}",

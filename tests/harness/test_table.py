@@ -52,7 +52,7 @@ def entries(shifts: list[str], seeds: int = 1, **changes: Any) -> list[Entry]:
                         "delta_to_mean": -0.2 if adapter == "sade" else 0.0,
                     }
                     values |= {"method": method, "adapter": adapter, "shift": shift, "train_seed": seed}
-                    found.append(fake_row(**values, **access, **changes))
+                    found.append(fake_row(**values | access | changes))
     return list(build(found)["entries"])
 
 
@@ -63,8 +63,10 @@ def widest(text: str) -> int:
 @pytest.mark.parametrize("shifts", [["backward_lt-50"], [str(shift) for shift in published_shifts()]])
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_fits_120_columns_names_everything_and_marks_what_hurts(shifts: list[str], seeds: int) -> None:
-    text = table.render(entries(shifts, seeds), shifts)
+    text = table.render(entries(shifts, seeds), shifts, width=120)
     assert widest(text) <= 120
+    assert widest(table.render(entries(shifts, seeds, source_seen=0), shifts)) <= 120
+    assert "5000 labels (82 trained on)" in text or len(shifts) > 1
     lines = text.splitlines()
     for method in methods.of_task("single_label"):
         for adapter in ACCESS:
@@ -129,6 +131,19 @@ def test_source_labels_are_counted() -> None:
     access = {"label_access": "source", "test_access": "transductive", "source_n": 2000}
     (entry,) = build([fake_row(adapter="bbse", **access)])["entries"]
     assert table.knew(entry) == "images, 2000 labels"
+    (entry,) = build([fake_row(adapter="calibrated", label_access="source", source_n=303, source_seen=303)])["entries"]
+    assert table.knew(entry) == "303 labels (303 trained on)"
+
+
+@pytest.mark.parametrize("shifts", [["uniform"], ["uniform", "backward_lt-50"]])
+def test_a_note_says_what_was_trained_on(shifts: list[str]) -> None:
+    note = "82 of 5,000 labelled source images were trained on"
+    text = table.render(entries(shifts), shifts)
+    assert text.count(note) == 1
+    assert text.splitlines()[-1].startswith(note)
+    assert "trained on" not in table.render(entries(shifts, source_seen=0), shifts)
+    without = [entry for entry in entries(shifts) if entry["label_access"] != "source"]
+    assert "trained on" not in table.render(without, shifts)
 
 
 def test_an_empty_group_is_a_dash() -> None:
