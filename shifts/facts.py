@@ -6,8 +6,6 @@ They are remembered in the cache of `datasets`, by the split's fingerprint.
 import hashlib
 import json
 import os
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -99,24 +97,29 @@ def _memory(images: ImageSet) -> Path | None:
         key = digest([VERSION, PIL.__version__, images.fingerprint, state])
     except (WorkFailed, OSError):
         return None
-    return Path(datasets.config.HF_DATASETS_CACHE) / "tailshift" / f"facts-{key[:32]}.npz"
+    return Path(datasets.config.HF_DATASETS_CACHE) / "tailshift" / f"facts-{key[:32]}.safetensors"
 
 
 def _read(path: Path) -> Facts | None:
+    from safetensors import SafetensorError, safe_open
+
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            told = json.loads(bytes(stored["summary"]).decode())
-            return Facts(stored["sizes"], stored["pixels"], Summary(**told))
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
+        with safe_open(path, framework="np") as stored:
+            told = json.loads((stored.metadata() or {})["summary"])
+            return Facts(stored.get_tensor("sizes"), stored.get_tensor("pixels"), Summary(**told))
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError):
         return None  # A damaged memory is none: the images are decoded again.
 
 
 def _write(path: Path, found: Facts) -> None:
-    told = np.frombuffer(json.dumps(asdict(found.summary)).encode(), dtype=np.uint8)
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    told = {"summary": json.dumps(asdict(found.summary))}
     try:
-        with atomic(path) as temporary, temporary.open("wb") as stream:
-            np.savez_compressed(stream, sizes=found.sizes, pixels=found.pixels, summary=told)
-    except OSError:
+        with atomic(path) as temporary:
+            save_file({"sizes": found.sizes, "pixels": found.pixels}, temporary, told)
+    except (SafetensorError, OSError):
         return  # A cache that cannot be written costs time, nothing else.
 
 
