@@ -82,8 +82,8 @@ class Session:
             yield self._work(subject.of_job(job, self.options.views, self.options.evidence_precision), job=job)
 
     def _stranger(self) -> Iterator[Work]:
-        pool = evidence.load(self.options.evidence)
-        yield self._work(subject.of_file(self.options.evidence, pool), pool=pool)
+        about, pool = subject.stranger(self.options.evidence)
+        yield self._work(about, pool=pool)
 
     def _work(self, about: Subject, job: TrainingJob | None = None, pool: PoolEvidence | None = None) -> Work:
         if self.draws is None:  # all subjects of a session share pool and training set

@@ -1,5 +1,6 @@
 """What rows are about: a model on a test pool, ours from a training job or a stranger's from an evidence file."""
 
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,8 @@ import numpy as np
 from jaxtyping import Int
 
 from harness.adapters.base import Evidence
-from harness.evidence import EVIDENCE_VERSION, PoolEvidence
+from harness.doubts import doubts
+from harness.evidence import EVIDENCE_VERSION, PoolEvidence, load
 from harness.metrics import METRICS_VERSION
 from harness.protocol import probe
 from methods import recipe
@@ -126,6 +128,17 @@ def _published(given: Recipe, dataset: str) -> bool:
         return given.name.startswith("published") and recipe.get(given.name, dataset) == given
     except BadInput:
         return False
+
+
+def stranger(path: Path) -> tuple[Subject, PoolEvidence]:
+    """The subject of a stranger's evidence file and what it holds; what is odd in that is said on stderr.
+
+    Raises BadInput as `harness.evidence.load`.
+    """
+    pool = load(path)
+    for doubt in doubts(pool):
+        print(f"note: {path}: {doubt}", file=sys.stderr)
+    return of_file(path, pool), pool
 
 
 def of_file(path: Path, pool: PoolEvidence) -> Subject:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from filelock import FileLock
 
-from harness import evidence, passes, subject
+from harness import passes, subject
 from harness.evidence import EVIDENCE_VERSION, PoolEvidence
 from harness.metrics import METRICS_VERSION
 from harness.plan import Draws
@@ -138,8 +138,8 @@ class Study(ABC):
             yield Model(subject.of_job(job, self.options.views), job=job)
 
     def _stranger(self) -> Model:
-        pool = evidence.load(self.options.evidence)
-        return Model(subject.of_file(self.options.evidence, pool), pool=pool)
+        about, pool = subject.stranger(self.options.evidence)
+        return Model(about, pool=pool)
 
     def _finish(self, model: Model, wait: bool) -> None:
         """Train, gather evidence and compute what is missing. Raises Timeout if another process does and not `wait`."""
