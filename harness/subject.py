@@ -20,7 +20,7 @@ from methods.reported import Reported, reported
 from methods.train import TRAIN_VERSION
 from shifts.catalog import Dataset, Entry
 from shifts.errors import BadInput, WorkFailed
-from shifts.files import MOST_BYTES, digest, file_sha256, shortened
+from shifts.files import MOST_BYTES, digest, file_sha256, printable, shortened
 from shifts.imageset import ImageSet
 from shifts.profiles import RULES
 from shifts.sets import TrainingSet
@@ -145,8 +145,9 @@ def of_file(path: Path, pool: PoolEvidence) -> Subject:
     """The subject of a stranger's evidence file: its name is the method's, its hash the checkpoint's."""
     sha256 = file_sha256(path)
     counts = pool.train_counts
-    images = ImageSet(f"evidence:{path.name}", "test", pool.labels, pool.class_names, _NoImages(path.name))
-    dataset = Dataset(Entry(images.name, f"the test pool of {path.name}", "unknown"), images, images, False, None, None)
+    name = printable(path.name)
+    images = ImageSet(f"evidence:{name}", "test", pool.labels, pool.class_names, _NoImages(name))
+    dataset = Dataset(Entry(images.name, f"the test pool of {name}", "unknown"), images, images, False, None, None)
     return Subject(
         stem=f"evidence-{shortened(path.stem, MOST_BYTES)}-{sha256[:12]}",
         identity={"evidence": sha256},
@@ -163,7 +164,7 @@ def of_file(path: Path, pool: PoolEvidence) -> Subject:
             "train_counts": counts.tolist(),
             "train_counts_sha256": digest(counts.tolist()),
             "data_notes": [],
-            "method": path.stem,
+            "method": printable(path.stem),
             "method_version": 0,
             "backbone": None,
             "parameters": None,

@@ -39,6 +39,11 @@ def sanitised(text: str) -> str:
     return re.sub(r"[^\w.@=-]+", "_", text)
 
 
+def printable(text: str) -> str:
+    """Return `text` with what cannot be shown as Python writes it, as bytes of a file name that are no UTF-8."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
 def shortened(text: str, most: int) -> str:
     """Return the beginning of `text` that takes at most `most` bytes of UTF-8, without half a character at its end."""
     return text.encode("utf-8", "surrogatepass")[:most].decode("utf-8", "ignore")

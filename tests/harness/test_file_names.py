@@ -125,6 +125,21 @@ def test_models_of_like_names_are_packed_beside_each_other(tmp_path: Path) -> No
     assert leaderboard.read(tmp_path / "packed") == leaderboard.read(results)
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("caf\udce9", "caf\\udce9"), ("two\nlines", "two\\nlines"), (".x", ".x"), ("a*[b]%{c}?", "a*[b]%{c}?")],
+)
+def test_any_bytes_may_name_a_model(tmp_path: Path, name: str, shown: str) -> None:
+    file, results = evidence_file(tmp_path / f"{name}.safetensors", 0), tmp_path / "results"
+    run = call("--evidence", file, "--shift", "uniform", "--redraws", "0", "--adapters", "mean", "--results", results)
+    assert run.status == 0, run.err
+    run.out.encode()
+    assert shown in run.out
+    call("--results", results, "--pack", tmp_path / "packed", module="harness.leaderboard")
+    (row,) = rows.load_all(tmp_path / "packed")
+    assert (row.method, row.dataset) == (shown, f"evidence:{shown}.safetensors")
+
+
 def test_a_model_and_a_shift_of_the_longest_names(tmp_path: Path) -> None:
     """Every folder and file name as long as file systems allow, in a script of three bytes a letter."""
     folder = tmp_path / ("日" * 85) / ("本" * 85)
