@@ -154,10 +154,9 @@ def _appearance(dataset: Dataset, known: Mapping[str, Facts]) -> list[Note]:
         if flat:
             text = f"no spread in the {split} split: channels {', '.join(flat)} have one value everywhere"
             notes.append(Note("no_spread", len(flat), text, "odd"))
-    kinds = {role: _colour(one) for role, one in known.items()}
-    if kinds.get("train") != kinds.get("test") and None not in kinds.values():
-        text = f"train images are {kinds['train']}, test images {kinds['test']}"
-        notes.append(Note("modes", 0, text, "odd"))
+    train, test = (_colour(known[role]) if role in known else None for role in ("train", "test"))
+    if train is not None and test is not None and train != test:
+        notes.append(Note("modes", 0, f"train images are {train}, test images {test}", "odd"))
     return notes
 
 

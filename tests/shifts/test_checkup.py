@@ -164,6 +164,8 @@ def test_the_images_are_decoded_once(root: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(pytest.fail.Exception, match="decoded again"):
         facts(load(str(root)).train)
     assert facts(load(str(root)).train, decode=False) is None
+    partly = check_up(load(str(root)), decode=False)
+    assert set(partly.facts) == {"test"}, "what is remembered of one split, and nothing decoded"
 
 
 def test_a_damaged_memory_is_none(root: Path) -> None:
