@@ -50,6 +50,12 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         help="quick or published, either -xF (F times its epochs) and -bf16, or a TOML file; --list shows its fields "
         "(default: quick)",
     )
+    group.add_argument(
+        "--image-size",
+        type=whole(1),
+        metavar="N",
+        help="resize all images to N x N pixels, for images of different sizes; the recipe's name gets -sizeN",
+    )
     group.add_argument("--seeds", nargs="+", type=seed, default=[0], metavar="SEED", help="train seeds (default: 0)")
     group.add_argument(
         "--accumulate",
@@ -116,17 +122,20 @@ def chosen_jobs(options: argparse.Namespace) -> "list[TrainingJob]":
     from methods import distributed, networks, recipe, zoo
     from methods.batches import LEAST
     from methods.job import TrainingJob
+    from methods.sizes import check_sizes, sizes_of_splits
     from shifts.checkup import checked
 
     # Names are checked before any data is read.
     chosen = [methods.get(name) for name in dict.fromkeys(options.methods or [])]
     setting = recipe.get(options.recipe, options.dataset)
+    setting = setting if options.image_size is None else setting.sized(options.image_size)
     networks.check(setting.backbone)
     setting.weights()
     dataset = checked(chosen_dataset(options), decode=not getattr(options, "dry_run", False))
     chosen = chosen or list(map(methods.get, methods.of_task(dataset.entry.task)))
     for method in chosen:
         methods.check_task(method, dataset.entry.task, dataset.name)
+    check_sizes(setting, sizes_of_splits(dataset))
     training = chosen_training_set(options, dataset)
     if training.n < LEAST:
         raise BadInput(f"{dataset.name} has one training image; at least two are needed")

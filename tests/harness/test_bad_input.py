@@ -226,7 +226,7 @@ def test_no_test_split_and_no_data(tmp_path: Path) -> None:
     [
         (b"no image at all", "cannot decode image 13 (13.png): no known image format"),
         (images(np.zeros(1))[0][:80], "cannot decode image 13 (13.png)"),
-        (png(np.zeros((9, 7))), "different image sizes, 8 x 8 and 7 x 9 (image 13)"),
+        (png(np.zeros((9, 7))), "images differ in size: 8 x 8 (wrong train image 0), 7 x 9 (wrong "),
     ],
     ids=["no image", "truncated", "another size"],
 )
