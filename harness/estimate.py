@@ -8,7 +8,7 @@ from shifts.cli import Parser, command
 
 EXAMPLES = """\
   python -m harness.estimate                                 # 20 sets each of dirichlet-0.1, dirichlet-1, shuffled_lt
-  python -m harness.estimate --shift dirichlet-0.1 --trials 100 --size 10000 --methods sade balpoe
+  python -m harness.estimate --shift dirichlet-0.1 --trials 100 --set-size 10000 --methods sade balpoe
   python -m harness.estimate --adapters em em_bcts em_bcts:bias=false --shift backward_lt-50
   python -m harness.estimate --evidence my-model.safetensors
   python -m harness.estimate --dry-run
@@ -64,7 +64,7 @@ def parser() -> Parser:
         "--adapters", nargs="+", metavar="NAME", default=list(ADAPTERS), help="adapters (default: all that estimate)"
     )
     group.add_argument("--trials", type=whole(1), default=20, metavar="N", help="test sets a shift (default: 20)")
-    group.add_argument("--size", type=whole(1), default=10_000, metavar="N", help="images of each (default: 10000)")
+    group.add_argument("--set-size", type=whole(1), default=10_000, metavar="N", help="images of each (default: 10000)")
     return made
 
 

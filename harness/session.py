@@ -24,7 +24,7 @@ from harness.protocol import AnyAdapter, declared, measure
 from harness.queue import work_off
 from harness.subject import Subject
 from methods import checkpoint
-from methods.cli import check_graphs, check_writable, chosen_device, chosen_jobs, epochs_shown
+from methods.cli import check_graphs, check_writable, chosen_device, chosen_jobs, epochs_shown, tell_data
 from methods.job import TrainingJob, device_name
 from methods.plan import training_left, weights_to_come
 from methods.together import arguments_of, module_words, train_together
@@ -127,6 +127,7 @@ class Session:
         where the operating system refuses (a full disk).
         """
         check_writable(self.results)
+        tell_data(work.job for work in self.works if work.job is not None)
         kept = f" (finished rows are kept under {rows.folder(self.results)})"
         try:
             if self.options.together > 1:

@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -51,7 +51,7 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: quick)",
     )
     group.add_argument(
-        "--image-size",
+        "--size",
         type=whole(1),
         metavar="N",
         help="resize all images to N x N pixels, for images of different sizes; the recipe's name gets -sizeN",
@@ -128,7 +128,7 @@ def chosen_jobs(options: argparse.Namespace) -> "list[TrainingJob]":
     # Names are checked before any data is read.
     chosen = [methods.get(name) for name in dict.fromkeys(options.methods or [])]
     setting = recipe.get(options.recipe, options.dataset)
-    setting = setting if options.image_size is None else setting.sized(options.image_size)
+    setting = setting if options.size is None else setting.sized(options.size)
     networks.check(setting.backbone)
     setting.weights()
     dataset = checked(chosen_dataset(options), decode=not getattr(options, "dry_run", False))
@@ -145,10 +145,6 @@ def chosen_jobs(options: argparse.Namespace) -> "list[TrainingJob]":
         for method in chosen
         for train_seed in dict.fromkeys(options.seeds)
     ]
-    if distributed.world().main:
-        for note in dataset.notes:
-            if note.weight == "numbers":
-                print(f"note: {note.text}", file=sys.stderr)
     if setting.name.startswith("published") and distributed.world().main:
         for name in dict.fromkeys(job.method_name for job in jobs):
             if advised := recipe.PUBLISHED_OPTIONS.get((name, dataset.name)):
@@ -156,6 +152,12 @@ def chosen_jobs(options: argparse.Namespace) -> "list[TrainingJob]":
     if options.pretrained is not None:
         zoo.check(jobs, options.pretrained, options.results)
     return jobs
+
+
+def tell_data(jobs: "Iterable[TrainingJob]") -> None:
+    """Print what the check-up found that can change numbers, a line each on stderr, each once."""
+    for text in dict.fromkeys(note.text for job in jobs for note in job.dataset.notes if note.weight == "numbers"):
+        print(f"note: {text}", file=sys.stderr)
 
 
 def check_writable(results: Path) -> None:
@@ -227,6 +229,7 @@ def _train(options: argparse.Namespace, device: "torch.device") -> None:
 
     jobs = distributed.everywhere(lambda: chosen_jobs(options))
     distributed.from_main(lambda: check_writable(options.results))
+    distributed.from_main(lambda: tell_data(jobs))
     failures = train_together(options, jobs, options.together) if options.together > 1 else {}
     failed = list(failures.values())
     for job in jobs:

@@ -13,7 +13,7 @@ RECIPES = (
     ("published", "the papers' setting: ResNet-32, 200 epochs"),
     ("published-xF", "epochs and milestones times F, under its own name; also quick-xF"),
     ("NAME-bf16", "any of these with convolutions and matrix products in bfloat16"),
-    ("NAME-sizeN", "so rows call any of these with --image-size N: images of any size, resized to N x N pixels"),
+    ("NAME-sizeN", "so rows call any of these with --size N: images of any size, resized to N x N pixels"),
     ("FILE.toml", "any of the fields below; the others are as shown, which is published on CIFAR-100, or those of"),
     ("  base", "str: one of the names above, as it is on the dataset, its schedule scaled to the file's epochs"),
 )

@@ -285,7 +285,7 @@ def get(text: str, dataset: str) -> Recipe:
     if text.endswith(".toml"):
         return read(Path(text), dataset)
     if sized := _SIZED.fullmatch(text):
-        raise BadInput(f"recipe {text!r}: give --recipe {sized[1]} --image-size {sized[2]}")
+        raise BadInput(f"recipe {text!r}: give --recipe {sized[1]} --size {sized[2]}")
     return _named("recipe", text, dataset, RECIPES)
 
 

@@ -34,7 +34,7 @@ def check_sizes(recipe: Recipe, sizes: Mapping[str, Int[np.ndarray, "images 2"]]
         more = f" and {len(rest):,} more" if rest else ""
         raise BadInput(
             f"images differ in size: {one}, {other}{more}; recipe {recipe.name} does not resize them; give "
-            f"--image-size N to resize all, such as --image-size {proposed(recipe, sizes)}"
+            f"--size N to resize all, such as --size {proposed(recipe, sizes)}"
         )
 
 

@@ -36,7 +36,7 @@ def arguments_of(options: argparse.Namespace, job: TrainingJob) -> list[str]:
         "--draw-rule": options.draw_rule,
         "--train-subset-seed": options.train_subset_seed,
         "--recipe": options.recipe,
-        "--image-size": options.image_size,
+        "--size": options.size,
         "--device": options.device,
         "--results": options.results,
         "--methods": job.method_name,

@@ -25,7 +25,7 @@ from harness.session import revision
 from harness.studies.table import StudyRow, store
 from harness.subject import Subject
 from methods import checkpoint
-from methods.cli import check_graphs, check_writable, chosen_device, chosen_jobs, epochs_shown
+from methods.cli import check_graphs, check_writable, chosen_device, chosen_jobs, epochs_shown, tell_data
 from methods.job import TrainingJob
 from methods.plan import weights_to_come
 from shifts.cli import requested_shifts
@@ -114,6 +114,7 @@ class Study(ABC):
         Raises WorkFailed, naming every model that failed and saying where finished files are.
         """
         check_writable(self.results)
+        tell_data(model.job for model in self.models if model.job is not None)
         failures = work_off(self.models, self._finish)
         if failures:
             raise WorkFailed(f"{failures} (finished files are kept under {self.results / self.row.folder})")

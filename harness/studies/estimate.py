@@ -77,7 +77,7 @@ class EstimateStudy(Study):
         usable = [settings_of(adapter, model.subject.blank) for adapter in self._usable(model)]
         return {
             "trials": self.options.trials,
-            "size": self.options.size,
+            "size": self.options.set_size,
             "adapters": sorted(usable, key=str),
             "source": model.subject.source,
         }
@@ -90,14 +90,14 @@ class EstimateStudy(Study):
             for drawn in draws:
                 errors: dict[int, list[tuple[float, float, float]]] = {number: [] for number in range(len(usable))}
                 for number in range(self.options.trials):
-                    trial = trial_of(drawn.dataset, drawn.shift, pool.train_counts, self.options.size, number)
+                    trial = trial_of(drawn.dataset, drawn.shift, pool.train_counts, self.options.set_size, number)
                     shown = pool.evidence.take(trial.indices)
                     for place, adapter in enumerate(usable):
                         errors[place].append(_errors(adapter, pool, shown, trial.prior, number))
                         bar.update()
                 yield [
                     {name: value for name, value in known.items() if name in EstimateRow.__dataclass_fields__}
-                    | {"n": self.options.size, "trials": self.options.trials}
+                    | {"n": self.options.set_size, "trials": self.options.trials}
                     | dict(zip(("tv", "js", "tv_target"), map(list, zip(*errors[place], strict=True)), strict=True))
                     for place, adapter in enumerate(usable)
                     for known in [declared(adapter, pool.evidence, pool.expert_priors)]

@@ -19,7 +19,7 @@ from harness.pools import Pools
 from harness.studies import answers
 from harness.subject import data_fields, recipe_sha256
 from methods import checkpoint, zoo
-from methods.cli import check_graphs, check_writable, chosen_device, chosen_jobs, epochs_shown
+from methods.cli import check_graphs, check_writable, chosen_device, chosen_jobs, epochs_shown, tell_data
 from methods.job import TrainingJob
 from methods.networks.folding import fold_batchnorm
 from methods.plan import training_left, weights_to_come
@@ -96,6 +96,7 @@ class Replicates:
         Raises WorkFailed at the end, naming every model that failed.
         """
         check_writable(self.results)
+        tell_data(self.jobs)
         failures: list[str] = []
         busy: list[TrainingJob] = []
         left = [job for job in self.jobs if not self.answered(job)]

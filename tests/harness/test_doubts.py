@@ -107,7 +107,7 @@ def test_commands_say_it_once_on_stderr_and_go_on(tmp_path: Path, module: str) -
     """One labelled image of a hundred is enough to move calibration, and the line names it."""
     pool = random_pool(images=200, signal=6)
     file, asked = tmp_path / "mine.safetensors", ["--shift", "uniform", "--results", tmp_path / "results"]
-    asked += ["--redraws", "0"] if module == "harness.run" else ["--trials", "2", "--size", "20"]
+    asked += ["--redraws", "0"] if module == "harness.run" else ["--trials", "2", "--set-size", "20"]
     evidence.save(file, pool)
     good = call("--evidence", file, *asked, module=module)
     assert (good.status, good.err) == (0, "")

@@ -154,7 +154,7 @@ def test_a_model_and_a_shift_of_the_longest_names(tmp_path: Path) -> None:
     assert {row.shift for row in found} == {f"custom-{custom}", "uniform"}
     assert {row.method for row in found} == {"語" * 81}
     studied = call(
-        *("--evidence", model, "--shift", "uniform", "--trials", "2", "--size", "20", "--adapters", "em"),
+        *("--evidence", model, "--shift", "uniform", "--trials", "2", "--set-size", "20", "--adapters", "em"),
         *("--results", tmp_path / "results"),
         module="harness.estimate",
     )

@@ -34,7 +34,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "harness.run",
                 ["--shift", "all", "dirichlet-1-s0", "natural", "--redraws", "0", "--adapters", "mean", "em"],
             ),
-            ("harness.estimate", ["--shift", "uniform", "--trials", "2", "--size", "20", "--adapters", "em"]),
+            ("harness.estimate", ["--shift", "uniform", "--trials", "2", "--set-size", "20", "--adapters", "em"]),
             ("harness.sweep", ["--shift", "uniform"]),
         ):
             result = call(*common, *asked, module=module)

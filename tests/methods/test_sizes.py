@@ -1,4 +1,4 @@
-"""Images of different sizes: refused before any work with a size to resize to, and trained on with `--image-size`."""
+"""Images of different sizes: refused before any work with a size to resize to, and trained on with `--size`."""
 
 import json
 from dataclasses import replace
@@ -43,7 +43,7 @@ def test_different_sizes_are_refused_with_where_they_are_and_a_size() -> None:
         check_sizes(QUICK, DIFFERENT)
     assert str(refused.value) == (
         "images differ in size: 68 x 108 (train image 0), 104 x 102 (train image 2) and 1 more; recipe quick does not "
-        "resize them; give --image-size N to resize all, such as --image-size 64"
+        "resize them; give --size N to resize all, such as --size 64"
     )
     with pytest.raises(BadInput, match=r"16 x 16 \(train image 0\), 32 x 32 \(test image 0\); recipe"):
         check_sizes(QUICK, {"train": np.full((3, 2), 16), "test": np.full((3, 2), 32)})
@@ -88,7 +88,7 @@ def test_a_sized_recipe_is_never_the_published_one() -> None:
 
 
 def test_the_name_of_a_sized_recipe_says_how_it_is_asked_for() -> None:
-    with pytest.raises(BadInput, match=r"'quick-x0\.5-size64': give --recipe quick-x0\.5 --image-size 64"):
+    with pytest.raises(BadInput, match=r"'quick-x0\.5-size64': give --recipe quick-x0\.5 --size 64"):
         recipe.get("quick-x0.5-size64", "embedded")
 
 
@@ -97,7 +97,7 @@ def test_photographs_are_refused_before_work(folder: Path, tmp_path: Path) -> No
     assert refused.status == 2
     line = one_line(refused.err)
     assert "(photos train image 0)" in line
-    assert "recipe quick does not resize them; give --image-size N to resize all, such as --image-size 16" in line
+    assert "recipe quick does not resize them; give --size N to resize all, such as --size 16" in line
     assert not (tmp_path / "results").exists()
 
 
@@ -107,7 +107,7 @@ def test_photographs_are_trained_on_with_a_size(backbone: str, size: int, folder
     toml = write_recipe(tmp_path)
     toml.write_text(toml.read_text().replace("resnet8", backbone))
     asked = ["--dataset", folder, "--recipe", toml, "--methods", "softmax", "--results", tmp_path / "results"]
-    made = run(*asked, "--image-size", size)
+    made = run(*asked, "--size", size)
     assert made.status == 0, made.err
     (row,) = rows.load_all(tmp_path / "results")
     assert (row.recipe, row.backbone) == (f"tiny-size{size}", backbone)
@@ -117,7 +117,7 @@ def test_photographs_are_trained_on_with_a_size(backbone: str, size: int, folder
 
 
 def test_every_kind_of_evidence_is_of_that_size(folder: Path, tmp_path: Path) -> None:
-    asked = ["--dataset", folder, "--recipe", write_recipe(tmp_path), "--image-size", "8", "--methods", "ride", "shike"]
+    asked = ["--dataset", folder, "--recipe", write_recipe(tmp_path), "--size", "8", "--methods", "ride", "shike"]
     made = call(*asked, *ONLY, "--adapters", "mean", "sade", "calibrated", "--views", "1", "--results", tmp_path / "r")
     assert made.status == 0, made.err
     found = {(row.method, row.adapter) for row in rows.load_all(tmp_path / "r")}
@@ -127,7 +127,7 @@ def test_every_kind_of_evidence_is_of_that_size(folder: Path, tmp_path: Path) ->
 def test_rows_of_different_sizes_stand_apart(folder: Path, tmp_path: Path) -> None:
     asked = ["--dataset", folder, "--recipe", write_recipe(tmp_path), "--methods", "softmax", "--results", tmp_path]
     for size in (8, 16):
-        assert run(*asked, "--image-size", size).status == 0
+        assert run(*asked, "--size", size).status == 0
     found = rows.load_all(tmp_path)
     assert {row.recipe for row in found} == {"tiny-size8", "tiny-size16"}
     assert len({row.recipe_sha256 for row in found}) == len({row.row_id for row in found}) == 2
@@ -138,7 +138,7 @@ def test_rows_of_different_sizes_stand_apart(folder: Path, tmp_path: Path) -> No
 def test_equal_images_may_be_resized_too(tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "pictures", [9, 8])
     asked = ["--dataset", folder, "--recipe", write_recipe(tmp_path), "--methods", "softmax"]
-    made = run(*asked, "--image-size", "16", "--results", tmp_path / "results")
+    made = run(*asked, "--size", "16", "--results", tmp_path / "results")
     assert made.status == 0, made.err
 
 
@@ -148,7 +148,7 @@ def test_label_sets_are_resized_too(tmp_path: Path) -> None:
     folder = write_dataset(tmp_path / "sets", train=dict(columns), test=dict(columns))
     asked = ["--dataset", folder, "--recipe", write_recipe(tmp_path), "--methods", "bce"]
     assert run(*asked, "--results", tmp_path / "results").status == 2
-    made = run(*asked, "--image-size", "8", "--results", tmp_path / "results")
+    made = run(*asked, "--size", "8", "--results", tmp_path / "results")
     assert made.status == 0, made.err
     (row,) = label_rows.load_all(tmp_path / "results")
     assert row.recipe == "tiny-size8"
@@ -156,13 +156,13 @@ def test_label_sets_are_resized_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["0", "-8", "8.5", "big"])
 def test_a_size_is_a_whole_number(text: str, tmp_path: Path) -> None:
-    refused = run("--image-size", text, "--results", tmp_path / "results")
+    refused = run("--size", text, "--results", tmp_path / "results")
     assert refused.status == 2
     assert "is not a whole number >= 1" in one_line(refused.err)
 
 
 def test_jobs_name_the_size(folder: Path, tmp_path: Path) -> None:
-    asked = ["--dataset", folder, "--methods", "softmax", "--results", tmp_path, "--image-size", "16"]
+    asked = ["--dataset", folder, "--methods", "softmax", "--results", tmp_path, "--size", "16"]
     listed = run(*asked, "--dry-run", "--jobs")
     assert (listed.status, listed.err) == (0, "")
-    assert " --image-size 16 " in listed.out
+    assert " --size 16 " in listed.out
