@@ -123,7 +123,8 @@ def test_bad_input(given: list[str], said: str, data: Path, tmp_path: Path) -> N
 
 def test_somebody_elses_model(tmp_path: Path) -> None:
     evidence.save(tmp_path / "theirs.safetensors", random_pool(3))
-    given = ["--evidence", tmp_path / "theirs.safetensors", "--trials", "8", "--set-size", "2000", "--shift", "dirichlet-1"]
+    given = ["--evidence", tmp_path / "theirs.safetensors", "--trials", "8", "--set-size", "2000"]
+    given += ["--shift", "dirichlet-1"]
     result = call(*given, "--results", tmp_path / "results", module="harness.estimate")
     assert result.status == 0, result.err
     errors = {row.adapter: float(np.mean(row.tv)) for row in EstimateRow.load_all(tmp_path / "results")}
