@@ -18,6 +18,7 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 $(STAMP): pyproject.toml constraints.txt $(wildcard $(VENV)/pyvenv.cfg)
 	@"$(or $(if $(ACTIVE),$(BIN)/python),$(PYTHON))" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

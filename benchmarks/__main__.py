@@ -17,12 +17,12 @@ from tqdm import tqdm
 from benchmarks import parts
 from benchmarks.ceilings import ceilings
 from benchmarks.parts import Line, Work
-from methods.cli import chosen_device
-from methods.job import device_name
-from methods.precision import whole_float32
-from shifts.cli import Parser, command
-from shifts.errors import BadInput, check_name
-from shifts.files import write_text
+from methods.core.precision import whole_float32
+from methods.jobs.arguments import chosen_device
+from methods.jobs.job import device_name
+from shifts.common.command import Parser, command
+from shifts.common.errors import BadInput, check_name
+from shifts.common.files import write_text
 
 EXAMPLES = """\
   python -m benchmarks

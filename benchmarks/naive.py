@@ -12,9 +12,10 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image
 from torch import Tensor, nn
 
-from harness.pools import normalise
-from methods.expert import Batch, Stage
-from methods.views import ViewDraw
+from harness.passes.pools import normalise
+from methods.core.batch import Batch
+from methods.core.stage import Stage
+from methods.pixels.views import ViewDraw
 
 BATCH = 128
 

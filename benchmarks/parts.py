@@ -17,28 +17,28 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-import methods
 from benchmarks import naive
 from benchmarks.timing import Timing, interleaved
-from harness.adapters.base import Evidence
 from harness.adapters.sade import Sade
-from harness.evidence import PoolEvidence
-from harness.heads import PreferenceHeads, lattice
-from harness.pools import MemoryPool
-from harness.studies.preference import family_of, sweep
-from methods.data import TrainingImages
-from methods.expert import Batch, ExpertOutput, NetworkSpec, Stage
+from harness.evidence.arrays import Evidence, PoolEvidence
+from harness.evidence.heads import PreferenceHeads, lattice
+from harness.passes.pools import MemoryPool
+from harness.studies.sweep.preference import family_of, sweep
+from methods import papers
+from methods.core.batch import Batch, ExpertOutput, NetworkSpec
+from methods.core.precision import Precision, arithmetic
+from methods.core.priors import target_prior
+from methods.core.recipes import PUBLISHED
+from methods.core.stage import Stage
 from methods.networks.folding import fold_batchnorm
 from methods.networks.heads import SCALE
 from methods.networks.macs import count_macs
-from methods.precision import arithmetic
-from methods.priors import target_prior
-from methods.recipe import PUBLISHED, Precision
-from methods.train import build_network, train
-from shifts.catalog import CIFAR_MEAN, CIFAR_STD
-from shifts.draw import draw
-from shifts.profiles import class_counts, profile_counts
-from shifts.shift import published_shifts
+from methods.pixels.data import TrainingImages
+from methods.training.loop import build_network, train
+from shifts.images.entries import CIFAR_MEAN, CIFAR_STD
+from shifts.labels.draw import draw
+from shifts.labels.profiles import class_counts, profile_counts
+from shifts.labels.shift import published_shifts
 
 SIZE = (32, 32)
 EPOCHS, PAIRS = 5, 3
@@ -72,7 +72,7 @@ class Work:
 
     def __init__(self, device: torch.device, images: int, rounds: int) -> None:
         self.device, self.rounds, self.images = device, rounds, images
-        self.method = methods.get("sade")
+        self.method = papers.get("sade")
         self.counts = np.array(profile_counts("exp", 500, 100, 100))
         self.spec = NetworkSpec("resnet32", tuple(int(count) for count in self.counts), SIZE)
         generator = torch.Generator().manual_seed(0)

@@ -12,9 +12,10 @@ import numpy as np
 from scipy.special import softmax
 
 from harness.adapters import ADAPTERS
-from harness.adapters.base import Adapter, Evidence, WeightedExperts
+from harness.adapters.parts.contract import Adapter, WeightedExperts
+from harness.evidence.arrays import Evidence
 from harness.run import main
-from methods.priors import ExpertPriors, target_prior
+from methods.core.priors import ExpertPriors, target_prior
 
 
 @dataclass(frozen=True)

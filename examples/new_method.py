@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch.nn.functional as F
 
-import methods
 from harness.run import main
-from methods.expert import Method
+from methods import papers
+from methods.core.method import Method
+from methods.core.priors import ExpertPriors, normalise
 from methods.networks import build
-from methods.priors import ExpertPriors, normalise
 
 
 @dataclass(frozen=True)
@@ -34,5 +34,5 @@ class Focal(Method):
 
 
 if __name__ == "__main__":
-    methods.METHODS["focal_softmax"] = f"{__name__}:Focal"
+    papers.METHODS["focal_softmax"] = f"{__name__}:Focal"
     sys.exit(main(sys.argv[1:]))

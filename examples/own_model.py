@@ -11,8 +11,9 @@ import sys
 import numpy as np
 
 from harness.evidence import save_evidence
-from shifts.catalog import load
-from shifts.sets import source_images, training_set
+from shifts.images.catalog import load
+from shifts.sets.source import source_images
+from shifts.sets.training import training_set
 
 dataset = load("embedded")
 training = training_set(dataset, imbalance=100)

@@ -4,7 +4,7 @@ import os
 import runpy
 import sys
 
-from shifts.errors import BadInput, check_name
+from shifts.common.errors import BadInput, check_name
 
 VERBS = {
     "run": ("harness.run", "train what is missing, adapt, measure, and print a leaderboard"),

@@ -3,8 +3,9 @@
 import sys
 from collections.abc import Sequence
 
-from harness.studies.arguments import add_study_arguments, parsed, whole
-from shifts.cli import Parser, command
+from harness.session.arguments import add_study_arguments, parsed
+from harness.studies.estimate.defaults import ADAPTERS, METHODS, SHIFTS
+from shifts.common.command import Parser, command, whole
 
 EXAMPLES = """\
   python -m harness.estimate                                 # 20 sets each of dirichlet-0.1, dirichlet-1, shuffled_lt
@@ -13,22 +14,6 @@ EXAMPLES = """\
   python -m harness.estimate --evidence my-model.safetensors
   python -m harness.estimate --dry-run
 """
-METHODS = ("balanced_softmax", "sade", "balpoe")
-SHIFTS = ("dirichlet-0.1", "dirichlet-1", "shuffled_lt-50")
-ADAPTERS = (
-    "mean",
-    "sade",
-    "em",
-    "map_em",
-    "em_bcts:bias=false",
-    "em_bcts",
-    "eb_em",
-    "bbse:kind=hard",
-    "bbse",
-    "rlls:kind=hard",
-    "rlls",
-)
-"""Adapters with an estimate; `mean` stands for none: the prior that the mean of expert logits answers for."""
 
 
 @command
@@ -37,8 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parsed(parser(), arguments, METHODS)
     if options.shift is None and not options.shift_list:
         options.shift = list(SHIFTS)
-    from harness.studies.estimate import EstimateStudy
-    from harness.studies.estimate_text import render
+    from harness.studies.estimate.study import EstimateStudy
+    from harness.studies.estimate.text import render
 
     study = EstimateStudy(options)
     if options.dry_run:

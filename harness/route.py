@@ -4,8 +4,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from harness.studies.arguments import add_study_arguments, parsed, whole
-from shifts.cli import Parser, command
+from harness.session.arguments import add_study_arguments, parsed
+from harness.studies.route.defaults import METHODS
+from shifts.common.command import Parser, command, whole
 
 EXAMPLES = """\
   python -m harness.route --shift all --seeds 0 1 2
@@ -14,16 +15,15 @@ EXAMPLES = """\
   python -m harness.route --evidence my-model.safetensors --shift all
   python -m harness.route --shift all --methods ride:experts=4 --dry-run
 """
-METHODS = ("ride", "ride_distilled")
 
 
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Study what is asked for; returns the exit status."""
     options = parsed(parser(), arguments, METHODS)
-    from harness.studies.route import MeasuredStudy, RouteStudy
-    from harness.studies.route_text import render, render_measured
-    from harness.studies.routing import THRESHOLDS
+    from harness.studies.route.routing import THRESHOLDS
+    from harness.studies.route.study import MeasuredStudy, RouteStudy
+    from harness.studies.route.text import render, render_measured
 
     options.thresholds = options.thresholds or list(THRESHOLDS)
     study = RouteStudy(options)

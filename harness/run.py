@@ -5,9 +5,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from methods.cli import add_together_argument, add_training_arguments
-from shifts.cli import Parser, add_data_arguments, add_list_argument, add_shift_arguments, command, whole
-from shifts.errors import BadInput
+from harness.session.arguments import add_names_argument, check_evidence
+from harness.session.session import Session, check_names
+from methods.jobs.arguments import (
+    add_together_argument,
+    add_training_arguments,
+    chosen_jobs,
+)
+from shifts.common.command import Parser, command, whole
+from shifts.common.errors import BadInput
+from shifts.sets.arguments import add_data_arguments, add_shift_arguments
 
 EXAMPLES = """\
   python -m harness.run --shift backward_lt --imbalance 50
@@ -22,30 +29,6 @@ EXAMPLES = """\
   python -m harness.run --list
 """
 
-OURS = [
-    "dataset",
-    "data_dir",
-    "image_column",
-    "label_column",
-    "ids",
-    "train_imbalance",
-    "profile",
-    "draw_rule",
-    "train_subset_seed",
-    "methods",
-    "recipe",
-    "seeds",
-    "accumulate",
-    "sync_bn",
-    "pretrained",
-    "cuda_graphs",
-    "together",
-    "views",
-    "evidence_precision",
-    "jobs",
-]
-"""Options that mean nothing for a stranger's evidence, and are refused beside it."""
-
 
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,7 +38,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.jobs and not options.dry_run:
         raise BadInput("--jobs prints training commands and goes with --dry-run")
     check_evidence(made, options)
-    from harness.session import session_of
 
     session = session_of(options)
     if options.dry_run:
@@ -64,25 +46,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     session.work()
     print(session.report())
     return 0
-
-
-def check_evidence(made: Parser, options: argparse.Namespace) -> None:
-    """Raise BadInput for an option about our own models beside `--evidence`."""
-    if options.evidence:
-        for name in OURS:
-            if getattr(options, name, None) != made.get_default(name):
-                raise BadInput(f"--{name.replace('_', '-')} is about our own models and does not go with --evidence")
-
-
-def add_names_argument(group: argparse._ActionsContainer) -> None:
-    """`--list`: everything that a command line of this package can name."""
-
-    def listing() -> str:
-        from harness.listing import listing
-
-        return listing()
-
-    add_list_argument(group, listing, "datasets, methods, adapters, shifts, recipes")
 
 
 def parser() -> Parser:
@@ -115,6 +78,19 @@ def parser() -> Parser:
     group.add_argument("--jobs", action="store_true", help="with --dry-run: one training command per line")
     add_names_argument(group)
     return made
+
+
+def session_of(options: argparse.Namespace) -> Session:
+    """The session of a command line, by the task of its dataset. Raises BadInput."""
+    if options.evidence:
+        return Session(options)
+    check_names(options)
+    jobs = chosen_jobs(options)
+    if jobs[0].dataset.task == "multi_label":
+        from harness.session.label_session import LabelSession
+
+        return LabelSession(options, jobs)
+    return Session(options, jobs)
 
 
 if __name__ == "__main__":

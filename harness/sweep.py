@@ -4,8 +4,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from harness.studies.arguments import add_study_arguments, parsed
-from shifts.cli import Parser, command
+from harness.session.arguments import add_study_arguments, parsed
+from harness.studies.sweep.defaults import METHODS
+from shifts.common.command import Parser, command
 
 EXAMPLES = """\
   python -m harness.sweep --shift all --seeds 0 1 2
@@ -14,17 +15,14 @@ EXAMPLES = """\
   python -m harness.sweep --evidence my-model.safetensors --shift all
   python -m harness.sweep --shift all --seeds 0 1 2 --dry-run
 """
-CONTROLS = ("sade", "balpoe", "balanced_softmax")
-METHODS = ("prl", *CONTROLS)
-"""The hypernetwork, and the controls without one: weighted expert logits, one network under logit adjustment."""
 
 
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Sweep what is asked for; returns the exit status."""
     options = parsed(parser(), arguments, METHODS)
-    from harness.studies.sweep import SweepStudy
-    from harness.studies.sweep_text import render
+    from harness.studies.sweep.study import SweepStudy
+    from harness.studies.sweep.text import render
 
     study = SweepStudy(options)
     if options.dry_run:

@@ -2,14 +2,13 @@
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from textwrap import wrap
 
-from harness.report.section import Cell, Table
-from harness.run import add_names_argument
-from methods.cli import add_training_arguments
-from shifts.cli import Parser, add_data_arguments, command, seed
-from shifts.errors import BadInput
+from harness.session.arguments import add_names_argument
+from harness.studies.why.text import _store, report
+from methods.jobs.arguments import add_training_arguments
+from shifts.common.command import Parser, command
+from shifts.common.errors import BadInput
+from shifts.sets.arguments import add_data_arguments, seed
 
 EXAMPLES = """\
   python -m harness.why --dry-run                            # what would be trained, and its cost
@@ -17,7 +16,6 @@ EXAMPLES = """\
   python -m harness.why --train-subset-seed 0 1 2 --seeds 0  # three models a method
   python -m harness.why --stored --results results/reference # from stored rows alone: no training, no images
 """
-WIDTH = 100
 
 
 @command
@@ -27,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.stored and options.dry_run:
         raise BadInput("--dry-run shows what would be trained, and --stored trains nothing: give one of them")
     if not options.stored:
-        from harness.studies.replicates import Replicates
+        from harness.studies.why.replicates import Replicates
 
         replicates = Replicates(options)
         if options.dry_run:
@@ -72,59 +70,6 @@ def parser() -> Parser:
     add_names_argument(group)
     group.add_argument("--stored", action="store_true", help="train nothing: say what stored rows and findings say")
     return made
-
-
-def report(results: Path) -> str:
-    """Sentences and tables of all that is stored, for a terminal."""
-    from harness.report.why import lead
-    from harness.report.why_tables import gather, tables
-    from harness.studies import findings
-
-    stored = gather(results)
-    if not stored:
-        return f"nothing is stored under {results}: no rows (python -m harness.run) and no findings (without --stored)"
-    texts = [as_text(table) for reasons in stored for table in tables(reasons)]
-    end = f"findings: {findings.path(results)}" if findings.path(results).exists() else "no findings are stored"
-    return "\n\n".join([*texts, "\n".join(wrap(lead(stored), WIDTH)), end])
-
-
-def as_text(table: Table) -> str:
-    """A table as aligned text under its caption, floats with three decimals, `-` for what there is none of.
-
-    A table wider than WIDTH gets narrower gaps, then fewer decimals.
-    """
-    for digits, gap in ((3, 2), (3, 1), (2, 2), (2, 1)):
-        lines = _aligned(table, digits, " " * gap)
-        if max(map(len, lines)) <= WIDTH:
-            break
-    return "\n".join([*wrap(table.caption, WIDTH), *lines])
-
-
-def _aligned(table: Table, digits: int, gap: str) -> list[str]:
-    body = [[_text(cell, digits) for cell in row] for row in table.rows]
-    widths = [max(map(len, column)) for column in zip(table.columns, *body, strict=True)]
-    left = [all(isinstance(row[place], str) for row in table.rows) for place in range(len(widths))]
-
-    def line(row: Sequence[str]) -> str:
-        cells = zip(row, widths, left, strict=True)
-        return gap.join(cell.ljust(width) if flush else cell.rjust(width) for cell, width, flush in cells).rstrip()
-
-    return [line(table.columns), *map(line, body)]
-
-
-def _text(cell: Cell, digits: int) -> str:
-    if cell is None:
-        return "-"
-    return f"{cell:.{digits}f}" if isinstance(cell, float) else str(cell)
-
-
-def _store(results: Path) -> None:
-    """Findings of all stored answers; those of models that are done, also after a failure."""
-    from harness.studies import answers, findings
-
-    found = findings.of_answers(answers.load_all(results))
-    if found:
-        findings.store(findings.path(results), found)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Which labels and images: datasets, long-tailed training sets, shifted test sets, distances."""
+"""Which labels, which images."""

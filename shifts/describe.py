@@ -11,28 +11,29 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from shifts.catalog import Dataset
-from shifts.checkup import CheckUp, check_up, sizes_of
-from shifts.cli import (
-    Parser,
+from shifts.checks.checkup import CheckUp, check_up, sizes_of
+from shifts.checks.facts import Facts
+from shifts.common.command import Parser, command
+from shifts.common.errors import BadInput
+from shifts.images.catalog import Dataset
+from shifts.images.reading.labelsets import co_occurrence
+from shifts.labels.distance import total_variation
+from shifts.labels.draw import indices_sha256
+from shifts.labels.profiles import class_rank
+from shifts.labels.selection import miss
+from shifts.labels.shift import Shift
+from shifts.sets.arguments import (
     add_data_arguments,
     add_shift_arguments,
     chosen_dataset,
     chosen_training_set,
-    command,
     requested_shifts,
     seed,
 )
-from shifts.distance import total_variation
-from shifts.draw import indices_sha256
-from shifts.errors import BadInput
-from shifts.export import export
-from shifts.facts import Facts
-from shifts.labelsets import co_occurrence
-from shifts.profiles import class_rank
-from shifts.selection import miss
-from shifts.sets import TrainingSet, resolve, source_images
-from shifts.shift import Shift
+from shifts.sets.export import export
+from shifts.sets.resolve import resolve
+from shifts.sets.source import source_images
+from shifts.sets.training import TrainingSet
 
 EXAMPLES = """\
   python -m shifts.describe --dataset my-photos --strict

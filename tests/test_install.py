@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from harness.__main__ import VERBS
-from methods import versions
+from methods.core import versions
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -74,7 +74,7 @@ def test_another_torch_than_tested_is_told_once(
 ) -> None:
     import torch
 
-    from methods.cli import chosen_device
+    from methods.jobs.arguments import chosen_device
 
     version = version.format(*versions.OLDEST, *versions.NEWEST, versions.NEWEST[1] + 1)
     monkeypatch.setattr(torch, "__version__", version)
@@ -183,7 +183,7 @@ def test_unknown_verb_gets_the_nearest_first() -> None:
 
 
 def test_processes_that_are_started_know_our_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from methods.together import module_words
+    from methods.jobs.together import module_words
 
     monkeypatch.chdir(ROOT)
     assert module_words("methods.train") == ["-m", "methods.train"], "a clone works without being installed"

@@ -1,7 +1,7 @@
 """Adapters: ways to use unlabelled test data, found by name, one file each."""
 
-from harness.adapters.base import Adapter, TruthAdapter
-from methods.options import headline, look_up
+from harness.adapters.parts.contract import Adapter, TruthAdapter
+from methods.core.options import headline, look_up
 
 ADAPTERS = {
     "mean": "harness.adapters.mean:Mean",

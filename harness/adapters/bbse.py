@@ -16,7 +16,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from harness.adapters.confusion import Confusion, ConfusionAdapter
+from harness.adapters.parts.confusion import Confusion, ConfusionAdapter
 
 
 @dataclass(frozen=True)

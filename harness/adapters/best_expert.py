@@ -13,16 +13,12 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Int
 
-from harness.adapters.base import (
-    Evidence,
-    LabelAccess,
-    PriorAccess,
-    TestAccess,
-    TruthAdapter,
-    WeightedExperts,
-)
-from harness.adapters.check import check_evidence, check_labels
-from methods.priors import ExpertPriors
+from harness.adapters.parts.check import check_evidence
+from harness.adapters.parts.contract import TruthAdapter, WeightedExperts
+from harness.evidence.access import LabelAccess, PriorAccess, TestAccess
+from harness.evidence.arrays import Evidence
+from harness.evidence.check import check_labels
+from methods.core.priors import ExpertPriors
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """The calibrated mean of expert logits, no adaptation: the control of adapters that use source images.
 
 Source: Alexandari, Kundaje and Shrikumar, ICML 2020 (bias-corrected temperature scaling).
-Equation: z' = a z + b fitted on the source (`harness.adapters.calibration`), for every image alike; it answers for the
-class prior s of the source. What another adapter gains over this row comes from the test images, what this row gains
-over `mean` from the source labels.
+Equation: z' = a z + b fitted on the source (`harness.adapters.parts.calibration`), for every image alike; it answers
+for the class prior s of the source. What another adapter gains over this row comes from the test images, what this row
+gains over `mean` from the source labels.
 Failures: none of its own; it uses no test data.
 """
 
@@ -13,10 +13,12 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Int
 
-from harness.adapters.base import Adapter, Evidence, LabelAccess, PriorAccess, TestAccess, WeightedExperts
-from harness.adapters.calibration import calibrated
-from harness.adapters.check import check_evidence
-from methods.priors import ExpertPriors
+from harness.adapters.parts.calibration import calibrated
+from harness.adapters.parts.check import check_evidence
+from harness.adapters.parts.contract import Adapter, WeightedExperts
+from harness.evidence.access import LabelAccess, PriorAccess, TestAccess
+from harness.evidence.arrays import Evidence
+from methods.core.priors import ExpertPriors
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,13 @@ from typing import ClassVar, Literal
 import numpy as np
 from jaxtyping import Float, Int
 
-from harness.adapters.base import Adapter, Evidence, LabelAccess, PriorAccess, TestAccess, WeightedExperts
-from harness.adapters.calibration import Calibration, calibrated, calibrated_posteriors
-from harness.adapters.check import check_evidence
 from harness.adapters.em import MOST_ITERATIONS, em_prior
-from methods.priors import ExpertPriors, normalise
+from harness.adapters.parts.calibration import Calibration, calibrated, calibrated_posteriors
+from harness.adapters.parts.check import check_evidence
+from harness.adapters.parts.contract import Adapter, WeightedExperts
+from harness.evidence.access import LabelAccess, PriorAccess, TestAccess
+from harness.evidence.arrays import Evidence
+from methods.core.priors import ExpertPriors, normalise
 
 Rule = Literal["two_se", "best"]
 
@@ -111,8 +113,8 @@ class EbEm(Adapter):
 def folds_of(images: int, seed: int) -> Int[np.ndarray, " images"]:
     """The fold of each image, as equal in size as can be.
 
-    Random numbers of its own: those of the seed alone also make the order of arrival (`harness.order`), and folds from
-    the same permutation would follow the order of the draw, which is by class.
+    Random numbers of its own: those of the seed alone also make the order of arrival (`harness.protocol.arrival`), and
+    folds from the same permutation would follow the order of the draw, which is by class.
     """
     return np.random.default_rng((seed, FOLDS)).permutation(images) % FOLDS
 

@@ -22,11 +22,11 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Int
 
-from harness.adapters.base import Evidence
-from harness.adapters.calibration import calibrated, recalibrated
-from harness.adapters.check import check_evidence
 from harness.adapters.eb_em import EbEm, EbEmFitted
-from methods.priors import ExpertPriors
+from harness.adapters.parts.calibration import calibrated, recalibrated
+from harness.adapters.parts.check import check_evidence
+from harness.evidence.arrays import Evidence
+from methods.core.priors import ExpertPriors
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,19 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import softmax
 
-from harness.adapters.base import Adapter, Evidence, LabelAccess, PriorAccess, TestAccess, WeightedExperts
-from harness.adapters.check import check_evidence
-from methods.priors import LOG_FLOOR, ExpertPriors, normalise, target_prior
+from harness.adapters.parts.check import check_evidence
+from harness.adapters.parts.contract import Adapter, WeightedExperts
+from harness.adapters.parts.correction import prior_correction
+from harness.evidence.access import LabelAccess, PriorAccess, TestAccess
+from harness.evidence.arrays import Evidence
+from methods.core.priors import LOG_FLOOR, ExpertPriors, normalise, target_prior
 
 TOLERANCE = 1e-6
+
+
 MOST_ITERATIONS = 1000
+
+
 _ROWS_AT_ONCE = 1024
 
 
@@ -130,19 +137,3 @@ class Em(Adapter):
             prior=result.prior,
             em=result,
         )
-
-
-def prior_correction(
-    wanted: Float[np.ndarray, " classes"], answered: Float[np.ndarray, " classes"]
-) -> Float[np.ndarray, " classes"]:
-    """log wanted - log answered [C], both clipped at 1e-12: what moves logits from one prior to another."""
-    return np.asarray(np.log(np.maximum(wanted, LOG_FLOOR)) - np.log(np.maximum(answered, LOG_FLOOR)))
-
-
-def corrected_mean(
-    evidence: Evidence, expert_priors: ExpertPriors, prior: Float[np.ndarray, " classes"]
-) -> WeightedExperts:
-    """What predicts the mean of expert logits + log prior - log target_prior."""
-    experts = evidence.logits.shape[1]
-    bias = prior_correction(prior, target_prior(expert_priors))
-    return WeightedExperts(np.full(experts, 1 / experts), bias=bias, prior=prior)

@@ -1,8 +1,8 @@
 """EM after bias-corrected temperature scaling: calibrate on source images, then estimate the prior.
 
 Source: Alexandari, Kundaje and Shrikumar, ICML 2020 (calibrated EM); Saerens et al., Neural Computation 2002 (EM).
-Equation: z' = a z + b fitted on the source (`harness.adapters.calibration`), posteriors softmax(z') under the class
-prior s of the source; EM with reference and start s; prediction z' + log q - log s, logarithms clipped at 1e-12.
+Equation: z' = a z + b fitted on the source (`harness.adapters.parts.calibration`), posteriors softmax(z') under the
+class prior s of the source; EM with reference and start s; prediction z' + log q - log s, logarithms clipped at 1e-12.
 `bias=false` fits the temperature alone. It cannot move posteriors to another prior, so z is first corrected from
 target_prior(expert_priors) to s: then z' = a (z + log s - log target_prior).
 Failures: maximum likelihood overfits where classes are many and images few, and a class that EM gives up on is lost.
@@ -19,11 +19,13 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Int
 
-from harness.adapters.base import Adapter, Evidence, LabelAccess, PriorAccess, TestAccess, WeightedExperts
-from harness.adapters.calibration import calibrated, calibrated_posteriors, tempered
-from harness.adapters.check import check_evidence
 from harness.adapters.em import em_prior
-from methods.priors import ExpertPriors, target_prior
+from harness.adapters.parts.calibration import calibrated, calibrated_posteriors, tempered
+from harness.adapters.parts.check import check_evidence
+from harness.adapters.parts.contract import Adapter, WeightedExperts
+from harness.evidence.access import LabelAccess, PriorAccess, TestAccess
+from harness.evidence.arrays import Evidence
+from methods.core.priors import ExpertPriors, target_prior
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,13 @@ import numpy as np
 from jaxtyping import Int
 from scipy.special import softmax
 
-from harness.adapters.base import Adapter, Evidence, LabelAccess, PriorAccess, TestAccess, WeightedExperts
-from harness.adapters.check import check_evidence
-from harness.adapters.em import corrected_mean, em_prior
-from methods.priors import ExpertPriors, target_prior
+from harness.adapters.em import em_prior
+from harness.adapters.parts.check import check_evidence
+from harness.adapters.parts.contract import Adapter, WeightedExperts
+from harness.adapters.parts.correction import corrected_mean
+from harness.evidence.access import LabelAccess, PriorAccess, TestAccess
+from harness.evidence.arrays import Evidence
+from methods.core.priors import ExpertPriors, target_prior
 
 
 @dataclass(frozen=True)

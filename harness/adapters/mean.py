@@ -12,9 +12,11 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Int
 
-from harness.adapters.base import Adapter, Evidence, LabelAccess, PriorAccess, TestAccess, WeightedExperts
-from harness.adapters.check import check_evidence
-from methods.priors import ExpertPriors
+from harness.adapters.parts.check import check_evidence
+from harness.adapters.parts.contract import Adapter, WeightedExperts
+from harness.evidence.access import LabelAccess, PriorAccess, TestAccess
+from harness.evidence.arrays import Evidence
+from methods.core.priors import ExpertPriors
 
 
 @dataclass(frozen=True)

@@ -16,17 +16,13 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Int
 
-from harness.adapters.base import (
-    Evidence,
-    LabelAccess,
-    PriorAccess,
-    TestAccess,
-    TruthAdapter,
-    WeightedExperts,
-)
-from harness.adapters.check import check_evidence, check_labels
-from harness.adapters.em import corrected_mean
-from methods.priors import ExpertPriors, normalise
+from harness.adapters.parts.check import check_evidence
+from harness.adapters.parts.contract import TruthAdapter, WeightedExperts
+from harness.adapters.parts.correction import corrected_mean
+from harness.evidence.access import LabelAccess, PriorAccess, TestAccess
+from harness.evidence.arrays import Evidence
+from harness.evidence.check import check_labels
+from methods.core.priors import ExpertPriors, normalise
 
 
 @dataclass(frozen=True)

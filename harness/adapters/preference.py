@@ -18,14 +18,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Float, Int
 
-from harness.adapters.base import Adapter, Evidence, LabelAccess, PriorAccess, TestAccess
-from harness.adapters.check import check_evidence, check_finite
-from harness.heads import PreferenceHeads
-from methods.priors import ExpertPriors
-
-_IMAGES_AT_ONCE = 512
+from harness.adapters.parts.check import check_evidence
+from harness.adapters.parts.contract import Adapter
+from harness.evidence.access import LabelAccess, PriorAccess, TestAccess
+from harness.evidence.arrays import Evidence
+from harness.evidence.check import check_finite, usable_heads
+from harness.evidence.heads import PreferenceHeads, agreement
+from methods.core.priors import ExpertPriors
 
 
 @dataclass(frozen=True)
@@ -86,49 +87,7 @@ class Preference(Adapter):
         return preferred(heads, table.mean(axis=0, dtype=np.float64))
 
 
-def agreement(
-    heads: PreferenceHeads, view_features: Float32[np.ndarray, "pairs 2 images experts dim"]
-) -> Float32[np.ndarray, "images points"]:
-    """Cosine of the two views' ensemble predictions at each point, the mean over pairs, for each image."""
-    pairs, _, images = view_features.shape[:3]
-    table = np.zeros((images, len(heads.points)), np.float32)
-    for start in range(0, images, _IMAGES_AT_ONCE):
-        rows = slice(start, min(start + _IMAGES_AT_ONCE, images))
-        for pair in view_features[:, :, rows]:
-            flat = heads.flat(pair.reshape(-1, *pair.shape[2:]))
-            for point, head in enumerate(heads.flat_heads):
-                table[rows, point] += view_cosines(flat @ head)
-    return table / np.float32(pairs)
-
-
-def view_cosines(logits: Float32[np.ndarray, "two_views classes"]) -> Float32[np.ndarray, " images"]:
-    """Cosine of the softmax answers to two views; `logits` has one view's rows after the other's and is overwritten."""
-    logits -= logits.max(axis=1, keepdims=True)
-    # the cosine ignores scale, so softmax need not be normalised
-    powers = np.exp(logits, out=logits)
-    half = len(powers) // 2
-    squares = np.einsum("bc,bc->b", powers, powers)
-    norms = np.sqrt(squares[:half] * squares[half:])
-    return np.asarray(np.einsum("bc,bc->b", powers[:half], powers[half:]) / norms)
-
-
 def preferred(heads: PreferenceHeads, scores: Float[np.ndarray, " points"]) -> PreferredHeads:
     """The point with the highest score [P]; the first of equals."""
     point = int(scores.argmax())
     return PreferredHeads(point, heads.points[point], heads.priors[point], scores)
-
-
-def usable_heads(evidence: Evidence) -> tuple[PreferenceHeads, Float32[np.ndarray, "images experts dim"]]:
-    """Head and clean features. Raises ValueError where they are missing, not finite or not of these logits."""
-    heads, features = evidence.head, evidence.features
-    if heads is None or features is None:
-        raise ValueError("a preference needs evidence with head and features")
-    images, experts, classes = evidence.logits.shape
-    _, made_for, dim, made = heads.weights.shape
-    if features.shape != (images, experts, dim) or (made_for, made) != (experts, classes):
-        raise ValueError(
-            f"features of shape {features.shape} and heads of shape {heads.weights.shape} do not belong to logits of "
-            f"shape {evidence.logits.shape}"
-        )
-    check_finite(features, "features", image_axis=0)
-    return heads, features

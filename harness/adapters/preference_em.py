@@ -20,12 +20,15 @@ import numpy as np
 from jaxtyping import Int
 from scipy.special import softmax
 
-from harness.adapters.base import Adapter, Evidence, LabelAccess, PriorAccess, TestAccess
-from harness.adapters.check import check_evidence
 from harness.adapters.em import em_prior
-from harness.adapters.preference import PreferredHeads, preferred, usable_heads
-from methods.priors import ExpertPriors, target_prior
-from shifts.distance import total_variation
+from harness.adapters.parts.check import check_evidence
+from harness.adapters.parts.contract import Adapter
+from harness.adapters.preference import PreferredHeads, preferred
+from harness.evidence.access import LabelAccess, PriorAccess, TestAccess
+from harness.evidence.arrays import Evidence
+from harness.evidence.check import usable_heads
+from methods.core.priors import ExpertPriors, target_prior
+from shifts.labels.distance import total_variation
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import minimize_scalar, nnls
 
-from harness.adapters.confusion import Confusion, ConfusionAdapter
+from harness.adapters.parts.confusion import Confusion, ConfusionAdapter
 
 GAMMA = 1.0
 CONFIDENCE = 0.05

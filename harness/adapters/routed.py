@@ -16,9 +16,12 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import expit
 
-from harness.adapters.base import Adapter, Evidence, LabelAccess, PriorAccess, TestAccess
-from harness.adapters.check import check_evidence, check_finite
-from methods.priors import ExpertPriors
+from harness.adapters.parts.check import check_evidence
+from harness.adapters.parts.contract import Adapter
+from harness.evidence.access import LabelAccess, PriorAccess, TestAccess
+from harness.evidence.arrays import Evidence
+from harness.evidence.check import check_finite
+from methods.core.priors import ExpertPriors
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ is zero here.
 Failures: nothing ties agreement to accuracy. The weights can drift to an expert that is stable and wrong:
 users report 87 -> 38 % on a 3-class set, and on a briefly trained CIFAR-100 network all weight moved to the
 backward expert (30.9 -> 4.8 % on forward-50). Three weights move along the class-frequency axis only, so
-shifts that ignore it gain nothing. `harness.metrics.view_stability` shows whether the premise holds.
+shifts that ignore it gain nothing. `harness.measures.metrics.view_stability` shows whether the premise holds.
 
 The network is frozen, so a fit is indexing into cached logits and a closed-form gradient with E numbers.
 """
@@ -24,9 +24,12 @@ from typing import ClassVar, Literal
 import numpy as np
 from jaxtyping import Float, Float32, Int
 
-from harness.adapters.base import Adapter, Evidence, LabelAccess, PriorAccess, TestAccess, WeightedExperts
-from harness.adapters.check import check_evidence, check_finite
-from methods.priors import ExpertPriors, target_prior
+from harness.adapters.parts.check import check_evidence
+from harness.adapters.parts.contract import Adapter, WeightedExperts
+from harness.evidence.access import LabelAccess, PriorAccess, TestAccess
+from harness.evidence.arrays import Evidence
+from harness.evidence.check import check_finite
+from methods.core.priors import ExpertPriors, target_prior
 
 Objective = Literal["cosine", "inner"]
 

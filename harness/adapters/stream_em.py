@@ -17,12 +17,13 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import softmax
 
-from harness.adapters.base import Evidence, LabelAccess, PriorAccess
-from harness.adapters.calibration import Calibration
-from harness.adapters.check import check_evidence
-from harness.adapters.em import prior_correction
-from harness.adapters.streaming import StreamAdapter, StreamFitted
-from methods.priors import LOG_FLOOR, ExpertPriors, normalise, target_prior
+from harness.adapters.parts.calibration import Calibration
+from harness.adapters.parts.check import check_evidence
+from harness.adapters.parts.correction import prior_correction
+from harness.adapters.parts.streams import StreamAdapter, StreamFitted
+from harness.evidence.access import LabelAccess, PriorAccess
+from harness.evidence.arrays import Evidence
+from methods.core.priors import LOG_FLOOR, ExpertPriors, normalise, target_prior
 
 
 @dataclass(frozen=True)

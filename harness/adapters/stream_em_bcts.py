@@ -11,10 +11,11 @@ Access: labelled source images beyond the training set, as `em_bcts`.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from harness.adapters.base import Evidence, LabelAccess
-from harness.adapters.calibration import Calibration, calibrated
+from harness.adapters.parts.calibration import Calibration, calibrated
 from harness.adapters.stream_em import StreamEm
-from methods.priors import ExpertPriors
+from harness.evidence.access import LabelAccess
+from harness.evidence.arrays import Evidence
+from methods.core.priors import ExpertPriors
 
 
 @dataclass(frozen=True)

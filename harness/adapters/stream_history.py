@@ -17,12 +17,13 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Int
 
-from harness.adapters.base import Evidence, LabelAccess, PriorAccess
-from harness.adapters.check import check_evidence
-from harness.adapters.confusion import confusion, predictions
-from harness.adapters.em import prior_correction
-from harness.adapters.streaming import StreamAdapter, StreamFitted
-from methods.priors import ExpertPriors, target_prior
+from harness.adapters.parts.check import check_evidence
+from harness.adapters.parts.confusion import confusion, predictions
+from harness.adapters.parts.correction import prior_correction
+from harness.adapters.parts.streams import StreamAdapter, StreamFitted
+from harness.evidence.access import LabelAccess, PriorAccess
+from harness.evidence.arrays import Evidence
+from methods.core.priors import ExpertPriors, target_prior
 
 
 @dataclass(frozen=True)

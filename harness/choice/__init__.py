@@ -1,1 +1,1 @@
-"""Which method and adapter to choose: comparable contenders, paired bootstrap over shifts and seeds, the words."""
+"""Which method for whom: entrants, pairs, bootstrap, the answer in words."""

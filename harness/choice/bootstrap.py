@@ -27,7 +27,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.special import ndtri, stdtrit
 
-from harness.statistics import holm
+from harness.measures.statistics import holm
 
 RESAMPLES = 2000
 PER_CONTENDER = 40

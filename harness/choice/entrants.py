@@ -9,19 +9,22 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool
 
+from harness.board.build import SETTING, current
 from harness.choice.bootstrap import DrawnSet
 from harness.choice.pairs import correctness, image_classes, places, pool_counts
-from harness.leaderboard import SETTING, current
-from harness.rows import Row
-from shifts.shift import published_shifts
+from harness.evidence.access import Access
+from harness.records.rows import Row
+from shifts.labels.shift import published_shifts
 
 PUBLISHED = tuple(str(shift) for shift in published_shifts())
+
+
 ORDER_FREE = ("shuffled_lt", "dirichlet")
 """Kinds of shift in which nobody can exploit the order of the classes."""
+
+
 NEVER_MIXED = [*SETTING[: SETTING.index("method")], "recipe", "selection", "evidence_precision"]
 """Row fields that entrants of one field share: task and data, recipe, how checkpoints were chosen, precision."""
-
-Access = tuple[str, str, str]
 
 
 @dataclass(frozen=True, eq=False)

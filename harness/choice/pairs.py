@@ -5,10 +5,10 @@ from collections.abc import Iterable
 import numpy as np
 from jaxtyping import Bool, Int
 
-from harness.metrics import unpack_bits
-from harness.rows import Row
-from harness.statistics import mcnemar
-from shifts.draw import draw, indices_sha256
+from harness.measures.metrics import unpack_bits
+from harness.measures.statistics import mcnemar
+from harness.records.rows import Row
+from shifts.labels.draw import draw, indices_sha256
 
 
 def correctness(row: Row) -> Bool[np.ndarray, " images"]:

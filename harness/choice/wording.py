@@ -3,62 +3,12 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness.rows import Row
-from shifts.sets import in_words
-
 if TYPE_CHECKING:
-    from harness.answer import Contender
+    from harness.choice.contenders import Contender
+
 
 NAMED = 3
 """Contenders of a rank group that a sentence names."""
-
-
-def class_words(access: tuple[str, str, str]) -> str:
-    """An access class (prior, label, test), as the beginning of a sentence."""
-    prior, label, test = access
-    if label == "test":
-        return "Upper reference, told the test labels (no choice in practice)"
-    if prior == "oracle":
-        return "Upper reference, told the true test prior (no choice in practice)"
-    has = {
-        "inductive": "one image at a time",
-        "stream": "test images in batches",
-        "transductive": "the unlabelled test set",
-    }[test]
-    parts = [has, "an estimated test prior" if prior == "estimated" else "no test prior"]
-    return "Access class of " + ", ".join([*parts, "labelled source images"] if label == "source" else parts)
-
-
-def situation_words(label: str, test: str) -> str:
-    """What one has at hand, by the most label and test access that it gives; as the beginning of a sentence."""
-    has = {
-        "inductive": "no test data",
-        "stream": "unlabelled test images in batches",
-        "transductive": "the unlabelled test set",
-    }[test]
-    return f"With {has} at hand" + (" and labelled source images" if label == "source" else "")
-
-
-def train_words(row: Row) -> str:
-    """The training set; of somebody else's model only the imbalance is known."""
-    if row.train_profile is None or row.train_rule is None:
-        return "natural" if row.train_imbalance is None else f"imbalance {row.train_imbalance:g}"
-    return in_words(row.train_imbalance, row.train_profile, row.train_rule, row.train_subset_seed or 0)
-
-
-def recipe_words(row: Row) -> str:
-    """The recipe; how the checkpoint was chosen and the precision of its evidence, where not the usual ones."""
-    parts = [named_recipe(row.recipe)]
-    if row.selection != "last":
-        parts.append(f"checkpoints chosen {row.selection}")
-    if row.evidence_precision not in (None, "fp32"):
-        parts.append(f"evidence in {row.evidence_precision}")
-    return ", ".join(parts)
-
-
-def named_recipe(recipe: str | None) -> str:
-    """`recipe quick`; somebody else's model has none."""
-    return "somebody else's model" if recipe is None else f"recipe {recipe}"
 
 
 def sentence(

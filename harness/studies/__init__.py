@@ -1,1 +1,1 @@
-"""Studies: what is asked of finished models beyond one row a shift, such as every preference or every threshold."""
+"""One folder a study, whole: defaults, rows, computation, text, report section."""

@@ -26,9 +26,10 @@ def ldam(
 
     logits: scale * cosine, that is **already scaled**, so the target's logit becomes scale * (cos - m_y).
     class_weight: [C] or None. With weights the result is sum_i w_{y_i} l_i / sum_i w_{y_i} over the
-    batch; without, the mean over the batch. In several processes, and in parts of a batch (`methods.parallel`), the
-    weighted form divides by each one's own weights, as is usual: not the whole batch's gradient. Without BatchNorm,
-    128 images in two halves, 10 classes of 500 to 5 images: 11% apart (mean of 5 draws; at most 29%).
+    batch; without, the mean over the batch. In several processes, and in parts of a batch
+    (`methods.processes.parallel`), the weighted form divides by each one's own weights, as is usual: not the whole
+    batch's gradient. Without BatchNorm, 128 images in two halves, 10 classes of 500 to 5 images: 11% apart (mean of 5
+    draws; at most 29%).
     """
     check_logits(logits, target)
     check_counts(counts, logits.shape[1], positive=True)

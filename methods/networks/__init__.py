@@ -1,12 +1,12 @@
 """Network pieces: experts on a shared trunk, heads, gates, and counting. `build` finds a backbone by name."""
 
-from methods.expert import NetworkSpec
+from methods.core.batch import NetworkSpec
 from methods.networks.cifar_resnet import BLOCKS, expert_resnet
 from methods.networks.expert_network import ExpertNetwork, Head
 from methods.networks.heads import CosineHead
 from methods.networks.imagenet_resnet import LAYOUTS, imagenet_resnet
 from methods.networks.vision import torchvision_resnet
-from shifts.errors import check_name
+from shifts.common.errors import check_name
 
 BACKBONES = (*BLOCKS, *LAYOUTS)
 """Backbones for small images (CIFAR), then those for 224-pixel ones, which need torchvision."""

@@ -10,10 +10,10 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.expert import NetworkSpec
+from methods.core.batch import NetworkSpec
 from methods.networks.expert_network import ExpertNetwork, Head
 from methods.networks.heads import CosineHead
-from shifts.errors import check_name
+from shifts.common.errors import check_name
 
 BLOCKS = {"resnet8": 1, "resnet14": 2, "resnet20": 3, "resnet32": 5}
 """Residual blocks in each of the three stages; depth = 6 * blocks + 2."""

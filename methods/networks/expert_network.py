@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from methods.expert import ExpertOutput
+from methods.core.batch import ExpertOutput
 
 Head = Callable[[int, int], nn.Module]
 """head(dim, classes) -> module of features [B, dim] -> logits [B, classes]."""

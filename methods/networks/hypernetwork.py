@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from methods.expert import ExpertOutput
+from methods.core.batch import ExpertOutput
 from methods.networks.heads import SCALE, linear_head
 
 HIDDEN = 128

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from methods.expert import NetworkSpec
+from methods.core.batch import NetworkSpec
 from methods.networks.expert_network import ExpertNetwork, Head
 from methods.networks.heads import CosineHead
 from methods.networks.pretrained import load_pretrained
 from methods.networks.vision import torchvision_resnet
-from shifts.errors import check_name
+from shifts.common.errors import check_name
 
 
 class Layout(NamedTuple):

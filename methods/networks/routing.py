@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from methods.expert import ExpertOutput
+from methods.core.batch import ExpertOutput
 from methods.networks.heads import linear_head
 
 HIDDEN = 16

@@ -16,13 +16,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from methods.expert import ExpertOutput, NetworkSpec
+from methods.core.batch import ExpertOutput, NetworkSpec
 from methods.networks.cifar_resnet import BLOCKS
 from methods.networks.expert_network import ExpertNetwork
 from methods.networks.heads import CosineHead
 from methods.networks.imagenet_resnet import EARLY, LAYOUTS, Layers, initialise
 from methods.networks.pretrained import load_pretrained
-from shifts.errors import check_name
+from shifts.common.errors import check_name
 
 
 class ProjectionBlock(nn.Module):

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from shifts.errors import BadInput
+from shifts.common.errors import BadInput
 
 
 def torchvision_resnet() -> ModuleType:

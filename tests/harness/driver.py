@@ -20,7 +20,7 @@ from typing import Any
 import datasets
 import torch._dynamo
 
-import harness.session
+import harness.run
 from harness.run import main
 
 CHILDREN_AT_ONCE = 2

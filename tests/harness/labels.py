@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from harness.multi_label import rows
-from harness.multi_label.rows import LabelRow
-from shifts.files import digest
+from harness.records import label_rows as rows
+from harness.records.label_rows import LabelRow
+from shifts.common.files import digest
 
 
 def fake_label_row(**changes: Any) -> LabelRow:

@@ -15,13 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from harness import rows
-from harness.adapters.base import Evidence, Source
-from harness.evidence import PoolEvidence
-from harness.metrics import pack_bits
-from harness.rows import Row
-from methods.priors import ExpertPriors
-from shifts.files import digest
+from harness.evidence.arrays import Evidence, PoolEvidence, Source
+from harness.measures.metrics import pack_bits
+from harness.records import rows
+from harness.records.rows import Row
+from methods.core.priors import ExpertPriors
+from shifts.common.files import digest
 
 ROOT = Path(__file__).parents[2]
 DRIVER = Path(__file__).with_name("driver.py")

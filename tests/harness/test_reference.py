@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import leaderboard, rows
-from shifts.shift import published_shifts
+from harness.board import build as leaderboard
+from harness.records import rows
+from shifts.labels.shift import published_shifts
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 

@@ -9,12 +9,15 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-import methods
-from methods.expert import Batch, ExpertOutput, Method, NetworkSpec, Stage
+from methods import papers
+from methods.core.batch import Batch, ExpertOutput, NetworkSpec
+from methods.core.method import Method
+from methods.core.priors import ExpertPriors, normalise
+from methods.core.recipe import Recipe
+from methods.core.stage import Stage
 from methods.networks.cifar_resnet import expert_resnet
-from methods.priors import ExpertPriors, normalise
-from methods.recipe import Recipe
-from methods.train import Trained, TrainingImages, train
+from methods.pixels.data import TrainingImages
+from methods.training.loop import Trained, train
 from tests.methods import tiny
 
 THREE = replace(tiny.RECIPE, epochs=3, milestones=(2, 3))
@@ -31,7 +34,7 @@ def fit(
     progress: Callable[[str, int, int, float], None] = lambda stage, epoch, epochs, loss: None,
 ) -> Trained:
     """Train on a tiny set, resumably in `folder`."""
-    chosen = methods.get(method) if isinstance(method, str) else method
+    chosen = papers.get(method) if isinstance(method, str) else method
     images = tiny.images() if data is None else data
     return train(chosen, recipe, images, seed, resume=folder / "run.safetensors", key=key, progress=progress)
 

@@ -11,17 +11,19 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-import methods
-from methods import distributed
-from methods.checkpoint import save_tensors
-from methods.expert import Method, NetworkSpec, Stage
-from methods.recipe import Recipe
-from methods.softmax import Softmax
-from methods.train import train
-from shifts.errors import WorkFailed
-from shifts.files import digest
+from methods import papers
+from methods.core.batch import NetworkSpec
+from methods.core.method import Method
+from methods.core.recipe import Recipe
+from methods.core.stage import Stage
+from methods.papers.softmax import Softmax
+from methods.processes import distributed
+from methods.training.checkpoint import save_tensors
+from methods.training.loop import train
+from shifts.common.errors import WorkFailed
+from shifts.common.files import digest
 from tests.methods import tiny
-from tests.methods.test_streaming import image_set, streamed_images
+from tests.methods.pixels.test_streaming import image_set, streamed_images
 
 BASE = Recipe("tiny", backbone="resnet8", epochs=2, batch_size=16, lr=0.02, warmup=1, milestones=(90, 95), strong=False)
 """Three batches an epoch, the last of 13 images; never re-weighted."""
@@ -106,7 +108,7 @@ def without_norm(module: nn.Module) -> nn.Module:
 
 def run(case: Case, resume: Path) -> tuple[dict[str, Tensor], list[float]]:
     """Train; weights of the training network's kept part, and losses."""
-    method = methods.get(case.method) if isinstance(case.method, str) else case.method
+    method = papers.get(case.method) if isinstance(case.method, str) else case.method
     if not case.norm:
         method = replace(method)
         build = method.training_network

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import torch
 
-from methods.expert import Method
-from methods.recipe import Recipe
-from methods.train import Trained, TrainingImages, train
+from methods.core.method import Method
+from methods.core.recipe import Recipe
+from methods.pixels.data import TrainingImages
+from methods.training.loop import Trained, train
 
 RECIPE = Recipe("tiny", backbone="resnet8", epochs=2, batch_size=16, warmup=1, milestones=(1, 2))
 COUNTS = (24, 12, 6, 3)

@@ -16,7 +16,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from methods.expert import Batch, ExpertOutput, Step
+from methods.core.batch import Batch, ExpertOutput
+from methods.core.stage import Step
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """loss(expert_logits [B, E, C], target [B]) -> scalar."""

@@ -7,12 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import adapters
-from harness.adapters.base import Evidence, Source, TruthAdapter
 from harness.adapters.em import em_prior
+from harness.adapters.parts.contract import TruthAdapter
+from harness.adapters.parts.streams import StreamAdapter
 from harness.adapters.sade import Sade
-from harness.adapters.streaming import StreamAdapter
-from harness.heads import PreferenceHeads, lattice
-from methods.priors import ExpertPriors
+from harness.evidence.arrays import Evidence, Source
+from harness.evidence.heads import PreferenceHeads, lattice
+from methods.core.priors import ExpertPriors
 
 light = settings(deadline=None, derandomize=True, max_examples=25)
 seeds = st.integers(0, 2**32 - 1)

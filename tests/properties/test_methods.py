@@ -5,10 +5,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import methods
-from methods.expert import Batch, ExpertOutput, Method, Stage
-from methods.logit_adjusted import PostHocAdjusted
-from methods.recipe import PUBLISHED
+from methods import papers
+from methods.core.batch import Batch, ExpertOutput
+from methods.core.method import Method
+from methods.core.recipes import PUBLISHED
+from methods.core.stage import Stage
+from methods.papers.logit_adjusted import PostHocAdjusted
 from tests.properties.joint import Joint, clear_points, fit_table, priors_of, random_joint
 
 EXACT = (
@@ -52,7 +54,7 @@ def fitted(stage: Stage, joint: Joint, experts: int, epoch: int, steps: int = 0)
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("name", EXACT)
 def test_each_expert_recovers_the_prior_that_its_method_states(name: str, seed: int) -> None:
-    method, joint = methods.get(name), random_joint(points=6, classes=4, seed=seed)
+    method, joint = papers.get(name), random_joint(points=6, classes=4, seed=seed)
     (stage,) = method.stages(PUBLISHED)
     priors = stated(method, joint)
     assert method.expert_priors(joint.class_counts.numpy()).exact
@@ -63,7 +65,7 @@ def test_each_expert_recovers_the_prior_that_its_method_states(name: str, seed: 
 
 @pytest.mark.parametrize("tau", [1.0, 0.5])
 def test_the_post_hoc_form_trains_plainly_and_answers_for_the_same_prior_in_evaluation(tau: float) -> None:
-    method, joint = methods.get(f"logit_adjusted:posthoc=true,tau={tau}"), random_joint(points=6, classes=4, seed=0)
+    method, joint = papers.get(f"logit_adjusted:posthoc=true,tau={tau}"), random_joint(points=6, classes=4, seed=0)
     (stage,) = method.stages(PUBLISHED)
     table = fitted(stage, joint, 1, epoch=0)
     torch.testing.assert_close(priors_of(joint, table)[0], joint.prior, rtol=0, atol=1e-3)
@@ -77,7 +79,7 @@ def test_the_post_hoc_form_trains_plainly_and_answers_for_the_same_prior_in_eval
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize(("name", "experts", "steps"), [("ldam_drw", 1, 0), ("ride", 3, 300)])
 def test_reweighted_margins_agree_with_the_stated_argmax(name: str, experts: int, steps: int, seed: int) -> None:
-    method, joint = methods.get(name), random_joint(points=8, classes=4, seed=seed, peak=20)
+    method, joint = papers.get(name), random_joint(points=8, classes=4, seed=seed, peak=20)
     assert not method.expert_priors(joint.class_counts.numpy()).exact
     posterior = joint.posterior(stated(method, joint))
     clear = clear_points(posterior, majority=True)
@@ -90,7 +92,7 @@ def test_reweighted_margins_agree_with_the_stated_argmax(name: str, experts: int
 
 def test_ldams_weights_are_on_from_the_first_milestone_only() -> None:
     """With margins off and a loss that differs by class, the two phases recover pi and pi * w."""
-    method, joint = methods.get("ldam_drw:max_margin=0"), random_joint(points=6, classes=4, seed=0)
+    method, joint = papers.get("ldam_drw:max_margin=0"), random_joint(points=6, classes=4, seed=0)
     (stage,) = method.stages(PUBLISHED)
     for epoch, prior in ((0, joint.prior), (159, joint.prior), (160, stated(method, joint)[0])):
         found = priors_of(joint, fitted(stage, joint, 1, epoch))[0]
@@ -99,8 +101,8 @@ def test_ldams_weights_are_on_from_the_first_milestone_only() -> None:
 
 @pytest.mark.parametrize("name", EXACT)
 def test_mixup_of_equal_labels_is_the_plain_loss_and_otherwise_the_expected_one(name: str) -> None:
-    (stage,) = methods.get(name).stages(PUBLISHED)
-    experts = len(methods.get(name).expert_priors(np.array([3, 2, 1])).values)
+    (stage,) = papers.get(name).stages(PUBLISHED)
+    experts = len(papers.get(name).expert_priors(np.array([3, 2, 1])).values)
     generator = torch.Generator().manual_seed(0)
     network = Table(torch.randn(7, experts, 3, generator=generator))
     images, counts = torch.arange(7), torch.tensor([30.0, 20.0, 5.0])

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from methods.expert import Batch
+from methods.core.batch import Batch
+from methods.core.priors import target_prior
 from methods.losses import sade_experts, smooth_tchebycheff
 from methods.networks.hypernetwork import PreferenceHead
-from methods.priors import target_prior
-from methods.prl import Prl
+from methods.papers.prl import Prl
 from tests.properties.joint import Given, loss_of, random_joint, recover_priors
 
 light = settings(deadline=None, derandomize=True, max_examples=25)

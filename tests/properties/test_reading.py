@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from shifts.catalog import Dataset, load
+from shifts.images.catalog import Dataset, load
 from tests.shifts.pictures import counts, png, write
 
 COMMON = "train test val dev eval validation training_set hidden images label 0 1 10 007 True NA nan"

@@ -5,13 +5,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.adapters.base import Evidence
 from harness.adapters.routed import RoutedExperts
-from methods.expert import ExpertOutput
+from harness.evidence.arrays import Evidence
+from methods.core.batch import ExpertOutput
+from methods.core.samplers import class_balanced, instance
 from methods.losses import gate_targets, gating
 from methods.networks.macs import routed_macs
 from methods.networks.routing import RoutingGate
-from methods.samplers import class_balanced, instance
 
 light = settings(deadline=None, derandomize=True, max_examples=25)
 seeds = st.integers(0, 2**31 - 1)

@@ -5,13 +5,14 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from shifts.catalog import load
-from shifts.distance import total_variation
-from shifts.errors import BadInput
-from shifts.profiles import class_counts
-from shifts.selection import TOLERANCE, miss, select, wanted_marginals
-from shifts.sets import resolve, training_set
-from shifts.shift import Shift
+from shifts.common.errors import BadInput
+from shifts.images.catalog import load
+from shifts.labels.distance import total_variation
+from shifts.labels.profiles import class_counts
+from shifts.labels.selection import TOLERANCE, miss, select, wanted_marginals
+from shifts.labels.shift import Shift
+from shifts.sets.resolve import resolve
+from shifts.sets.training import training_set
 
 light = settings(deadline=None, derandomize=True, max_examples=40)
 seeds = st.integers(0, 2**32 - 1)

@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shifts.catalog import load
-from shifts.cli import command
+from shifts.common.command import command
+from shifts.common.errors import BadInput, WorkFailed
 from shifts.describe import main
-from shifts.errors import BadInput, WorkFailed
-from shifts.export import SIDECAR, export
-from shifts.sets import source_images, training_set
+from shifts.images.catalog import load
+from shifts.images.drawn import SIDECAR
+from shifts.sets.export import export
+from shifts.sets.source import source_images
+from shifts.sets.training import training_set
 
 
 def test_json_of_the_real_command() -> None:

@@ -1,0 +1,1 @@
+"""What adapters are built from: their contract, priors, calibration, confusion, streams."""

@@ -1,0 +1,107 @@
+"""What the confusion-matrix estimators share: predictions of source and test images as frequencies (no adapter).
+
+Source: Lipton, Wang and Smola, "Detecting and Correcting for Label Shift with Black Box Predictors", ICML 2018.
+With class-conditional images unchanged, the frequency of predictions on test images is A w for A = joint
+P(prediction, label) on the source and w_c = q_c / s_c, the test prior over the source's. `hard` predictions are the
+argmax, `soft` ones the softmax of the mean of expert logits; the relation holds for both, calibrated or not.
+"""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar, Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.special import softmax
+
+from harness.adapters.parts.check import check_evidence
+from harness.adapters.parts.contract import Adapter, WeightedExperts
+from harness.adapters.parts.correction import corrected_mean
+from harness.evidence.access import LabelAccess, PriorAccess, TestAccess
+from harness.evidence.arrays import Evidence, Source
+from harness.evidence.check import check_finite
+from methods.core.priors import ExpertPriors, normalise
+
+Kind = Literal["soft", "hard"]
+
+
+@dataclass(frozen=True, eq=False)
+class Confusion:
+    """joint: P(prediction, label) on the source [C, C]; prior: its class shares s [C]; images: how many.
+
+    Columns of `joint` sum to `prior`, rows to the frequency of each prediction.
+    """
+
+    joint: Float[np.ndarray, "predictions classes"]
+    prior: Float[np.ndarray, " classes"]
+    images: int
+
+    def ratios(self, found: Float[np.ndarray, " predictions"]) -> Float[np.ndarray, " classes"]:
+        """w [C] with joint w = `found` (frequencies of predictions on test images), of several the nearest to 1."""
+        return 1 + np.linalg.lstsq(self.joint, found - self.joint.sum(axis=1), rcond=None)[0]
+
+    def nearest_prior(self, values: Float[np.ndarray, " classes"]) -> Float[np.ndarray, " classes"]:
+        """normalise(max(values, 0)) for an estimate s w; s itself where nothing is left above zero.
+
+        The latter needs hard predictions on the test images that no source image gets.
+        """
+        kept = np.maximum(values, 0)
+        return normalise(kept) if kept.any() else self.prior
+
+
+@dataclass(frozen=True)
+class ConfusionAdapter(Adapter):
+    """Mean logits under a prior that `ratios` finds; subclasses differ in how they invert the confusion matrix."""
+
+    prior_access: ClassVar[PriorAccess] = "estimated"
+    label_access: ClassVar[LabelAccess] = "source"
+    test_access: ClassVar[TestAccess] = "transductive"
+    reads: ClassVar[tuple[str, ...]] = ("source",)
+
+    kind: Kind = "soft"
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("soft", "hard"):
+            raise ValueError(f"kind must be soft or hard, not {self.kind!r}")
+
+    def fit(
+        self,
+        evidence: Evidence,
+        counts: Int[np.ndarray, " classes"],
+        expert_priors: ExpertPriors,
+        seed: int,
+    ) -> WeightedExperts:
+        """Estimate the prior of the images in `evidence`; nothing is random, so `seed` is not used.
+
+        Raises ValueError where `missing` names a reason and for logits that are not finite.
+        """
+        check_evidence(self, evidence, expert_priors)
+        assert evidence.source is not None  # `missing` refused it
+        source = confusion(evidence.source, self.kind)
+        ratios = self.ratios(source, predictions(evidence.logits, self.kind).mean(axis=0))
+        return corrected_mean(evidence, expert_priors, source.nearest_prior(source.prior * ratios))
+
+    @abstractmethod
+    def ratios(self, source: Confusion, found: Float[np.ndarray, " predictions"]) -> Float[np.ndarray, " classes"]:
+        """w [C], of test over source prior, from the frequency of each prediction on the test images."""
+
+
+def predictions(logits: Float[np.ndarray, "images experts classes"], kind: Kind) -> Float[np.ndarray, "images classes"]:
+    """Of the mean of expert logits: rows that sum to one (soft) or hold a single one (hard); float64."""
+    mean = logits.mean(axis=1, dtype=np.float64)
+    if kind == "hard":
+        return np.eye(mean.shape[1])[mean.argmax(axis=1)]
+    return np.asarray(softmax(mean, axis=1))
+
+
+@lru_cache(maxsize=8)
+def confusion(source: Source, kind: Kind) -> Confusion:
+    """The confusion matrix of the source images; kept for as long as the same source is used.
+
+    Raises ValueError for source logits that are not finite.
+    """
+    images, _, classes = source.logits.shape
+    check_finite(source.logits, "source logits", image_axis=0)
+    joint = predictions(source.logits, kind).T @ np.eye(classes)[source.labels] / images
+    return Confusion(joint, normalise(np.bincount(source.labels, minlength=classes)), images)

@@ -1,0 +1,1 @@
+"""The leaderboard: entries from rows, its JSON, its tables, its exports."""

@@ -1,0 +1,63 @@
+"""What parts of the leaderboard share: rows of the newest versions, averages over train seeds, published figures."""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from harness.measures.statistics import mean_sd
+
+VERSIONS = ("train_version", "method_version", "adapter_version", "evidence_version", "metrics_version")
+
+HASHES = ("train_fingerprint", "test_fingerprint", "train_counts_sha256", "recipe_sha256")
+HASH_DIGITS = 16
+"""Hexadecimal digits of these that tell two settings apart; rows have them in full."""
+DECIMALS = 8
+"""Of the leaderboard's numbers; rows keep every digit."""
+
+Entry = dict[str, Any]
+R = TypeVar("R")
+
+
+def pick(row: Any, names: Sequence[str]) -> Entry:
+    """Some fields of a row, its hashes as the leaderboard has them."""
+    found = {name: getattr(row, name) for name in names}
+    return found | {name: found[name][:HASH_DIGITS] for name in HASHES if found.get(name)}
+
+
+def rounded(value: Any) -> Any:
+    """A value, or each in a list, at the leaderboard's precision: below .01 as many significant digits as decimals."""
+    if isinstance(value, list):
+        return [rounded(part) for part in value]
+    if isinstance(value, float):
+        return float(f"{value:.{DECIMALS}{'f' if abs(value) >= 0.01 else 'g'}}")
+    return value
+
+
+def newest(group: Sequence[R]) -> list[R]:
+    """Of rows of several versions of a program part those of the newest."""
+    latest = max(map(_versions, group))
+    return [row for row in group if _versions(row) == latest]
+
+
+def by_seed(group: Sequence[R]) -> list[R]:
+    """Rows in the order of their train seeds, those without one first."""
+    return sorted(group, key=lambda row: (row.train_seed is not None, row.train_seed or 0))  # type: ignore[attr-defined]
+
+
+def average(values: Sequence[float | None]) -> Entry | None:
+    """Mean and standard deviation (None for one seed) over train seeds; None where no seed has a value."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    summary = mean_sd(known)
+    return {"mean": rounded(summary.mean), "sd": rounded(summary.sd), "n": summary.n}
+
+
+def reported(row: Any) -> Entry | None:
+    """The published figure that a row has beside its own, if any."""
+    if row.reported_value is None:
+        return None
+    return {"value": row.reported_value, "source": row.reported_source, "primary": row.reported_primary}
+
+
+def _versions(row: Any) -> tuple[int, ...]:
+    return tuple(getattr(row, name) or 0 for name in VERSIONS)

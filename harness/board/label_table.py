@@ -1,0 +1,111 @@
+"""Tables of the multi-label task for a terminal, made from leaderboard entries alone."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from harness.show.shifts import short
+
+Entry = dict[str, Any]
+
+LEGEND = """\
+mAP: mean average precision over labels; head, medium, tail: over labels with >= 100, 20-99, < 20 training images (- =
+none in the draw); interval: 95% bootstrap over test images for one train seed, ± standard deviation over several; F1
+of "logit > 0" over all labels (micro) and as a mean over labels that occur (macro). A label that is rarer in the draw
+is harder to rank: compare methods on one shift, not shifts with one another."""
+
+
+def render(entries: Sequence[Entry], shifts: Sequence[str]) -> str:
+    """Each shift in detail, best method first, then the shifts side by side where there are several."""
+    if not entries:
+        return "no rows"
+    blocks = [_title(entries)]
+    blocks += [_detailed([entry for entry in entries if entry["shift"] == shift]) for shift in shifts]
+    if len(shifts) > 1:
+        blocks.append(_side_by_side(entries, shifts))
+    return "\n\n".join([*blocks, LEGEND])
+
+
+def _title(entries: Sequence[Entry]) -> str:
+    first = entries[0]
+    seeds = max(len(entry["train_seeds"]) for entry in entries)
+    recipes = ", ".join(sorted({str(entry["recipe"]) for entry in entries}))
+    precision = f", evidence in {first['evidence_precision']}" if "evidence_precision" in first else ""
+    return (
+        f"{first['dataset']} (label sets, {first['train_labels_per_image']:.2f} labels a training image), "
+        f"recipe {recipes}, {seeds} train seed{'s' if seeds > 1 else ''}, adapter mean{precision}"
+    )
+
+
+def _detailed(entries: Sequence[Entry]) -> str:
+    first = entries[0]
+    wanted = "" if first["tv_wanted"] is None else f", TV(reached, wanted) = {first['tv_wanted']:.3f}"
+    title = (
+        f"test {first['shift']}: n = {first['n']:,}, {first['labels_per_image']:.2f} labels an image, "
+        f"TV(train, test) = {first['tv_train_test']:.3f}{wanted}"
+    )
+    paper = any(entry["reported"] for entry in entries)
+    heading = ["method", "mAP %", "interval", "head", "medium", "tail", "F1 micro", "macro"]
+    heading += ["paper"] if paper else []
+    body = [
+        [
+            entry["method"],
+            percent(entry["map"]),
+            interval(entry, "map"),
+            *(percent(entry[name]) for name in ("head", "medium", "tail", "f1_micro", "f1_macro")),
+            *(([f"{100 * entry['reported']['value']:.1f}" if entry["reported"] else ""]) if paper else []),
+        ]
+        for entry in sorted(entries, key=_rank)
+    ]
+    chance = ["(random ranking)", f"{100 * random_map(first):.1f}", *[""] * (len(heading) - 2)]
+    return title + "\n" + _aligned([heading, *body, chance])
+
+
+def _side_by_side(entries: Sequence[Entry], shifts: Sequence[str]) -> str:
+    lines: dict[str, dict[str, Entry]] = {}
+    for entry in entries:
+        lines.setdefault(entry["method"], {})[entry["shift"]] = entry
+    means = {
+        method: sum(line[shift]["map"]["mean"] for shift in shifts) / len(shifts)
+        for method, line in lines.items()
+        if all(shift in line for shift in shifts)
+    }
+    body = [
+        [method, *(percent(lines[method][shift]["map"]) for shift in shifts), f"{100 * means[method]:.1f}"]
+        for method in sorted(means, key=lambda method: -means[method])
+    ]
+    return "mAP % side by side\n" + _aligned([["method", *map(short, shifts), "mean"], *body])
+
+
+def random_map(entry: Entry) -> float:
+    """mAP of a random ranking in a draw: a label's average precision is then its share of the images."""
+    shares = [positives / entry["n"] for positives in entry["per_class_positives"] if positives]
+    return sum(shares) / len(shares)
+
+
+def percent(summary: Entry | None) -> str:
+    """A mean in percent with one digit; - where there is none."""
+    return "-" if summary is None else f"{100 * summary['mean']:.1f}"
+
+
+def interval(entry: Entry, name: str) -> str:
+    """The bootstrap interval of one seed, the standard deviation over several."""
+    if entry[f"{name}_interval"] is not None:
+        low, high = entry[f"{name}_interval"]
+        return f"{100 * low:.1f}-{100 * high:.1f}"
+    summary = entry[name]
+    return "" if summary is None or summary["sd"] is None else f"± {100 * summary['sd']:.1f}"
+
+
+def _rank(entry: Entry) -> float:
+    return -float(entry["map"]["mean"])
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Columns aligned, the first to the left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            [row[0].ljust(widths[0]), *(text.rjust(w) for text, w in zip(row[1:], widths[1:], strict=True))]
+        ).rstrip()
+        for row in rows
+    )

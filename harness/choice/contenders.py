@@ -1,0 +1,55 @@
+"""A contender and an answer as plain values."""
+
+from dataclasses import dataclass
+
+from harness.evidence.access import Access
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A method with an adapter, over the shifts of an answer. Accuracies (fractions of 1) are means over train seeds.
+
+    mean_low, mean_high: 95% interval; None where the images tell of no spread. worst: the lowest accuracy on a shift.
+    regret: the largest shortfall on a shift, to the best contender of the same answer on that shift. p_adjusted: of no
+    difference to the best mean, Holm over the others (1 for the best itself). best_group: p_adjusted >= .05.
+    """
+
+    method: str
+    recipe: str | None
+    adapter: str
+    views: int | None
+    target_prior_kind: str
+    train_seeds: tuple[int, ...]
+    mean: float
+    mean_low: float | None
+    mean_high: float | None
+    worst: float
+    worst_shift: str
+    regret: float
+    regret_shift: str
+    p_adjusted: float
+    best_group: bool
+    by_shift: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Contenders with the same data, recipe and shifts, by mean, best first, and which of them to choose.
+
+    access: prior, label and test access; of a situation the most that it gives. left_out: contenders of this access
+    that lack some of the shifts, or have them with different train seeds. situation: what one has at hand; "" for an
+    access class.
+    """
+
+    dataset: str
+    train: str
+    recipe_note: str
+    access: Access
+    shifts: tuple[str, ...]
+    contenders: tuple[Contender, ...]
+    best_mean: Contender
+    best_worst: Contender
+    least_regret: Contender
+    sentence: str
+    left_out: int = 0
+    situation: str = ""

@@ -1,0 +1,77 @@
+"""The user's question, answered from stored rows: which method and adapter to choose, for what one has at hand.
+
+`answers` ranks within one access class (a row's prior, label and test access), as rank tables must be read.
+`situations` says what to choose for what one has: whoever has the unlabelled test set may as well leave it unused, so a
+situation also admits every contender that needs less. Upper references (told the true test prior or test labels) are
+classes of their own and belong to no situation. An answer is over the eleven published shifts; another one is over the
+order-free shifts (shuffled_lt, dirichlet) where there are rows. Statistics: `harness.choice.bootstrap`.
+
+`python -m harness.answer` prints both.
+"""
+
+import textwrap
+from collections.abc import Sequence
+
+from harness.board.table import seen_note
+from harness.choice.answers import _by_class, _by_situation
+from harness.choice.contenders import Answer, Contender
+from harness.choice.entrants import PUBLISHED, fields
+from harness.choice.wording import name
+from harness.records.rows import Row
+from harness.show.access import class_words
+from harness.show.shifts import short
+
+
+def render(found: Sequence[Row], width: int = 100) -> str:
+    """What to choose in each situation, then a table for each access class; for a terminal of this width."""
+    blocks = []
+    for field in fields(found):
+        classes = _by_class(field)
+        first = classes[0]
+        over = "the eleven published shifts" if first.shifts == PUBLISHED else ", ".join(first.shifts)
+        blocks.append(textwrap.fill(f"{first.dataset}, train {first.train}, {first.recipe_note}; over {over}", width))
+        blocks += [textwrap.fill(answer.sentence, width, initial_indent="* ") for answer in _by_situation(field)]
+        blocks += [textwrap.fill(f"-- {class_words(one.access)}", width) + f"\n{_table(one)}" for one in classes]
+        note = seen_note(vars(entrant.first) for entrant in field.entrants)
+        blocks += [textwrap.fill(note, width)] if note else []
+    return "\n\n".join([*blocks, textwrap.fill(LEGEND, width)]) if blocks else NOTHING
+
+
+LEGEND = (
+    "= not distinguishable from the best mean of its class (Holm-adjusted p >= .05). interval: 95%, class-stratified "
+    "bootstrap of the pool's images crossed with train seeds. worst: the lowest top-1 on a shift. regret: the largest "
+    "shortfall on a shift to the best of the class there, in points. F, U, B: forward, uniform, backward."
+)
+
+
+NOTHING = "no contender has all eleven published shifts, or an order-free one, with the same train seeds"
+
+
+HEADINGS = ("method + adapter", "mean", "interval", "worst on", "regret on", "adj. p")
+
+
+def _table(answer: Answer) -> str:
+    lines = [HEADINGS, *(_line(one, one == answer.best_mean) for one in answer.contenders)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    marks = [" ", *("=" if one.best_group else " " for one in answer.contenders)]
+    text = [
+        "  ".join(
+            [f"{mark} {line[0]:<{widths[0]}}", *(f"{cell:>{w}}" for cell, w in zip(line[1:], widths[1:], strict=True))]
+        ).rstrip()
+        for mark, line in zip(marks, lines, strict=True)
+    ]
+    if answer.left_out:
+        text.append(f"  {answer.left_out} left out: not on all of these shifts with the same train seeds")
+    return "\n".join(text)
+
+
+def _line(one: Contender, best: bool) -> tuple[str, ...]:
+    known = one.mean_low is not None and one.mean_high is not None
+    return (
+        name(one),
+        f"{100 * one.mean:.1f}",
+        f"{100 * (one.mean_low or 0):.1f}-{100 * (one.mean_high or 0):.1f}" if known else "",
+        f"{100 * one.worst:.1f} {short(one.worst_shift):<3}",
+        f"{100 * one.regret:.1f} {short(one.regret_shift) if one.regret > 0 else '':<3}",
+        "" if best else f"{one.p_adjusted:.3f}",
+    )

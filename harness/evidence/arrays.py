@@ -1,0 +1,71 @@
+"""Evidence as arrays: what a frozen model said of a whole test pool, and what an adapter may see of it."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from harness.evidence.heads import PreferenceHeads
+from methods.core.priors import ExpertPriors
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Labelled source images, for estimators that need some. `seen` of them were trained on.
+
+    Compared by identity and never written to, so that what is fitted to it can be kept.
+    """
+
+    logits: Float[np.ndarray, "source experts classes"]
+    labels: Int[np.ndarray, " source"]
+    seen: int
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a frozen model says of a set of images; float32 arrays, no labels.
+
+    logits: clean images; views: K pairs of random views; gate_logits: RIDE's gates; head: what turns features
+    into logits for a preference (methods with one; their `logits` and `views` are those at the centre); agreement:
+    of views at each point of the head's lattice (`harness.adapters.preference.agreement`), where it is known already.
+    Optional parts are None where a method has none.
+    """
+
+    logits: Float[np.ndarray, "images experts classes"]
+    views: Float[np.ndarray, "pairs 2 images experts classes"] | None = None
+    features: Float[np.ndarray, "images experts dim"] | None = None
+    view_features: Float[np.ndarray, "pairs 2 images experts dim"] | None = None
+    gate_logits: Float[np.ndarray, "images gates"] | None = None
+    head: PreferenceHeads | None = None
+    agreement: Float[np.ndarray, "images points"] | None = None
+    source: Source | None = None
+
+    def take(self, indices: Int[np.ndarray, " drawn"]) -> "Evidence":
+        """The evidence of some images, in the order of `indices`; head and source stay as they are."""
+        return replace(
+            self,
+            logits=self.logits[indices],
+            views=None if self.views is None else self.views[:, :, indices],
+            features=None if self.features is None else self.features[indices],
+            view_features=None if self.view_features is None else self.view_features[:, :, indices],
+            gate_logits=None if self.gate_logits is None else self.gate_logits[indices],
+            agreement=None if self.agreement is None else self.agreement[indices],
+        )
+
+
+EVIDENCE_VERSION = 2
+"""Raised whenever the same checkpoint and data would give other arrays."""
+
+
+@dataclass(frozen=True)
+class PoolEvidence:
+    """Evidence of a whole test pool with what the protocol needs to draw from it and to measure."""
+
+    evidence: Evidence
+    labels: Int[np.ndarray, " images"]
+    train_counts: Int[np.ndarray, " classes"]
+    expert_priors: ExpertPriors
+    class_names: tuple[str, ...]
+    metadata: dict[str, str]
+    accuracies: dict[str, Float[np.ndarray, " classes"]] = field(default_factory=dict, repr=False)
+    """Per-class accuracy over the pool of adapters whose predictions do not depend on a draw; filled when asked."""

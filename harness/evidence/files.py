@@ -1,0 +1,236 @@
+"""Evidence: what a frozen model says of the whole test pool, computed once and cached by hash, or read from a file.
+
+One safetensors file holds expert logits of the clean images, of K pairs of random views, and of labelled source
+images, with the test labels, train counts and expert priors. A stranger's file has the same form, which
+`save_evidence` describes and writes. Labels go to the protocol, which draws and measures; adapters get an `Evidence`,
+which has none.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from safetensors import SafetensorError
+
+from harness.evidence import tensors
+from harness.evidence.arrays import Evidence, PoolEvidence, Source
+from harness.evidence.check import ARRAYS, LARGEST, Checker, with_experts
+from harness.evidence.heads import PreferenceHeads
+from methods.core.priors import ExpertPriors, target_prior
+from shifts.common.errors import BadInput
+
+Numbers = Any
+"""A NumPy array, a tensor of torch on any device, or nested lists of numbers."""
+
+
+def save_evidence(
+    path: str | Path,
+    *,
+    logits: Numbers,
+    labels: Numbers,
+    train_counts: Numbers,
+    expert_priors: Numbers,
+    class_names: Sequence[str] | None = None,
+    target_prior_kind: str = "approximate",
+    source_logits: Numbers | None = None,
+    source_labels: Numbers | None = None,
+    source_seen: int = 0,
+    views: Numbers | None = None,
+    features: Numbers | None = None,
+    view_features: Numbers | None = None,
+    gate_logits: Numbers | None = None,
+    preferences: Numbers | None = None,
+    heads: Numbers | None = None,
+    head_scale: float | None = None,
+    preference_priors: Numbers | None = None,
+    agreement: Numbers | None = None,
+) -> None:
+    """Write the evidence of your own model, for `python -m harness.run --evidence FILE`.
+
+    N test images, M source images, E experts, C classes, K view pairs, D features, P preferences. Numbers are NumPy
+    arrays, torch tensors on any device, or lists, however they lie in memory. Floating point is 16 (also bfloat16), 32
+    or 64 bits wide and at most 1e36; integers have any width. Logits are natural logarithms up to a constant an image;
+    a class that is masked has a large negative one, such as -1e9. A model without experts has E = 1, and may leave
+    that axis out of everything: logits [N, C].
+
+    key                shape          type      what it is, and which adapters need it
+    logits             N, E, C        floating  of the test pool; needed
+    labels             N              integer   classes 0..C-1 of the test pool, each at least once; needed
+    train_counts       C              integer   training images of each class, at least 1; needed
+    expert_priors      E, C           floating  label prior that an expert's softmax answers for, sums to one: shares of
+                                                train_counts after cross-entropy, 1/C after a balanced loss; needed
+    class_names        C              text      for shifts and reports by name; otherwise 0, 1, ...
+    target_prior_kind                 text      `exact` where expert_priors follow from the losses, or `approximate`
+    source_logits      M, E, C        floating  of labelled images outside the test pool, best not trained on and as
+                                                many of each class: calibrated, em_bcts, eb_em, bbse, rlls and others
+    source_labels      M              integer   their classes 0..C-1; needed beside source_logits
+    source_seen                       integer   how many of them were trained on
+    views              K, 2, N, E, C  floating  logits of K pairs of random views of each test image: sade
+    gate_logits        N, E-1         floating  RIDE's gates: routed
+    features           N, E, D        floating  what the heads classify: preference, preference_em
+    view_features      K, 2, N, E, D  floating  the same of the views: preference
+    preferences        P, E           floating  over the experts, each sums to one: preference, preference_em
+    heads              P, E, D, C     floating  cosine classifiers at each preference: preference, preference_em
+    head_scale                        number    what their cosines are multiplied with; needed beside heads
+    preference_priors  P, C           floating  what each preference answers for; otherwise the product of
+                                                expert_priors to the powers of the preference, scaled
+    agreement          N, P           floating  of the views at each preference; otherwise computed where needed
+
+    The file is complete or absent. Raises BadInput that names the key where reading would, and OSError.
+    """
+    path = Path(path)
+    given = {
+        "logits": logits,
+        "labels": labels,
+        "train_counts": train_counts,
+        "expert_priors": expert_priors,
+        "source_logits": source_logits,
+        "source_labels": source_labels,
+        "views": views,
+        "features": features,
+        "view_features": view_features,
+        "gate_logits": gate_logits,
+        "preferences": preferences,
+        "heads": heads,
+        "preference_priors": preference_priors,
+        "agreement": agreement,
+    }
+    arrays = {name: _array(path, name, numbers) for name, numbers in given.items() if numbers is not None}
+    arrays = with_experts(arrays)
+    metadata = {"target_prior_kind": str(target_prior_kind)}
+    if class_names is not None:
+        metadata["class_names"] = json.dumps([str(name) for name in class_names])
+    if source_seen or source_logits is not None:
+        metadata["source_seen"] = str(source_seen)
+    if head_scale is not None:
+        metadata["head_scale"] = repr(float(head_scale))
+    _pool_of(path, arrays, metadata)
+    tensors.write(path, arrays, metadata)
+
+
+def save(path: Path, pool: PoolEvidence) -> None:
+    """Write a pool's evidence, complete or not at all."""
+    evidence = pool.evidence
+    arrays = {
+        "logits": evidence.logits,
+        "labels": pool.labels,
+        "train_counts": pool.train_counts,
+        "expert_priors": pool.expert_priors.values,
+    }
+    for name in ARRAYS:
+        if getattr(evidence, name) is not None:
+            arrays[name] = getattr(evidence, name)
+    metadata = dict(pool.metadata)
+    if evidence.source is not None:
+        arrays |= {"source_logits": evidence.source.logits, "source_labels": evidence.source.labels}
+        metadata["source_seen"] = str(evidence.source.seen)
+    if evidence.head is not None:
+        head = evidence.head
+        arrays |= {"preferences": head.points, "heads": head.weights, "preference_priors": head.priors}
+        metadata["head_scale"] = repr(float(head.scale))
+    metadata |= {"class_names": json.dumps(pool.class_names), "target_prior_kind": pool.expert_priors.kind}
+    tensors.write(path, arrays, metadata)
+
+
+def load(path: Path) -> PoolEvidence:
+    """Read and check an evidence file, ours or a stranger's.
+
+    Raises BadInput, naming the file and the key: missing or truncated file, missing or unknown keys, types and shapes
+    that do not fit, labels out of range, classes without a train or test image, values that are not finite.
+    """
+    if not path.is_file():
+        raise BadInput(f"evidence file {path} does not exist")
+    try:
+        arrays, metadata = tensors.read(path)
+    except SafetensorError as error:
+        raise BadInput(f"evidence file {path}: truncated or not a safetensors file ({error})") from error
+    except TypeError as error:
+        raise BadInput(f"evidence file {path}: {error}") from error
+    except OSError as error:
+        raise BadInput(f"evidence file {path} cannot be read: {error.strerror or error}") from error
+    return _pool_of(path, with_experts(arrays), metadata)
+
+
+def _pool_of(path: Path, arrays: Mapping[str, np.ndarray], metadata: dict[str, str]) -> PoolEvidence:
+    """Check the arrays of a file and make them what adapters and protocol take. Raises BadInput as `load`."""
+    check = Checker(path, arrays, metadata)
+    check.keys()
+    images, experts, classes = check.floats("logits", (None, None, None))
+    check.integers("labels", images, classes)
+    counts = check.counts(classes)
+    check.floats("expert_priors", (experts, classes))
+    if len(np.unique(arrays["labels"])) < classes:
+        missing = np.setdiff1d(np.arange(classes), arrays["labels"])
+        raise check.fail(f"labels have no image of class {missing[0]} of 0..{classes - 1}")
+    if "views" in arrays:
+        check.floats("views", (None, 2, images, experts, classes))
+    points, dim = check.heads(experts, classes)
+    if "features" in arrays:
+        *_, dim = check.floats("features", (images, experts, dim))
+    if "view_features" in arrays:
+        check.floats("view_features", (None, 2, images, experts, dim))
+    if "agreement" in arrays:
+        check.floats("agreement", (images, points))
+    if "gate_logits" in arrays:
+        check.floats("gate_logits", (images, experts - 1))
+    source = None
+    if "source_logits" in arrays or "source_labels" in arrays:
+        size, _, _ = check.floats("source_logits", (None, experts, classes))
+        check.integers("source_labels", size, classes)
+        source = Source(_logits(arrays["source_logits"]), arrays["source_labels"].astype(np.int64), check.seen(size))
+    names = check.class_names(classes)
+    try:
+        priors = ExpertPriors(arrays["expert_priors"].astype(np.float64), check.kind() == "exact")
+    except ValueError as error:
+        raise check.fail(f"expert_priors: {error}") from error
+    try:
+        head = None if points is None else _head(arrays, check.scale(), priors)
+    except ValueError as error:
+        raise check.fail(str(error)) from error
+    parts = {name: _float32(arrays[name]) if name in arrays else None for name in ARRAYS}
+    if "views" in arrays:
+        parts["views"] = _logits(arrays["views"])
+    evidence = Evidence(_logits(arrays["logits"]), source=source, head=head, **parts)
+    return PoolEvidence(evidence, arrays["labels"].astype(np.int64), counts, priors, names, metadata)
+
+
+def _head(arrays: Mapping[str, np.ndarray], scale: float, priors: ExpertPriors) -> PreferenceHeads:
+    """Raises ValueError for preferences or priors off the simplex and a scale that is not positive and finite."""
+    points = arrays["preferences"].astype(np.float64)
+    given = arrays.get("preference_priors")
+    wanted = [target_prior(priors, point) for point in points] if given is None else given
+    return PreferenceHeads(points, _float32(arrays["heads"]), scale, np.asarray(wanted, dtype=np.float64))
+
+
+def _float32(array: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def _logits(array: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    """Logits as float32; a class that is masked by the lowest number there is gets one that can be calculated with."""
+    made = _float32(array)
+    return np.maximum(made, np.float32(-LARGEST)) if (made < -LARGEST).any() else made
+
+
+def _array(path: Path, name: str, numbers: Numbers) -> np.ndarray:
+    """Numbers as an array in the byte order of this machine. Raises BadInput, naming the key, where they are none."""
+    try:
+        if isinstance(numbers, list | tuple) and any(hasattr(part, "detach") for part in numbers):
+            numbers = np.stack([_of_torch(part) for part in numbers])
+        array = np.asarray(_of_torch(numbers))
+        # JAX and TensorFlow have a bfloat16 of their own.
+        array = array.astype(np.float32) if array.dtype.name == "bfloat16" else array
+        return array.astype(array.dtype.newbyteorder("="), copy=False)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise BadInput(f"evidence file {path}: {name} is no array of numbers ({error})") from error
+
+
+def _of_torch(numbers: Numbers) -> Numbers:
+    """A tensor of torch, which need not be there, as an array; anything else as it is."""
+    if not hasattr(numbers, "detach"):
+        return numbers
+    tensor = numbers.detach().cpu()
+    return (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()

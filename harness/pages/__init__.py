@@ -1,0 +1,1 @@
+"""The report: blocks, order of the sections, HTML, Markdown, terminal."""

@@ -1,0 +1,97 @@
+"""The report as one self-contained HTML page: no address of another file, style, script, data and figures inside."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from harness.pages.explorer import board
+from harness.pages.parts import Report
+from harness.pages.sections.choice import NO_ANSWER
+from harness.pages.words import READING
+from harness.show import cells, drawing, ink
+from harness.show.section import Section
+
+FOLDED = 16
+"""Tables of more rows than this are folded away behind their caption."""
+
+
+def render(report: Report, figures: Mapping[str, drawing.Drawing]) -> str:
+    """The page; `figures` holds each picture's files by its name."""
+    environment = Environment(
+        loader=PackageLoader("harness.pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":")}
+    environment.filters["anchor"] = anchor
+    environment.globals.update(cell=cells.text, numeric=_numeric)
+    drawings, styles = _drawings(report.sections, figures)
+    return environment.get_template("page.html").render(
+        report=report,
+        drawings=drawings,
+        styles=Markup(styles),
+        light={drawing.variable(colour): colour for colour in drawing.DARK},
+        dark={drawing.variable(colour): dark for colour, dark in drawing.DARK.items()},
+        names={"ink": ink.INK, "faint": ink.FAINT, "muted": drawing.MUTED, "grid": ink.GRID, "paper": ink.PAPER}
+        | {"accent": ink.SERIES[0], "loss": ink.SERIES[1]},
+        variable=drawing.variable,
+        data=board([chapter.block for chapter in report.chapters]),
+        folded=FOLDED,
+        summary=_summary(report),
+        reading=READING,
+        no_answer=NO_ANSWER,
+    )
+
+
+def anchor(*parts: str) -> str:
+    """An element's id made of names."""
+    return "-".join(re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-") for part in parts)
+
+
+def _drawings(sections: Sequence[Section], figures: Mapping[str, drawing.Drawing]) -> tuple[dict[str, Markup], str]:
+    """Pictures as elements of the page, and the style sheet of what they share: frequent styles become classes."""
+    made = {
+        picture.name: drawing.inline(figures[picture.name], picture)
+        for section in sections
+        for picture in section.pictures
+    }
+    counts = Counter(style for text in made.values() for style in re.findall(r' style="([^"]*)"', text))
+    names = {style: f"g{place}" for place, style in enumerate(sorted(s for s, n in counts.items() if n > 3))}
+
+    def shorten(match: re.Match[str]) -> str:
+        return f' class="{names[match[1]]}"' if match[1] in names else match[0]
+
+    styles = "".join(f".{name}{{{style}}}\n" for style, name in names.items())
+    return {name: Markup(re.sub(r' style="([^"]*)"', shorten, text)) for name, text in made.items()}, styles
+
+
+def _numeric(rows: Sequence[Sequence[Any]], column: int) -> bool:
+    """Whether a table's column holds numbers (and absent values) alone."""
+    return all(row[column] is None or type(row[column]) in (int, float) for row in rows)
+
+
+def _summary(report: Report) -> str:
+    """One line on what was read."""
+    blocks = [chapter.block for chapter in report.chapters]
+    if not blocks:
+        return _many(len(report.further), "analysis", "analyses")
+    lines = [line for block in blocks for line in block.lines]
+    return ", ".join(
+        (
+            _many(sum(len(block.rows) for block in blocks), "stored row"),
+            _many(len({line.method for line in lines}), "method"),
+            _many(len({line.adapter for line in lines}), "adapter"),
+            _many(len({shift for block in blocks for shift in block.shifts}), "shift"),
+            _many(max(block.seeds for block in blocks), "train seed"),
+        )
+    )
+
+
+def _many(number: int, one: str, several: str = "") -> str:
+    return f"{number:,} {one if number == 1 else several or one + 's'}"

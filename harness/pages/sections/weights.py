@@ -1,0 +1,89 @@
+"""Learned expert weights against the shift: what an aggregation like SADE's turns towards."""
+
+from harness.pages.blocks import Block, Line
+from harness.show import ink, plot
+from harness.show.cells import listed
+from harness.show.drawing import MUTED
+from harness.show.section import Picture, Section, Table
+from harness.show.shifts import short
+
+
+def section(block: Block) -> Section | None:
+    """One panel for each method and adapter that learned weights; None where none did."""
+    lines = [line for line in block.lines if line.situation != "told" and _weights(line)]
+    if not lines:
+        return None
+    lines.sort(key=lambda line: (line.adapter, block.methods.index(line.method)))
+    axis = plot.ShiftAxis(block.shifts)
+    several = len({line.adapter for line in lines}) > 1
+    spreads = {line: _spread(block, line) for line in lines}
+    with plot.styled():
+        figure, axes = plot.panels(len(lines), below=axis.below)
+        for panel, line in zip(axes, lines, strict=True):
+            panel.set_title(plot.heading(f"{line.method}, {line.adapter}" if several else line.method))
+            weights = _weights(line)
+            experts = len(next(iter(weights.values())))
+            panel.axhline(100 / experts, color=MUTED, linewidth=0.9, label="equal weights")
+            for expert in range(experts):
+                values = {shift: vector[expert] for shift, vector in weights.items()}
+                spread = {shift: vector[expert] for shift, vector in spreads[line].items()}
+                plot.line(panel, axis, values, spread, label=f"expert {expert + 1}", **ink.tone(expert))
+            axis.label(panel)
+            panel.set_ylim(0, 100)
+        plot.key(figure, axes)
+        figure.supxlabel(plot.AXIS_TEXT, fontsize=8)
+        figure.supylabel("weight %", fontsize=8)
+    band = " Bands: one standard deviation over train seeds." if block.seeds > 1 else ""
+    picture = Picture(
+        f"{block.slug}-weights",
+        figure,
+        f"Weights that {listed(sorted({line.adapter for line in lines}))} learned from the unlabelled test images, "
+        f"mean over train seeds; experts in the method's own order (SADE: forward, uniform, backward).{band}",
+        f"Line charts of expert weight against shift for {listed([line.name for line in lines], 12)}; "
+        "numbers are in the table below.",
+    )
+    return Section("weights", "Learned weights against shift", _lead(lines), (_table(block, lines),), (picture,))
+
+
+def _weights(line: Line) -> dict[str, list[float]]:
+    """Mean weights over seeds by shift, where the adapter has at least two experts to weigh."""
+    return {shift: entry["weights"] for shift, entry in line.entries.items() if len(entry["weights"] or []) > 1}
+
+
+def _spread(block: Block, line: Line) -> dict[str, list[float]]:
+    """Standard deviation over seeds of each expert's weight, by shift, where there are several seeds."""
+    from harness.measures.statistics import mean_sd
+
+    by_id = {row.row_id: row for row in block.rows}
+    found = {}
+    for shift, entry in line.entries.items():
+        vectors = [weights for row_id in entry["row_ids"] if (weights := by_id[row_id].weights) is not None]
+        if len(vectors) > 1:
+            found[shift] = [mean_sd(column).sd or 0.0 for column in zip(*vectors, strict=True)]
+    return found
+
+
+def _lead(lines: list[Line]) -> str:
+    """The widest movement of an expert's weight, and the narrowest."""
+    moves = []
+    for line in lines:
+        columns = list(zip(*_weights(line).values(), strict=True))
+        moves.append((max(max(column) - min(column) for column in columns), line.name))
+    widest, narrowest = max(moves), min(moves)
+    if len(moves) == 1:
+        return f"Over the shifts an expert's weight moves by up to {100 * widest[0]:.0f} points with {widest[1]}."
+    return (
+        f"Over the shifts an expert's weight moves by up to {100 * widest[0]:.0f} points with {widest[1]} "
+        f"and by no more than {100 * narrowest[0]:.0f} with {narrowest[1]}."
+    )
+
+
+def _table(block: Block, lines: list[Line]) -> Table:
+    rows = []
+    for line in lines:
+        weights = _weights(line)
+        for expert in range(len(next(iter(weights.values())))):
+            cells = (weights[shift][expert] if shift in weights else None for shift in block.shifts)
+            rows.append((line.method, line.adapter, expert + 1, *cells))
+    columns = ("method", "adapter", "expert", *(f"{short(shift)} %" for shift in block.shifts))
+    return Table("Learned weights, mean over train seeds", columns, tuple(rows))

@@ -1,0 +1,24 @@
+"""The report's files: figures, Markdown and, last, the page that a reader opens."""
+
+from pathlib import Path
+
+from harness.pages import markdown, page
+from harness.pages.parts import Report
+from harness.show.drawing import Drawing, png, svg
+from shifts.common.files import atomic, file_name, write_text
+
+
+def write(report: Report, output: Path) -> Path:
+    """Write `figures/*.png`, `figures/*.svg`, `report.md` and `index.html` under `output`; returns the page's path."""
+    drawings = {}
+    for section in report.sections:
+        for picture in section.pictures:
+            name = file_name(picture.name)
+            drawn = Drawing(svg(picture), png(picture))
+            drawings[picture.name] = drawn
+            write_text(output / "figures" / f"{name}.svg", drawn.svg)
+            with atomic(output / "figures" / f"{name}.png") as temporary:
+                temporary.write_bytes(drawn.png)
+    write_text(output / "report.md", markdown.render(report))
+    write_text(output / "index.html", page.render(report, drawings))
+    return output / "index.html"

@@ -1,0 +1,1 @@
+"""An adapter on a draw: order of arrival, fit, predict, measured fields."""

@@ -1,0 +1,1 @@
+"""Rows as files: one mechanism, three kinds of row."""

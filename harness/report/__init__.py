@@ -1,1 +1,0 @@
-"""The report: tables, figures and one page, from stored results alone."""

@@ -1,0 +1,1 @@
+"""A run: models and tasks, what is missing, working it off."""

@@ -1,0 +1,1 @@
+"""How near each adapter's estimate comes to the test prior."""

@@ -1,0 +1,173 @@
+"""Estimated test priors: how far each adapter's estimate is from the truth, over many test sets of a shift."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from harness.board.entries import newest
+from harness.measures.statistics import mean_sd
+from harness.show.ink import WIDTH, styled, tone
+from harness.show.section import Cell, Picture, Section, Table
+from harness.show.settings import named_recipe
+from harness.show.shifts import short
+from harness.studies.estimate.rows import EstimateRow
+
+NONE = "mean"
+"""The adapter that estimates nothing: the prior that the mean of expert logits answers for."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The estimates of one dataset, training set and recipe, on sets of one size."""
+
+    rows: tuple[EstimateRow, ...]
+
+    @cached_property
+    def methods(self) -> list[str]:
+        """Methods by name."""
+        return sorted({row.method for row in self.rows})
+
+    @cached_property
+    def shifts(self) -> list[str]:
+        """Shifts, forward before uniform before backward before those without an order."""
+        rows = {row.shift: row for row in self.rows}
+        return sorted(rows, key=lambda shift: rows[shift].shift_order)
+
+    @cached_property
+    def adapters(self) -> list[str]:
+        """Adapters without labelled images, then those with them; smallest mean error first."""
+        labelled = {row.adapter: row.source_n > 0 for row in self.rows}
+        return sorted(labelled, key=lambda name: (labelled[name], self.error(name)))
+
+    def error(self, adapter: str) -> float:
+        """Mean total variation of an adapter over everything."""
+        return fmean(self.errors(adapter=adapter))
+
+    def errors(self, **wanted: str) -> list[float]:
+        """Total variations of all test sets and seeds of the rows with these fields."""
+        return [tv for row in self.of(**wanted) for tv in row.tv]
+
+    def of(self, **wanted: str) -> list[EstimateRow]:
+        """Rows with these fields."""
+        return [row for row in self.rows if all(getattr(row, name) == value for name, value in wanted.items())]
+
+    @property
+    def title(self) -> str:
+        """In words, for captions."""
+        first = self.rows[0]
+        seeds = len({row.train_seed for row in self.rows})
+        many = f"{seeds} train seeds" if seeds > 1 else "one train seed"
+        sets = f"{first.trials} test sets of {first.n:,} images a shift, drawn with replacement"
+        return f"{first.dataset}, {first.train_n:,} training images, {named_recipe(first.recipe)}, {many}; {sets}"
+
+
+def section(results: Path) -> Section | None:
+    """Errors of estimated test priors, from the stored estimates; None where there are none."""
+    groups: dict[tuple[Any, ...], dict[tuple[str, ...], EstimateRow]] = {}
+    for row in EstimateRow.load_all(results):
+        key = row.dataset, row.train_fingerprint, row.train_counts_sha256, row.recipe_sha256, row.n, row.trials
+        # One row an adapter, whichever lists of adapters it was part of.
+        groups.setdefault(key, {})[row.checkpoint_sha256, row.adapter, row.indices_sha256, row.shift] = row
+    found = [Setting(_newest(rows.values())) for _, rows in sorted(groups.items(), key=lambda item: str(item[0]))]
+    if not found:
+        return None
+    pictures = []
+    for number, setting in enumerate(found):
+        with styled():
+            pictures.append(_dots(setting, "estimates" if number == 0 else f"estimates-{number + 1}"))
+    lead = " ".join(_lead(setting, several=len(found) > 1) for setting in found)
+    return Section("estimates", "Estimated test priors", lead, tuple(map(_table, found)), tuple(pictures))
+
+
+def _newest(rows: Iterable[EstimateRow]) -> tuple[EstimateRow, ...]:
+    """Of rows of several versions of a program part those of the newest."""
+    groups: dict[tuple[str, ...], list[EstimateRow]] = {}
+    for row in rows:
+        groups.setdefault((row.method, row.adapter, row.shift), []).append(row)
+    return tuple(row for group in groups.values() for row in newest(group))
+
+
+def _lead(setting: Setting, several: bool) -> str:
+    labelled = {row.adapter for row in setting.rows if row.source_n}
+    estimates = [name for name in setting.adapters if name != NONE]
+    parts = []
+    for words, among in (
+        ("without labelled source images", [name for name in estimates if name not in labelled]),
+        ("with them", [name for name in estimates if name in labelled]),
+    ):
+        if among:
+            parts.append(f"{words} {among[0]} is nearest to the truth (total variation {setting.error(among[0]):.3f})")
+    if NONE in setting.adapters:
+        parts.append(f"no estimate at all is {setting.error(NONE):.3f} away")
+        worse = [name for name in estimates if setting.error(name) >= setting.error(NONE)]
+        if worse:
+            parts.append(f"not nearer than that: {', '.join(worse)}")
+    text = "; ".join(parts)
+    prefix = f"{setting.rows[0].dataset}, {named_recipe(setting.rows[0].recipe)}: " if several else ""
+    return f"{prefix}{text if several else text[0].upper() + text[1:]}."
+
+
+def _table(setting: Setting) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    for method in setting.methods:
+        for adapter in setting.adapters:
+            own = setting.of(method=method, adapter=adapter)
+            if not own:
+                continue
+            cells: list[Cell] = [method, adapter]
+            for shift in setting.shifts:
+                there = [row for row in own if row.shift == shift]
+                errors = mean_sd([tv for row in there for tv in row.tv]) if there else None
+                cells += [None, None, None] if errors is None else [errors.mean, errors.sd, _js(there)]
+            rows.append((*cells, own[0].source_n))
+    columns = ["method", "adapter"]
+    columns += [f"{short(shift)} {word}" for shift in setting.shifts for word in ("TV", "sd", "JS")]
+    caption = (
+        f"Distance of estimated and true class shares. {setting.title}. TV: total variation, mean and standard "
+        "deviation over sets; JS: Jensen-Shannon divergence in nats; mean: no estimate, the prior that the mean of "
+        "expert logits answers for; labels: labelled source images."
+    )
+    return Table(caption, (*columns, "labels"), tuple(rows))
+
+
+def _js(rows: Sequence[EstimateRow]) -> float:
+    return fmean(js for row in rows for js in row.js)
+
+
+def _dots(setting: Setting, name: str) -> Picture:
+    """Mean error of each adapter, one panel a shift, one mark a method."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, 0.8 + 0.19 * len(setting.adapters)), layout="constrained")
+    grid = figure.subplots(1, len(setting.shifts), sharey=True, squeeze=False)
+    places = {adapter: -place for place, adapter in enumerate(setting.adapters)}
+    for axes, shift in zip(grid.flat, setting.shifts, strict=True):
+        for number, method in enumerate(setting.methods):
+            found = {name: setting.errors(method=method, adapter=name, shift=shift) for name in setting.adapters}
+            known = [name for name, errors in found.items() if errors]
+            raised = 0.14 * ((len(setting.methods) - 1) / 2 - number)
+            axes.errorbar(
+                [fmean(found[name]) for name in known],
+                [places[name] + raised for name in known],
+                xerr=[mean_sd(found[name]).sd or 0.0 for name in known],
+                label=method,
+                elinewidth=0.7,
+                **(tone(number) | {"linestyle": "none"}),
+            )
+        axes.set_title(shift, loc="left")
+        axes.set_xlim(left=0)
+    grid.flat[0].set_yticks(list(places.values()), list(places))
+    figure.supxlabel("total variation between estimated and true class shares", fontsize=8)
+    handles, labels = grid.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=6)
+    return Picture(
+        name,
+        figure,
+        f"Errors of estimated test priors, mean and standard deviation over sets; adapters without labelled source "
+        f"images stand above those with them. {setting.title}.",
+        f"Total variation of each adapter's estimate on {', '.join(setting.shifts)} for "
+        f"{', '.join(setting.methods)}; figures are in the table.",
+    )

@@ -1,0 +1,155 @@
+"""How well test priors are estimated: many test sets of each shift, drawn with replacement, one estimate each.
+
+The set-up is that of Alexandari, Kundaje and Shrikumar (ICML 2020) and Lipton, Wang and Smola (ICML 2018): the class
+shares of a set are drawn from a Dirichlet law (here also: any shift), its images with replacement from the pool, so
+that a set may be larger than a draw without. Images that are drawn twice say nothing new twice: estimators that hold
+images out (`eb_em`) find copies of them in what they keep.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, cast
+
+import numpy as np
+from jaxtyping import Float, Int
+from tqdm import tqdm
+
+from harness import adapters
+from harness.adapters.mean import Mean
+from harness.adapters.parts.contract import Adapter
+from harness.adapters.parts.streams import StreamAdapter
+from harness.evidence.arrays import Evidence, PoolEvidence
+from harness.protocol.arrival import arrival
+from harness.protocol.draws import Draws
+from harness.protocol.measure import declared, settings_of
+from harness.records.study_rows import StudyRow
+from harness.session.models import Model
+from harness.studies.estimate.defaults import ADAPTERS
+from harness.studies.estimate.rows import EstimateRow
+from harness.studies.study import Study
+from methods.core.options import canonical_name
+from methods.core.priors import target_prior
+from shifts.common.errors import BadInput, WorkFailed
+from shifts.images.catalog import Dataset
+from shifts.labels.distance import js_divergence, total_variation
+from shifts.labels.draw import draw_with_replacement
+from shifts.labels.profiles import class_prior, class_rank, sized_counts
+from shifts.labels.shift import MAX_SEED, Shift
+
+WITHOUT = ("calibrated", "routed")
+"""Adapters that estimate nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One test set: int64 indices into the pool, in the order of arrival, and its class shares."""
+
+    indices: Int[np.ndarray, " n"]
+    prior: Float[np.ndarray, " classes"]
+
+
+class EstimateStudy(Study):
+    """Every estimator on many test sets of every shift."""
+
+    row: ClassVar[type[StudyRow]] = EstimateRow
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        made = map(_estimator, options.adapters)
+        self.adapters = list({canonical_name(adapter): adapter for adapter in made}.values())
+        super().__init__(options)
+        for shift in self.shifts:
+            if shift.kind == "list":
+                raise BadInput(f"shift {shift} names its images itself; sets are drawn with replacement here")
+            if shift.seed is not None and shift.seed + options.trials - 1 > MAX_SEED:
+                raise BadInput(f"shift {shift} with {options.trials} sets: its seed goes beyond {MAX_SEED}")
+
+    def check(self, model: Model) -> None:
+        """Note the estimators that a model lacks something for; raise BadInput where none is left."""
+        reasons = {adapter.name: adapter.missing(model.subject.blank) for adapter in self.adapters}
+        method = model.subject.fields["method"]
+        lacking = [f"{name} does not apply to {method}: {reason}" for name, reason in reasons.items() if reason]
+        if len(lacking) == len(reasons):
+            raise BadInput("; ".join(lacking))
+        self.notes += [note for note in lacking if note not in self.notes]
+
+    def settings(self, model: Model) -> dict[str, Any]:
+        """Sets, and every estimator that applies."""
+        usable = [settings_of(adapter, model.subject.blank) for adapter in self._usable(model)]
+        return {
+            "trials": self.options.trials,
+            "size": self.options.set_size,
+            "adapters": sorted(usable, key=str),
+            "source": model.subject.source,
+        }
+
+    def compute(self, model: Model, pool: PoolEvidence, draws: Sequence[Draws]) -> Iterator[list[dict[str, Any]]]:
+        """Every estimator on the sets of each shift."""
+        usable = self._usable(model)
+        total = len(draws) * self.options.trials * len(usable)
+        with tqdm(total=total, desc=f"estimates {model.title}", delay=2, leave=False, disable=None) as bar:
+            for drawn in draws:
+                errors: dict[int, list[tuple[float, float, float]]] = {number: [] for number in range(len(usable))}
+                for number in range(self.options.trials):
+                    trial = trial_of(drawn.dataset, drawn.shift, pool.train_counts, self.options.set_size, number)
+                    shown = pool.evidence.take(trial.indices)
+                    for place, adapter in enumerate(usable):
+                        errors[place].append(_errors(adapter, pool, shown, trial.prior, number))
+                        bar.update()
+                yield [
+                    {name: value for name, value in known.items() if name in EstimateRow.__dataclass_fields__}
+                    | {"n": self.options.set_size, "trials": self.options.trials}
+                    | dict(zip(("tv", "js", "tv_target"), map(list, zip(*errors[place], strict=True)), strict=True))
+                    for place, adapter in enumerate(usable)
+                    for known in [declared(adapter, pool.evidence, pool.expert_priors)]
+                ]
+
+    def estimated(self) -> list[EstimateRow]:
+        """The stored rows of what was asked for."""
+        return cast(list[EstimateRow], self.rows())
+
+    def _usable(self, model: Model) -> list[Adapter]:
+        return [adapter for adapter in self.adapters if adapter.missing(model.subject.blank) is None]
+
+
+def trial_of(dataset: Dataset, shift: Shift, train_counts: Int[np.ndarray, " classes"], n: int, number: int) -> Trial:
+    """Test set `number` (0, 1, ...) of a shift: `n` images with replacement; seeded shifts begin at their own seed."""
+    if shift.seed is not None:
+        shift = replace(shift, seed=shift.seed + number)
+    pool = dataset.test
+    rank = class_rank(train_counts, dataset.rank_by_index)
+    counts = sized_counts(class_prior(shift, pool.class_counts(), rank, dataset.class_names), n)
+    indices = draw_with_replacement(pool.labels, counts, number)
+    order = arrival("shuffled", pool.labels[indices], train_counts, number)
+    return Trial(indices[order], counts / n)
+
+
+def _estimator(text: str) -> Adapter:
+    """An adapter that estimates a prior. Raises BadInput for one that does not, or that is told the truth."""
+    adapter = adapters.get(text)
+    if not isinstance(adapter, Adapter):
+        raise BadInput(f"adapter {text} is told the truth; there is nothing to estimate")
+    if isinstance(adapter, StreamAdapter) or adapter.name in WITHOUT:
+        raise BadInput(f"adapter {text} has no estimate of a whole set's prior; allowed are {', '.join(ADAPTERS)}, ...")
+    return adapter
+
+
+def _errors(
+    adapter: Adapter, pool: PoolEvidence, shown: Evidence, prior: Float[np.ndarray, " classes"], seed: int
+) -> tuple[float, float, float]:
+    """TV and JS of an adapter's estimate to the truth, `prior` [C], and TV of the prior that the mean answers for.
+
+    Raises WorkFailed for an adapter that makes no estimate.
+    """
+    answered = target_prior(pool.expert_priors)
+    estimate = answered
+    if not isinstance(adapter, Mean):
+        fitted = adapter.fit(shown, pool.train_counts, pool.expert_priors, seed)
+        if fitted.prior is None:
+            raise WorkFailed(f"adapter {adapter.name} made no estimate of the test prior")
+        estimate = fitted.prior
+    return (
+        total_variation(estimate, prior),
+        js_divergence(estimate, prior),
+        total_variation(answered, prior),
+    )

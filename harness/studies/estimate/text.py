@@ -1,0 +1,51 @@
+"""The table of the estimation study for a terminal."""
+
+from collections.abc import Sequence
+from statistics import fmean
+
+from harness.measures.statistics import mean_sd
+from harness.show.settings import named_recipe
+from harness.show.shifts import short
+from harness.show.text import aligned
+from harness.studies.estimate.rows import EstimateRow
+
+LEGEND = """\
+TV: total variation between estimated and true class shares, mean ± standard deviation over sets; JS: Jensen-Shannon
+divergence, nats; mean = no estimate: the prior that the mean of expert logits answers for; labels: labelled images."""
+PUBLISHED = """\
+published JS (Alexandari et al. 2020: dirichlet-0.1, 100 sets of 10,000 images, a network of balanced CIFAR-100; in
+which unit is not known): EM .232, EM + temperature .113, EM + BCTS .117, BBSE soft .237, RLLS soft .193."""
+WIDEST = 3
+"""Shifts beside one another."""
+
+
+def render(rows: Sequence[EstimateRow], shifts: Sequence[str]) -> str:
+    """By method: each adapter's errors on each shift, over test sets and train seeds."""
+    if not rows:
+        return "no estimates"
+    first = rows[0]
+    seeds = len({row.train_seed for row in rows})
+    title = (
+        f"{first.dataset}, {first.train_n:,} training images, {named_recipe(first.recipe)}, {seeds} train "
+        f"seed{'s' if seeds > 1 else ''}; {first.trials} test sets of {first.n:,} images a shift, with replacement"
+    )
+    blocks = [title]
+    for start in range(0, len(shifts), WIDEST):
+        part = shifts[start : start + WIDEST]
+        header = ["adapter", *(cell for shift in part for cell in (f"{short(shift)} TV", "JS")), "labels"]
+        lines: list[str | list[str]] = []
+        for method in dict.fromkeys(row.method for row in rows):
+            lines.append(f"-- {method}")
+            own = [row for row in rows if row.method == method]
+            for adapter in dict.fromkeys(row.adapter for row in own):
+                found = {shift: [row for row in own if (row.adapter, row.shift) == (adapter, shift)] for shift in part}
+                cells = [cell for shift in part for cell in _cells(found[shift])]
+                lines.append([adapter, *cells, f"{found[part[0]][0].source_n or '-'}"])
+        blocks += ["", *aligned(header, lines)]
+    comparable = first.dataset == "cifar100" and "dirichlet-0.1-s0" in shifts
+    return "\n".join([*blocks, "", LEGEND, *([PUBLISHED] if comparable else [])])
+
+
+def _cells(rows: Sequence[EstimateRow]) -> tuple[str, str]:
+    errors = [error for row in rows for error in row.tv]
+    return mean_sd(errors).text(1.0, 3), f"{fmean(error for row in rows for error in row.js):.3f}"

@@ -1,0 +1,1 @@
+"""RIDE's gates: accuracy against experts run."""

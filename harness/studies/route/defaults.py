@@ -1,0 +1,3 @@
+"""What `harness.route` takes where nothing is named."""
+
+METHODS = ("ride", "ride_distilled")

@@ -1,0 +1,1 @@
+"""PRL's preferences over the simplex, with controls that need no hypernetwork."""

@@ -1,0 +1,183 @@
+"""Figures of the preference sweep: ternary maps, head against tail, what choosing costs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from harness.show.ink import FAINT, INK, SERIES, WIDTH, outermost, tone
+from harness.show.section import Picture
+from harness.show.shifts import short
+from harness.show.text import mean_of
+from harness.studies.sweep.control import non_dominated
+from harness.studies.sweep.rows import Sweep
+from harness.studies.sweep.settings import Setting, usable
+
+MAPS = ("many", "medium", "few", "top1")
+MOST_METHODS = 6
+
+
+def _shown(setting: Setting) -> list[str]:
+    """Methods that figures show: all, or the first few."""
+    return list(setting.methods)[:MOST_METHODS]
+
+
+def _where(setting: Setting) -> str:
+    """The shift whose shot groups figures show: the whole pool where it was swept."""
+    return "uniform" if "uniform" in setting.shifts else setting.shifts[len(setting.shifts) // 2]
+
+
+def _averaged(sweeps: Sequence[Sweep], name: str) -> Float[np.ndarray, " points"] | None:
+    """Accuracy at each point, the mean over checkpoints on the first one's lattice."""
+    same = [sweep for sweep in sweeps if len(sweep.lattice) == len(sweeps[0].lattice)]
+    values = [sweep.accuracy(name) for sweep in same]
+    known = [value for value in values if value is not None]
+    return np.mean(known, axis=0) if known and len(known) == len(values) else None
+
+
+def maps(setting: Setting, slug: str) -> Picture | None:
+    """Ternary maps of many, medium, few and top-1: a row for each method with three experts; None without one."""
+    import mpltern  # noqa: F401  (registers the projection)
+    from matplotlib.colors import Normalize
+    from matplotlib.figure import Figure
+
+    shift = _where(setting)
+    drawn = [m for m in _shown(setting) if (of := setting.of(m, shift)) and of[0].points.shape[1] == 3]
+    values = {(m, name): _averaged(setting.of(m, shift), name) for m in drawn for name in MAPS}
+    names = [name for name in MAPS if drawn and all(values[m, name] is not None for m in drawn)]
+    if not names:
+        return None
+    line_height, start, share = 1.38, 0.165, 0.835 / len(names)
+    figure = Figure(figsize=(WIDTH, line_height * len(drawn) + 1.0))
+    foot, line_share = 0.62 / figure.get_figheight(), line_height / figure.get_figheight()
+    for column, name in enumerate(names):
+        found = [100 * value for m in drawn if (value := values[m, name]) is not None]
+        norm = Normalize(min(map(np.min, found)), max(map(np.max, found)))
+        mesh = None
+        for line, (method, accuracy) in enumerate(zip(drawn, found, strict=True)):
+            bottom = foot + (len(drawn) - 1 - line) * line_share
+            box = (start + column * share + 0.02, bottom + 0.02, share - 0.04, 0.86 * line_share)
+            axes: Any = figure.add_axes(box, projection="ternary")
+            points = setting.of(method, shift)[0].points
+            # top: uniform, left: forward, right: backward, so that maps read from head to tail
+            mesh = axes.tripcolor(
+                points[:, 1], points[:, 0], points[:, 2], accuracy, shading="gouraud", cmap="viridis", norm=norm
+            )
+            _bare(axes, first=line == 0, last=line == len(drawn) - 1)
+            if line == 0:
+                title = "top-1" if name == "top1" else name
+                axes.set_title(title, pad=14, fontsize=9, fontweight="bold")
+            if column == 0:
+                text = method.replace(":", ":\n").replace("=", "=\n")
+                figure.text(0.005, bottom + 0.4 * line_share, text, va="center", fontsize=8)
+        assert mesh is not None
+        bar = figure.add_axes((start + column * share + 0.03, 0.48 * foot, share - 0.06, 0.12 * foot))
+        figure.colorbar(mesh, cax=bar, orientation="horizontal").ax.tick_params(labelsize=7.5, length=2)
+        bar.grid(False)
+    figure.text(0.005, 0.54 * foot, "accuracy %", fontsize=8, va="center")
+    return Picture(
+        f"{slug}-maps",
+        figure,
+        f"Accuracy over the simplex of preferences, test {shift}. {setting.title}, mean over seeds; one colour scale "
+        "for each column, so a map of one colour is a model that ignores the preference.",
+        f"Ternary maps of {', '.join(MAPS)} accuracy over preferences (forward, uniform, backward) for "
+        f"{', '.join(drawn)}; the ranges are in the table of control.",
+    )
+
+
+def _bare(axes: Any, first: bool, last: bool) -> None:
+    """A simplex without ticks; corners are named in the first and the last line of maps."""
+    for side in (axes.taxis, axes.laxis, axes.raxis):
+        side.set_ticks([])
+    axes.grid(False)
+    style = {"fontsize": 7, "color": FAINT}
+    if first:
+        axes.text(1, 0, 0, "uniform", ha="center", va="bottom", **style)
+    if last:
+        axes.text(0, 1, 0, "forward", ha="left", va="top", **style)
+        axes.text(0, 0, 1, "backward", ha="right", va="top", **style)
+
+
+def front(setting: Setting, slug: str) -> Picture | None:
+    """Many against few: every preference, the non-dominated ones joined, the centre marked; None without groups."""
+    from matplotlib.figure import Figure
+
+    shift = _where(setting)
+    figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
+    axes = figure.subplots()
+    drawn = []
+    for number, method in enumerate(_shown(setting)):
+        sweeps = setting.of(method, shift)
+        many, few = (_averaged(sweeps, name) for name in ("many", "few"))
+        if many is None or few is None:
+            continue
+        drawn.append(method)
+        style = tone(number)
+        axes.scatter(100 * many, 100 * few, s=7, color=style["color"], alpha=0.3, linewidths=0)
+        kept = np.flatnonzero(non_dominated(np.stack([many, few], axis=1)))
+        order = kept[np.argsort(many[kept])]
+        kind = sweeps[0].first.kind
+        axes.plot(100 * many[order], 100 * few[order], label=f"{method} ({kind})", markersize=2.5, **style)
+        centre = sweeps[0].chosen["centre"].point
+        axes.scatter(
+            [100 * many[centre]],
+            [100 * few[centre]],
+            s=120,
+            marker="*",
+            color=style["color"],
+            edgecolor=INK,
+            linewidths=0.7,
+            zorder=5,
+        )
+    if not drawn:
+        return None
+    axes.set(xlabel="many-shot accuracy %", ylabel="few-shot accuracy %")
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=2, handlelength=2.6)
+    return Picture(
+        f"{slug}-front",
+        figure,
+        f"Head against tail, test {shift}. {setting.title}, mean over seeds. Dots: every preference; lines: those that "
+        "no other one of the same method beats in both; star: equal shares. A method whose dots lie on one spot cannot "
+        "be steered.",
+        f"Few-shot against many-shot accuracy of every preference for {', '.join(drawn)}; ranges are in the table.",
+    )
+
+
+def choices(setting: Setting, slug: str) -> Picture:
+    """Top-1 over shifts by way of choosing, a panel for each method."""
+    from matplotlib.figure import Figure
+
+    drawn = _shown(setting)
+    columns = min(2, len(drawn))
+    lines = -(-len(drawn) // columns)
+    figure = Figure(figsize=(WIDTH, 1.9 * lines + 0.5), layout="constrained")
+    grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+    places = range(len(setting.shifts))
+    styles = {choice: tone(number) for number, choice in enumerate(("em", "stability", "centre", "corner"))}
+    styles["best"] = {"color": SERIES[5], "marker": "", "linestyle": "-", "linewidth": 2.6, "alpha": 0.45}
+    names = {"em": "EM estimate", "stability": "view stability", "best": "best (test labels)"}
+    for axes, method in zip(grid.flat, drawn, strict=False):
+        group = setting.common(method)
+        for choice in ("best", *styles):
+            if choice in usable(group) and (choice != "best" or not axes.lines):
+                tops = [mean_of([s.chosen[choice].top1 for s in setting.of(method, shift)]) for shift in setting.shifts]
+                axes.plot(places, [100 * (top or 0) for top in tops], label=names.get(choice, choice), **styles[choice])
+        axes.set_title(f"{method} ({group[0].first.kind})", loc="left")
+        axes.set_xticks(list(places), [short(shift) for shift in setting.shifts])
+        axes.tick_params(axis="x", labelrotation=0 if len(setting.shifts) <= 12 else 60, labelsize=7)
+    for axes in grid.flat[len(drawn) :]:
+        axes.set_visible(False)
+    handles, labels = grid.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=5, handlelength=2.4, columnspacing=1.2)
+    figure.supylabel("top-1 %", fontsize=8)
+    outer = ", ".join(outermost(setting.shifts))
+    return Picture(
+        f"{slug}-choices",
+        figure,
+        f"What choosing a preference costs. {setting.title}, mean over seeds. The wide grey line is the best "
+        "preference of each shift, chosen with the test labels; corner: the expert made for the shift.",
+        f"Top-1 accuracy over shifts ({outer}) by way of choosing the preference, for {', '.join(drawn)}; figures are "
+        "in the table.",
+    )

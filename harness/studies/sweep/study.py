@@ -1,0 +1,96 @@
+"""The preference sweep of a command line: which lattice, computing its rows, the table that is printed."""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, cast
+
+import numpy as np
+
+from harness.evidence.arrays import PoolEvidence
+from harness.evidence.heads import STEPS, PreferenceHeads
+from harness.passes.gather import HEADS_VERSION, preference_heads
+from harness.protocol.draws import Draws
+from harness.records.study_rows import StudyRow
+from harness.session.models import Model
+from harness.studies.study import Study
+from harness.studies.sweep.defaults import CONTROLS
+from harness.studies.sweep.preference import ShiftSweep, family_of, sweep
+from harness.studies.sweep.rows import ACCESS, LATTICE, Sweep, SweepRow, sweeps_of
+from methods.networks.hypernetwork import PreferenceNetwork
+
+
+class SweepStudy(Study):
+    """Every preference on every shift."""
+
+    row: ClassVar[type[StudyRow]] = SweepRow
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        super().__init__(options)
+        plain = {str(model.subject.fields["method"]) for model in self.models if model.subject.blank.head is None}
+        missing = [name for name in CONTROLS if name not in plain]
+        if missing and len(plain) < len(self.models):
+            self.notes.append(f"a hypernetwork shows nothing without its controls; missing here: {', '.join(missing)}")
+
+    def check(self, model: Model) -> None:
+        """Every model can be swept: with heads, with experts, or alone."""
+
+    def settings(self, model: Model) -> dict[str, Any]:
+        """Lattice, view pairs, and the version of the heads where there are some."""
+        settings = {"steps": self._steps(model), "views": self._views(model)}
+        return settings | ({"heads": HEADS_VERSION} if model.subject.blank.head is not None else {})
+
+    def compute(self, model: Model, pool: PoolEvidence, draws: Sequence[Draws]) -> Iterator[list[dict[str, Any]]]:
+        """Every point and every choice, shift by shift."""
+        family = family_of(pool, self.options.steps, self._finer(model, pool))
+        indices = [drawn.published[0].indices for drawn in draws]
+        known = {
+            "kind": family.kind,
+            "steps": self._steps(model),
+            "views": self._views(model),
+            "target_prior_kind": pool.expert_priors.kind,
+        }
+        for swept in sweep(pool, family, indices, [drawn.shift.kind for drawn in draws]):
+            selections = [(LATTICE, point) for point in range(len(family.points))] + list(swept.chosen.items())
+            yield [
+                known | _fields(swept, selection, point) | {"preference": family.points[point].tolist()}
+                for selection, point in selections
+            ]
+
+    def swept(self) -> list[Sweep]:
+        """The stored sweeps of what was asked for."""
+        return sweeps_of(cast(list[SweepRow], self.rows()))
+
+    def _steps(self, model: Model) -> int | None:
+        """Steps of the lattice along an edge; a stranger's heads are asked where they are."""
+        stranger = model.job is None and model.subject.blank.head is not None
+        return None if stranger else self.options.steps
+
+    def _views(self, model: Model) -> int | None:
+        """View pairs that the choice by stability sees; None without."""
+        blank = model.subject.blank
+        pairs = blank.views if blank.head is None else blank.view_features
+        return None if pairs is None else len(pairs)
+
+    def _finer(self, model: Model, pool: PoolEvidence) -> PreferenceHeads | None:
+        """Our own network's heads on another lattice than the evidence's; None where that one will do."""
+        if model.job is None or pool.evidence.head is None or self.options.steps == STEPS:
+            return None
+        network = cast(PreferenceNetwork, model.job.network(self.results, self.device))
+        return preference_heads(model.job.method, model.job.training.counts, network, self.options.steps)
+
+
+def _fields(swept: ShiftSweep, selection: str, point: int) -> dict[str, Any]:
+    """The figures of one point and what choosing it so took."""
+    prior_access, label_access, test_access = ACCESS[selection]
+    return {
+        "selection": selection,
+        "prior_access": prior_access,
+        "label_access": label_access,
+        "test_access": test_access,
+        "point": point,
+        **{
+            name: None if values is None else float(np.asarray(values)[point])
+            for name in ("top1", "many", "medium", "few", "macro", "agreement", "tv_estimate", "tv_test")
+            for values in [getattr(swept, name)]
+        },
+    }

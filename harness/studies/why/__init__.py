@@ -1,0 +1,1 @@
+"""Why an ensemble is better: bias and variance, view stability, the risk bound."""

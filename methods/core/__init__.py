@@ -1,0 +1,1 @@
+"""What a method is: batch, stage, recipe, options. No network, no loop."""

@@ -1,0 +1,1 @@
+"""The loop: epochs, one update, checkpoints."""

@@ -1,0 +1,193 @@
+"""The check-up of a dataset before a long training: what was understood, and what is odd, one line each."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from shifts.checks.facts import Facts, facts
+from shifts.common.errors import BadInput
+from shifts.common.notes import Note
+from shifts.images.catalog import Dataset
+from shifts.images.imageset import ImageSet
+
+TINY = 5
+"""A class with fewer images than that is tiny."""
+
+
+@dataclass(frozen=True)
+class CheckUp:
+    """The facts about the splits by role (train, test, validation), and everything that is odd or changes numbers."""
+
+    facts: Mapping[str, Facts]
+    notes: tuple[Note, ...]
+
+
+def check_up(dataset: Dataset, decode: bool = True) -> CheckUp:
+    """Return the check-up of a dataset. Every image is decoded once, and that is remembered (`shifts.checks.facts`).
+
+    decode: False uses what is remembered and decodes nothing.
+    """
+    found = {role: facts(images, decode) for role, images in _splits(dataset).items()}
+    known = {role: one for role, one in found.items() if one is not None}
+    notes = [
+        *dataset.notes,
+        *_undecodable(known),
+        *_equal(dataset, known),
+        *_appearance(dataset, known),
+        *_classes(dataset),
+    ]
+    return CheckUp(known, tuple(notes))
+
+
+def checked(dataset: Dataset, decode: bool = True) -> Dataset:
+    """Return the dataset with all its notes. Raises BadInput for images that cannot be decoded, before any training."""
+    notes = check_up(dataset, decode).notes
+    broken = [note.text for note in notes if note.kind == "undecodable"]
+    if broken:
+        raise BadInput("; ".join(broken))
+    return replace(dataset, notes=notes)
+
+
+def _splits(dataset: Dataset) -> dict[str, ImageSet]:
+    splits = {"train": dataset.train, "test": dataset.test}
+    return splits if dataset.validation is None else splits | {"validation": dataset.validation}
+
+
+def _undecodable(known: Mapping[str, Facts]) -> list[Note]:
+    notes = []
+    for one in known.values():
+        if one.errors:
+            first = min(one.errors)
+            text = f"images that cannot be decoded: {len(one.errors):,}; {one.errors[first]}"
+            notes.append(Note("undecodable", len(one.errors), text))
+    return notes
+
+
+# ----------------------------------------------------------------------------------------------- equal images
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Images with the same pixels: (role, index) of each."""
+
+    members: tuple[tuple[str, int], ...]
+
+    def roles(self) -> set[str]:
+        return {role for role, _ in self.members}
+
+
+def _equal(dataset: Dataset, known: Mapping[str, Facts]) -> list[Note]:
+    """Notes on equal pixels across splits, within a split, and under two labels."""
+    splits = _splits(dataset)
+    groups = _groups(known)
+    across = [group for group in groups if len(group.roles()) > 1]
+    notes = []
+    if across:
+        text = f"equal images in different splits: {len(across):,} groups, {_example(across[0], splits)}"
+        notes.append(Note("equal_across", len(across), text))
+    for role in known:
+        within = [group for group in groups if sum(one == role for one, _ in group.members) > 1]
+        if within:
+            text = f"equal images within the {splits[role].split} split: {len(within):,} groups, "
+            text += _example(_Group(tuple(m for m in within[0].members if m[0] == role)), splits)
+            notes.append(Note("equal_within", len(within), text))
+    contrary = [group for group in groups if len({_label(splits, member) for member in group.members}) > 1]
+    if contrary:
+        text = f"equal images under different labels: {len(contrary):,} groups, {_example(contrary[0], splits, True)}"
+        notes.append(Note("two_labels", len(contrary), text))
+    return notes
+
+
+def _groups(known: Mapping[str, Facts]) -> list[_Group]:
+    """Groups of two or more decodable images with the same pixels, in the order of their first member."""
+    if not known:
+        return []
+    roles = [(role, index) for role, one in known.items() for index in range(len(one.sizes))]
+    pixels = np.concatenate([one.pixels for one in known.values()])
+    decoded = np.concatenate([one.sizes[:, 0] > 0 for one in known.values()])
+    keys = np.ascontiguousarray(pixels).view([("", np.uint8)] * pixels.shape[1]).ravel()
+    _, group, sizes = np.unique(keys, return_inverse=True, return_counts=True)
+    repeated = np.flatnonzero((sizes[group] > 1) & decoded)
+    members: dict[int, list[tuple[str, int]]] = {}
+    for place in repeated.tolist():
+        members.setdefault(int(group[place]), []).append(roles[place])
+    return [_Group(tuple(listed)) for listed in members.values() if len(listed) > 1]
+
+
+def _label(splits: Mapping[str, ImageSet], member: tuple[str, int]) -> object:
+    label = splits[member[0]].labels[member[1]]
+    return int(label) if label.ndim == 0 else tuple(label.tolist())
+
+
+def _example(group: _Group, splits: Mapping[str, ImageSet], labels: bool = False) -> str:
+    """`train image 3 and test image 7 for one`, with their classes where those differ."""
+    first = group.members[0]
+    others = [m for m in group.members if _label(splits, m) != _label(splits, first)] if labels else []
+    other_splits = [m for m in group.members if m[0] != first[0]]
+    second = (others or other_splits or group.members[1:])[0]
+    return " and ".join(_member(member, splits, labels) for member in (first, second)) + " for one"
+
+
+def _member(member: tuple[str, int], splits: Mapping[str, ImageSet], labels: bool) -> str:
+    role, index = member
+    images = splits[role]
+    where = images.store.where(index)
+    text = f"{images.split} image {index}" + (f" ({where})" if where else "")
+    if labels and not images.multi_label:
+        text += f" of {images.class_names[images.labels[index]]}"
+    return text
+
+
+# ------------------------------------------------------------------------------------------ appearance, classes
+
+
+def _appearance(dataset: Dataset, known: Mapping[str, Facts]) -> list[Note]:
+    notes = []
+    for role, one in known.items():
+        split = _splits(dataset)[role].split
+        if one.summary.turned:
+            text = f"{one.summary.turned:,} {split} images are stored turned and taken as seen (EXIF), "
+            notes.append(Note("turned", one.summary.turned, f"{text}image {one.summary.first_turned} for one", "told"))
+        flat = [name for name, low, high in zip("RGB", one.summary.low, one.summary.high, strict=True) if low == high]
+        if flat:
+            text = f"no spread in the {split} split: channels {', '.join(flat)} have one value everywhere"
+            notes.append(Note("no_spread", len(flat), text, "odd"))
+    train, test = (_colour(known[role]) if role in known else None for role in ("train", "test"))
+    if train is not None and test is not None and train != test:
+        notes.append(Note("modes", 0, f"train images are {train}, test images {test}", "odd"))
+    return notes
+
+
+def _colour(one: Facts) -> str | None:
+    """Whether a split's images are grey, colour or both; None where none can be decoded."""
+    grey = sum(count for mode, count in one.summary.modes.items() if mode in ("1", "L", "LA", "La"))
+    total = sum(one.summary.modes.values())
+    if not total:
+        return None
+    return "grey" if grey == total else "grey and colour" if grey else "colour"
+
+
+def _classes(dataset: Dataset) -> list[Note]:
+    notes = []
+    for images in _splits(dataset).values():
+        counts = images.class_counts()
+        tiny = np.flatnonzero(counts < TINY)
+        if len(tiny):
+            least = tiny[counts[tiny].argmin()]
+            text = f"tiny classes in the {images.split} split: {len(tiny):,} with fewer than {TINY} images, "
+            text += f"{images.class_names[least]} ({counts[least]}) for one"
+            notes.append(Note("tiny", len(tiny), text, "odd"))
+    names = dataset.class_names
+    if all(name.isascii() and name.isdecimal() for name in names) and list(names) != sorted(names, key=int):
+        text = f"classes stand in the order of text: {', '.join(names[:4])}, ..."
+        notes.append(Note("order", len(names), text, "odd"))
+    return notes
+
+
+def sizes_of(one: Facts, indices: Int[np.ndarray, " images"] | None = None) -> Int[np.ndarray, "sizes 2"]:
+    """Return the different sizes (width, height) of a split's images, or of some of them, sorted."""
+    sizes: Int[np.ndarray, "images 2"] = one.sizes if indices is None else one.sizes[indices]
+    decoded: Bool[np.ndarray, " images"] = sizes[:, 0] > 0
+    return np.unique(sizes[decoded], axis=0)

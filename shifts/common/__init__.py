@@ -1,0 +1,1 @@
+"""What every package needs: errors, atomic files, how a command reads its line."""

@@ -1,0 +1,1 @@
+"""Which images: datasets by name, pools, list files, exported sets."""

@@ -1,0 +1,1 @@
+"""From folders, archives and tables, as people have them, to labelled splits."""

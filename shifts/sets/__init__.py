@@ -1,0 +1,1 @@
+"""A shift drawn from a dataset: training set, labelled source, test set; their export; their options."""

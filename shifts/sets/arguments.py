@@ -1,0 +1,141 @@
+"""What every command shares: data and shift arguments, and how a command ends."""
+
+import argparse
+from typing import Literal
+
+from shifts.images.catalog import Dataset, load
+from shifts.labels.profiles import PROFILES
+from shifts.labels.shift import MAX_SEED, RULES, Shift, check_ratio, expand_shifts
+from shifts.sets.training import TrainingSet, training_set
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """Dataset and training set: `--dataset ... --train-subset-seed` (read back by the two functions below)."""
+    group = parser.add_argument_group("data")
+    group.add_argument("--dataset", default="embedded", help="name, Hub id or local folder (default: embedded)")
+    group.add_argument("--data-dir", metavar="DIR", help="read the dataset from this local copy")
+    group.add_argument("--image-column", metavar="NAME", help="the images' column, where it is not found")
+    group.add_argument("--label-column", metavar="NAME", help="the labels' column, where it is not found")
+    group.add_argument("--ids", metavar="FILE", help="ids of the training images, one a line (voc_mlt, coco_mlt)")
+    group.add_argument("--config", metavar="NAME", help="which configuration, where the data have several")
+    group.add_argument("--test-split", metavar="NAME", help="the split to test on (default: test, else validation)")
+    group.add_argument(
+        "--test-fraction",
+        type=_fraction,
+        metavar="F",
+        help="take this part of each class as test set, for data without one, such as CLASS/*.png",
+    )
+    group.add_argument(
+        "--train-imbalance",
+        type=_train_imbalance,
+        metavar="IF",
+        help="largest / smallest class of the training set, or natural (default: 100; natural for long-tailed data)",
+    )
+    group.add_argument(
+        "--profile",
+        metavar="NAME",
+        default="exp",
+        help=f"class profile: {', '.join(PROFILES)}; the last keeps N images of each class from training, to be "
+        "labelled source (default: exp)",
+    )
+    group.add_argument(
+        "--draw-rule", choices=RULES, default=RULES[0], help=f"which training images (default: {RULES[0]})"
+    )
+    group.add_argument(
+        "--train-subset-seed",
+        type=seed,
+        default=0,
+        metavar="SEED",
+        help="seed of the training draw (default: 0)",
+    )
+
+
+def add_shift_arguments(parser: argparse.ArgumentParser) -> None:
+    """Test distributions: `--shift --imbalance --shift-list` (read back by `requested_shifts`)."""
+    group = parser.add_argument_group("test distribution")
+    group.add_argument(
+        "--shift",
+        nargs="+",
+        metavar="SHIFT",
+        help="all, forward_lt, uniform, backward_lt, shuffled_lt, natural (the pool as it is), or a full form: "
+        "backward_lt-50, shuffled_lt-50-s3, dirichlet-0.1-s7, custom-FILE.json, list-FILE; -first_n at the end changes "
+        "the draw rule (default: backward_lt)",
+    )
+    group.add_argument(
+        "--imbalance",
+        nargs="+",
+        type=_ratio,
+        metavar="RATIO",
+        help="test ratios, largest / smallest class, for kinds without their own (default: 50)",
+    )
+    group.add_argument(
+        "--shift-list",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a published or own list of test images: lines `path label` or `index label`",
+    )
+
+
+def chosen_dataset(arguments: argparse.Namespace) -> Dataset:
+    """The dataset that the data arguments name. Raises BadInput."""
+    return load(
+        arguments.dataset,
+        arguments.data_dir,
+        arguments.image_column,
+        arguments.label_column,
+        arguments.ids,
+        config=arguments.config,
+        test_split=arguments.test_split,
+        test_fraction=arguments.test_fraction,
+    )
+
+
+def chosen_training_set(arguments: argparse.Namespace, dataset: Dataset) -> TrainingSet:
+    """The training set that the data arguments ask for. Raises BadInput."""
+    return training_set(
+        dataset,
+        arguments.train_imbalance,
+        arguments.profile,
+        arguments.draw_rule,
+        arguments.train_subset_seed,
+    )
+
+
+def requested_shifts(arguments: argparse.Namespace) -> tuple[list[Shift], list[str]]:
+    """The shifts that the shift arguments ask for, without duplicates, and notes for the user. Raises BadInput."""
+    kinds = arguments.shift or ([] if arguments.shift_list else ["backward_lt"])
+    shifts, notes = expand_shifts(kinds, arguments.imbalance)
+    shifts += [Shift("list", path=path) for path in arguments.shift_list]
+    return list(dict.fromkeys(shifts)), notes
+
+
+def seed(text: str) -> int:
+    """A seed for NumPy's legacy generator from the command line."""
+    if not text.isdecimal() or int(text) > MAX_SEED:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number in 0..{MAX_SEED}")
+    return int(text)
+
+
+def _fraction(text: str) -> float:
+    try:
+        fraction = float(text)
+    except ValueError:
+        fraction = 0.0
+    if not 0 < fraction < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1")
+    return fraction
+
+
+def _ratio(text: str) -> float:
+    try:
+        return check_ratio("it", float(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number >= 1") from None
+
+
+def _train_imbalance(text: str) -> float | Literal["natural"]:
+    try:
+        return "natural" if text == "natural" else _ratio(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, nor natural") from None
