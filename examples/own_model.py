@@ -19,8 +19,7 @@ dataset = load("embedded")
 training = training_set(dataset, imbalance=100)
 source = source_images(dataset, training)  # labelled images for calibration, best not trained on
 images, labels = dataset.train.images(training.indices) / 255.0, dataset.train.labels[training.indices]
-means = np.stack([images[labels == c].mean(0) for c in range(dataset.classes)])
-prior = training.counts / training.n
+means, prior = [images[labels == c].mean(0) for c in range(dataset.classes)], training.counts / training.n
 
 
 def expert_logits(pixels: np.ndarray) -> np.ndarray:  # [images, experts, classes]

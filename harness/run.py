@@ -4,17 +4,16 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.session.arguments import add_names_argument, check_evidence
-from harness.session.session import Session, check_names
-from methods.jobs.arguments import (
-    add_together_argument,
-    add_training_arguments,
-    chosen_jobs,
-)
+from methods.jobs.arguments import add_together_argument, add_training_arguments, chosen_jobs
 from shifts.common.command import Parser, command, whole
 from shifts.common.errors import BadInput
 from shifts.sets.arguments import add_data_arguments, add_shift_arguments
+
+if TYPE_CHECKING:
+    from harness.session.session import Session
 
 EXAMPLES = """\
   python -m harness.run --shift backward_lt --imbalance 50
@@ -80,8 +79,10 @@ def parser() -> Parser:
     return made
 
 
-def session_of(options: argparse.Namespace) -> Session:
-    """The session of a command line, by the task of its dataset. Raises BadInput."""
+def session_of(options: argparse.Namespace) -> "Session":
+    """Return the session of a command line, by the task of its dataset. Raises BadInput."""
+    from harness.session.session import Session, check_names
+
     if options.evidence:
         return Session(options)
     check_names(options)

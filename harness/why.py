@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from harness.session.arguments import add_names_argument
-from harness.studies.why.text import _store, report
+from harness.studies.why.text import report, store_findings
 from methods.jobs.arguments import add_training_arguments
 from shifts.common.command import Parser, command
 from shifts.common.errors import BadInput
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             replicates.work()
         finally:
-            _store(options.results)
+            store_findings(options.results)
         for note in replicates.notes:
             print(f"note: {note}")
     print(report(options.results))

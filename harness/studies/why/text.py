@@ -7,7 +7,7 @@ from harness.show.text import WIDTH, as_text
 
 
 def report(results: Path) -> str:
-    """Sentences and tables of all that is stored, for a terminal."""
+    """Return sentences and tables of all that is stored, for a terminal."""
     from harness.studies.why import findings
     from harness.studies.why.section import lead
     from harness.studies.why.tables import gather, tables
@@ -20,8 +20,8 @@ def report(results: Path) -> str:
     return "\n\n".join([*texts, "\n".join(wrap(lead(stored), WIDTH)), end])
 
 
-def _store(results: Path) -> None:
-    """Findings of all stored answers; those of models that are done, also after a failure."""
+def store_findings(results: Path) -> None:
+    """Write the findings of all stored answers; those of models that are done, also after a failure."""
     from harness.studies.why import answers, findings
 
     found = findings.of_answers(answers.load_all(results))

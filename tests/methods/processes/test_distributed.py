@@ -27,7 +27,7 @@ from shifts.common.errors import BadInput, WorkFailed
 from shifts.images import catalog
 from shifts.sets.training import training_set
 from tests.methods import tiny
-from tests.methods.processes import ACCUMULATED, EQUAL, OTHER, Case, run
+from tests.methods.launched import ACCUMULATED, EQUAL, OTHER, Case, run
 
 ROOT = Path(__file__).parents[3]
 NEAR = 1e-5
@@ -47,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (made / "0").mkdir()
     with pytest.raises(KeyboardInterrupt):
         run(Case("balpoe", stop=1), made / "0" / "from one.resume.safetensors")
-    done = torchrun("tests.methods.processes", str(made))
+    done = torchrun("tests.methods.launched", str(made))
     assert done.returncode == 0, done.stderr
     return made
 

@@ -1,4 +1,4 @@
-"""What several processes train, and one alone: `torchrun --nproc-per-node 2 -m tests.methods.processes FOLDER`.
+"""What several processes train, and one alone: `torchrun --nproc-per-node 2 -m tests.methods.launched FOLDER`.
 
 Every process has a results folder of its own, FOLDER/rank, as on machines that share no disk. The main one's holds
 `case.safetensors`, the weights (and losses, in the header) of each case, and `case.resume.safetensors`.
