@@ -4,7 +4,6 @@ import sys
 from collections.abc import Sequence
 
 from harness.session.arguments import add_names_argument
-from harness.studies.why.text import report, store_findings
 from methods.jobs.arguments import add_training_arguments
 from shifts.common.command import Parser, command
 from shifts.common.errors import BadInput
@@ -22,6 +21,8 @@ EXAMPLES = """\
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train and ask what is missing, store the findings, print what they say; returns the exit status."""
     options = parser().parse_args(arguments)
+    from harness.studies.why.text import report, store_findings
+
     if options.stored and options.dry_run:
         raise BadInput("--dry-run shows what would be trained, and --stored trains nothing: give one of them")
     if not options.stored:

@@ -6,17 +6,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from shifts.common.command import Parser, add_list_argument, command
-from shifts.common.errors import BadInput, WorkFailed
-from shifts.sets.arguments import add_data_arguments
-
-if TYPE_CHECKING:
-    import torch
-
-    from methods.jobs.job import Progress, TrainingJob
-
-import torch
-
 from methods.jobs.arguments import (
     add_together_argument,
     add_training_arguments,
@@ -28,6 +17,14 @@ from methods.jobs.arguments import (
     tell_data,
 )
 from methods.processes import distributed
+from shifts.common.command import Parser, add_list_argument, command
+from shifts.common.errors import BadInput, WorkFailed
+from shifts.sets.arguments import add_data_arguments
+
+if TYPE_CHECKING:
+    import torch
+
+    from methods.jobs.job import Progress, TrainingJob
 
 EXAMPLES = """\
   python -m methods.train --methods sade --seeds 0

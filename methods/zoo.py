@@ -3,10 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    pass
 from methods.jobs.packed import FOLDER, pack
 
 EXAMPLES = """\

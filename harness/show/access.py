@@ -1,13 +1,6 @@
 """What a row knew, in words."""
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    pass
+from typing import Any
 
 
 def class_words(access: tuple[str, str, str]) -> str:

@@ -1,12 +1,7 @@
 """A training set and a recipe, in words."""
 
-from typing import TYPE_CHECKING
-
 from harness.records.rows import Row
 from shifts.sets.training import in_words
-
-if TYPE_CHECKING:
-    pass
 
 
 def train_words(row: Row) -> str:

@@ -9,13 +9,13 @@ import numpy as np
 from jaxtyping import Int
 from torch import nn
 
+from methods.core.batch import NetworkSpec
 from methods.core.priors import ExpertPriors
+from methods.core.stage import Stage
 from shifts.images.entries import Task
 
 if TYPE_CHECKING:
     from methods.core.recipe import Recipe
-from methods.core.batch import NetworkSpec
-from methods.core.stage import Stage
 
 
 @dataclass(frozen=True)

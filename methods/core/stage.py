@@ -3,15 +3,12 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from torch import Tensor, nn
 
-from methods.core.samplers import Sampler, instance
-
-if TYPE_CHECKING:
-    pass
 from methods.core.batch import Batch
+from methods.core.samplers import Sampler, instance
 
 Step = Callable[[nn.Module, Sequence[Batch], int], dict[str, Tensor]]
 """step(network, batches, epoch from 0) -> {"loss": what is minimised, and its named parts}; one batch a sampler."""

@@ -1,4 +1,4 @@
-"""Training arguments that commands share, and the command `python -m methods.train`."""
+"""Training arguments that commands share, and the jobs that they ask for."""
 
 import argparse
 import os
@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from methods.core import recipes
 from shifts.common.command import whole
 from shifts.common.errors import BadInput
 from shifts.sets.arguments import chosen_dataset, chosen_training_set, seed
@@ -17,13 +16,6 @@ if TYPE_CHECKING:
     import torch
 
     from methods.jobs.job import Progress, TrainingJob
-from typing import TYPE_CHECKING
-
-from methods.training import checkpoint
-
-if TYPE_CHECKING:
-    from methods.jobs.job import TrainingJob
-from methods.jobs.packed import has, listed
 
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
@@ -110,6 +102,7 @@ def check_graphs(options: argparse.Namespace, device: "torch.device") -> None:
 def chosen_jobs(options: argparse.Namespace) -> "list[TrainingJob]":
     """One training job for each method and seed, methods outermost. Raises BadInput."""
     from methods import networks, papers
+    from methods.core import recipes
     from methods.core.batches import LEAST
     from methods.jobs.job import TrainingJob
     from methods.jobs.sizes import check_sizes, sizes_of_splits
@@ -181,6 +174,9 @@ def epochs_shown(title: str) -> "Iterator[Progress]":
 
 def check_packed(jobs: Sequence["TrainingJob"], zoo: Path, results: Path) -> None:
     """Raise BadInput, naming what there is, if a job has neither weights in the zoo nor a checkpoint in `results`."""
+    from methods.jobs.packed import has, listed
+    from methods.training import checkpoint
+
     for job in jobs:
         if not has(job.stem, job.key, zoo) and checkpoint.describe(job.path(results)) is None:
             wanted = f"{job.dataset.name} {job.method_name} {job.recipe.name} seed {job.seed}"

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 
 from harness.board.table import seen_note
 from harness.pages.blocks import Block
-from harness.show.access import situation
+from harness.show.access import access_text, situation
 from harness.show.cells import percent
 from harness.show.section import Table
 from harness.show.shifts import is_ordered, short
 
 if TYPE_CHECKING:
     from harness.choice.contenders import Answer, Contender
-from harness.show.access import access_text
 
 
 @dataclass(frozen=True)
