@@ -1,5 +1,6 @@
 """Evidence as arrays: what a frozen model said of a whole test pool, and what an adapter may see of it."""
 
+from collections.abc import Container
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -21,6 +22,10 @@ class Source:
     seen: int
 
 
+LARGE = ("views", "features", "view_features")
+"""Parts of evidence that are many times as large as the logits; an adapter says which it reads."""
+
+
 @dataclass(frozen=True)
 class Evidence:
     """What a frozen model says of a set of images; float32 arrays, no labels.
@@ -40,14 +45,19 @@ class Evidence:
     agreement: Float[np.ndarray, "images points"] | None = None
     source: Source | None = None
 
-    def take(self, indices: Int[np.ndarray, " drawn"]) -> "Evidence":
-        """The evidence of some images, in the order of `indices`; head and source stay as they are."""
+    def take(self, indices: Int[np.ndarray, " drawn"], parts: Container[str] = LARGE) -> "Evidence":
+        """Return the evidence of some images, in the order of `indices`; head and source stay as they are.
+
+        parts: which of the large arrays (`LARGE`) are taken along; the others are None, as if there were none.
+        """
+        views, features, view_features = (getattr(self, name) if name in parts else None for name in LARGE)
+
         return replace(
             self,
             logits=self.logits[indices],
-            views=None if self.views is None else self.views[:, :, indices],
-            features=None if self.features is None else self.features[indices],
-            view_features=None if self.view_features is None else self.view_features[:, :, indices],
+            views=None if views is None else views[:, :, indices],
+            features=None if features is None else features[indices],
+            view_features=None if view_features is None else view_features[:, :, indices],
             gate_logits=None if self.gate_logits is None else self.gate_logits[indices],
             agreement=None if self.agreement is None else self.agreement[indices],
         )

@@ -26,13 +26,11 @@ BINS = 15
 
 
 @dataclass(frozen=True)
-class Metrics:
-    """Everything a row says of one draw, in plain Python types (JSON as they are).
+class Accuracy:
+    """What a draw's labels say of predictions, in plain Python types.
 
-    top1, many, medium, few, macro, ece: fractions; a group without a class in the draw is None. nll, entropy:
-    nats. per_class_*, predicted: one value a class, in class-index order. bins_*: one value a reliability bin
-    (bins_confidence: sum of confidences). correct_bits: `pack_bits`, images by class, then by dataset
-    position.
+    top1, many, medium, few, macro: fractions; a group without a class in the draw is None. per_class_*, predicted: one
+    value a class, in class-index order.
     """
 
     n: int
@@ -41,19 +39,29 @@ class Metrics:
     medium: float | None
     few: float | None
     macro: float
-    nll: float
-    ece: float
-    entropy: float
     per_class_correct: tuple[int, ...]
     per_class_total: tuple[int, ...]
     predicted: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Metrics(Accuracy):
+    """Everything a row says of one draw, in plain Python types (JSON as they are).
+
+    ece: a fraction; nll, entropy: nats. bins_*: one value a reliability bin (bins_confidence: sum of confidences).
+    correct_bits: `pack_bits`, images by class, then by dataset position.
+    """
+
+    nll: float
+    ece: float
+    entropy: float
     bins_count: tuple[int, ...]
     bins_correct: tuple[int, ...]
     bins_confidence: tuple[float, ...]
     correct_bits: str
 
 
-def evaluate(
+def accuracy(
     logits: Float[np.ndarray, "images classes"],
     labels: Int[np.ndarray, " images"],
     train_counts: Int[np.ndarray, " classes"],
@@ -61,12 +69,10 @@ def evaluate(
     *,
     many_above: int = 100,
     few_below: int = 20,
-) -> Metrics:
-    """Metrics of one draw; the prediction is the argmax (ties: lowest class).
+) -> tuple[Accuracy, Bool[np.ndarray, " images"]]:
+    """Return the accuracy of one draw and which images are right; the prediction is the argmax (ties: lowest class).
 
-    indices: each image's position in the dataset, which orders the bits and names a bad image; by default the
-    position in `logits`. Raises WorkFailed naming the first image with logits that are not finite, ValueError
-    for shapes that do not fit and labels out of range.
+    Arguments and errors are those of `evaluate`.
     """
     labels, counts = np.asarray(labels), np.asarray(train_counts)
     if logits.ndim != 2 or len(logits) == 0 or counts.shape != logits.shape[1:]:
@@ -82,31 +88,57 @@ def evaluate(
         image = positions[int(np.argmin(finite))]
         raise WorkFailed(f"the logits of test image {image} are not finite (NaN or infinite)")
 
-    log_probs = log_softmax(np.asarray(logits, dtype=np.float64), axis=1)
-    probs = np.exp(log_probs)
     guesses = logits.argmax(axis=1)
     correct = guesses == labels
     total = np.bincount(labels, minlength=classes)
     hits = np.bincount(labels[correct], minlength=classes)
-    confidence = np.minimum(probs[np.arange(images), guesses], 1.0)
-    bins = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
-    bins_count = np.bincount(bins, minlength=BINS)
-    bins_correct = np.bincount(bins[correct], minlength=BINS)
-    bins_confidence = np.bincount(bins, weights=confidence, minlength=BINS)
     groups = group_accuracies(hits, total, shot_groups(counts, many_above, few_below))
-    return Metrics(
+    found = Accuracy(
         n=images,
         top1=float(correct.mean()),
         many=groups["many"],
         medium=groups["medium"],
         few=groups["few"],
         macro=float((hits[total > 0] / total[total > 0]).mean()),
-        nll=float(-log_probs[np.arange(images), labels].mean()),
-        ece=ece_from_bins(bins_count, bins_correct, bins_confidence),
-        entropy=float(-(probs * log_probs).sum(axis=1).mean()),
         per_class_correct=tuple(hits.tolist()),
         per_class_total=tuple(total.tolist()),
         predicted=tuple(np.bincount(guesses, minlength=classes).tolist()),
+    )
+    return found, correct
+
+
+def evaluate(
+    logits: Float[np.ndarray, "images classes"],
+    labels: Int[np.ndarray, " images"],
+    train_counts: Int[np.ndarray, " classes"],
+    indices: Int[np.ndarray, " images"] | None = None,
+    *,
+    many_above: int = 100,
+    few_below: int = 20,
+) -> Metrics:
+    """Return all metrics of one draw.
+
+    indices: each image's position in the dataset, which orders the bits and names a bad image; by default the
+    position in `logits`. Raises WorkFailed naming the first image with logits that are not finite, ValueError
+    for shapes that do not fit and labels out of range.
+    """
+    groups = {"many_above": many_above, "few_below": few_below}
+    found, correct = accuracy(logits, labels, train_counts, indices, **groups)
+    labels = np.asarray(labels)
+    positions = np.arange(found.n) if indices is None else np.asarray(indices)
+    log_probs = log_softmax(np.asarray(logits, dtype=np.float64), axis=1)
+    probs = np.exp(log_probs)
+    rows = np.arange(found.n)
+    confidence = np.minimum(probs[rows, logits.argmax(axis=1)], 1.0)
+    bins = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
+    bins_count = np.bincount(bins, minlength=BINS)
+    bins_correct = np.bincount(bins[correct], minlength=BINS)
+    bins_confidence = np.bincount(bins, weights=confidence, minlength=BINS)
+    return Metrics(
+        **vars(found),
+        nll=float(-log_probs[rows, labels].mean()),
+        ece=ece_from_bins(bins_count, bins_correct, bins_confidence),
+        entropy=float(-(probs * log_probs).sum(axis=1).mean()),
         bins_count=tuple(bins_count.tolist()),
         bins_correct=tuple(bins_correct.tolist()),
         bins_confidence=tuple(bins_confidence.tolist()),
@@ -181,7 +213,7 @@ def expected_top1(per_class_accuracy: ArrayLike, test_prior: ArrayLike) -> float
     return float(prior[used] @ accuracy[used])
 
 
-def tv_predicted_test(metrics: Metrics) -> float:
+def tv_predicted_test(metrics: Accuracy) -> float:
     """Total variation between the histogram of predicted labels and the true test prior."""
     return total_variation(np.array(metrics.predicted), np.array(metrics.per_class_total))
 

@@ -20,13 +20,14 @@ from harness.evidence.arrays import Evidence, PoolEvidence, Source
 from harness.evidence.heads import PreferenceHeads
 from harness.measures.metrics import (
     METRICS_VERSION,
+    Accuracy,
     Metrics,
+    accuracy,
     evaluate,
     expected_top1,
     shot_groups,
     tv_estimate_test,
     tv_predicted_test,
-    unpack_bits,
     view_stability,
 )
 from harness.measures.statistics import mcnemar, wilson
@@ -42,13 +43,14 @@ AnyAdapter = Adapter | TruthAdapter
 
 @dataclass(frozen=True)
 class Outcome:
-    """One adapter on one draw."""
+    """One adapter on one draw: of a redraw the accuracy alone, of the published draw all metrics."""
 
-    metrics: Metrics
+    accuracy: Accuracy
     fitted: Fitted
     correct: Bool[np.ndarray, " drawn"]
     seconds: float
     mean_experts: float
+    metrics: Metrics | None = None
 
 
 def probe(experts: int, classes: int, views: int, gates: bool = False, preference: bool = False) -> Evidence:
@@ -74,12 +76,15 @@ def probe(experts: int, classes: int, views: int, gates: bool = False, preferenc
     )
 
 
-def adapt(adapter: AnyAdapter, pool: PoolEvidence, draw: Draw) -> Outcome:
-    """Fit an adapter to one draw's unlabelled images (a TruthAdapter: with labels), predict them, measure."""
+def adapt(adapter: AnyAdapter, pool: PoolEvidence, draw: Draw, *, in_full: bool = True) -> Outcome:
+    """Fit an adapter to one draw's unlabelled images (a TruthAdapter: with labels), predict them, measure.
+
+    The adapter gets the parts of the evidence that it says it reads. in_full: all metrics, not the accuracy alone.
+    """
     asked = adapter.order if isinstance(adapter, StreamAdapter) else "shuffled"
     order = arrival(asked, pool.labels[draw.indices], pool.train_counts, draw.seed)
     shown = draw.indices[order]
-    evidence = pool.evidence.take(shown)
+    evidence = pool.evidence.take(shown, adapter.reads)
     start = time.perf_counter()
     if isinstance(adapter, TruthAdapter):
         fitted = adapter.fit_with_truth(evidence, pool.train_counts, pool.expert_priors, pool.labels[shown])
@@ -88,35 +93,40 @@ def adapt(adapter: AnyAdapter, pool: PoolEvidence, draw: Draw) -> Outcome:
     logits = np.empty(evidence.logits.shape[::2], dtype=np.float32)
     logits[order] = fitted.predict(evidence)
     seconds = time.perf_counter() - start
-    metrics = evaluate(logits, pool.labels[draw.indices], pool.train_counts, draw.indices)
+    measured = logits, pool.labels[draw.indices], pool.train_counts, draw.indices
+    found, correct = accuracy(*measured)
+    metrics = evaluate(*measured) if in_full else None
     run = getattr(fitted, "mean_experts", None)
     experts = float(evidence.logits.shape[1]) if run is None else float(run(evidence))
-    return Outcome(metrics, fitted, unpack_bits(metrics.correct_bits, metrics.n), seconds, experts)
+    return Outcome(found, fitted, correct, seconds, experts, metrics)
 
 
 def measure(pool: PoolEvidence, adapters: Sequence[AnyAdapter], draws: Sequence[Draw]) -> Iterator[dict[str, Any]]:
     """Row fields of each adapter, in order: the first draw in full, redraws as scalars, deltas to `mean` on each."""
-    references = [adapt(Mean(), pool, draw) for draw in draws]
+    references = [adapt(Mean(), pool, draw, in_full=number == 0) for number, draw in enumerate(draws)]
+    reads_views = any("views" in adapter.reads for adapter in adapters)
+    stability = _stability(pool, draws[0]) if reads_views and pool.evidence.views is not None else None
     for adapter in adapters:
         outcomes = [
-            references[number] if isinstance(adapter, Mean) else adapt(adapter, pool, draw)
+            references[number] if isinstance(adapter, Mean) else adapt(adapter, pool, draw, in_full=number == 0)
             for number, draw in enumerate(draws)
         ]
         first, reference = outcomes[0], references[0]
-        low, high = wilson(int(first.correct.sum()), first.metrics.n)
+        assert first.metrics is not None
+        low, high = wilson(int(first.correct.sum()), first.accuracy.n)
         fields = asdict(first.metrics)
         fields |= _distances(pool, first, _estimate(adapter, first))
         fields |= {
             "metrics_version": METRICS_VERSION,
             "top1_low": low,
             "top1_high": high,
-            "delta_to_mean": first.metrics.top1 - reference.metrics.top1,
+            "delta_to_mean": first.accuracy.top1 - reference.accuracy.top1,
             "mcnemar_p_to_mean": mcnemar(first.correct, reference.correct),
-            "expected_top1": _expected(pool, adapter, first.metrics.per_class_total),
+            "expected_top1": _expected(pool, adapter, first.accuracy.per_class_total),
             "weights": _floats(first.fitted.weights if adapter.least_experts > 1 else None),
             "preference": _floats(getattr(first.fitted, "preference", None)),
             "prior_estimate": _floats(_estimate(adapter, first)),
-            "view_stability": _stability(pool, draws[0]) if "views" in adapter.reads else None,
+            "view_stability": stability if "views" in adapter.reads else None,
             "mean_experts": first.mean_experts,
             "adapt_seconds": first.seconds,
             "draw_seed": draws[0].seed,
@@ -162,13 +172,13 @@ def _estimate(adapter: AnyAdapter, outcome: Outcome) -> Float[np.ndarray, " clas
 def _distances(
     pool: PoolEvidence, outcome: Outcome, estimate: Float[np.ndarray, " classes"] | None
 ) -> dict[str, float | None]:
-    totals = np.array(outcome.metrics.per_class_total)
+    totals = np.array(outcome.accuracy.per_class_total)
     return {
         "tv_train_test": total_variation(pool.train_counts, totals),
         "tv_experts_test_mean": tv_experts_test_mean(pool.expert_priors.values, totals),
         "etvd": etvd(pool.expert_priors.values),
         "tv_estimate_test": None if estimate is None else tv_estimate_test(estimate, totals),
-        "tv_predicted_test": tv_predicted_test(outcome.metrics),
+        "tv_predicted_test": tv_predicted_test(outcome.accuracy),
     }
 
 
@@ -176,17 +186,17 @@ def _scalars(
     draw: Draw, outcome: Outcome, reference: Outcome, estimate: Float[np.ndarray, " classes"] | None
 ) -> dict[str, Any]:
     """What a redraw keeps, rounded to six decimals: thousands of rows have ten of them."""
-    metrics = outcome.metrics
+    found = outcome.accuracy
     kept = {
         "draw_seed": draw.seed,
-        "n": metrics.n,
-        "top1": metrics.top1,
-        "many": metrics.many,
-        "medium": metrics.medium,
-        "few": metrics.few,
-        "delta_to_mean": metrics.top1 - reference.metrics.top1,
-        "tv_predicted_test": tv_predicted_test(metrics),
-        "tv_estimate_test": None if estimate is None else tv_estimate_test(estimate, metrics.per_class_total),
+        "n": found.n,
+        "top1": found.top1,
+        "many": found.many,
+        "medium": found.medium,
+        "few": found.few,
+        "delta_to_mean": found.top1 - reference.accuracy.top1,
+        "tv_predicted_test": tv_predicted_test(found),
+        "tv_estimate_test": None if estimate is None else tv_estimate_test(estimate, found.per_class_total),
     }
     return {name: round(value, 6) if isinstance(value, float) else value for name, value in kept.items()}
 

@@ -128,7 +128,7 @@ def test_an_adapter_sees_a_permutation_and_predictions_are_put_back(seed: int) -
     order = np.lexsort((on.indices, pool.labels[on.indices]))
     right = (guesses == pool.labels[on.indices])[order]
     np.testing.assert_array_equal(unpack_bits(outcome.metrics.correct_bits, len(right)), right)
-    np.testing.assert_array_equal(outcome.correct, right)
+    np.testing.assert_array_equal(outcome.correct, guesses == pool.labels[on.indices])
 
 
 def test_nothing_that_an_adapter_is_given_follows_the_labels() -> None:
@@ -254,3 +254,40 @@ def test_folds_know_nothing_of_the_order_of_the_draw(seed: int) -> None:
     assert table.sum(0).tolist() == [100] * FOLDS
     chi_squared = ((table - 5) ** 2 / 5).sum()
     assert 0.5 < chi_squared / (19 * (FOLDS - 1)) < 1.6
+
+
+def test_an_adapter_gets_the_parts_that_it_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arrays that are many times as large as the logits are not copied for adapters that do not read them."""
+    from harness.protocol import measure as protocol
+
+    pool = random_pool(3, pairs=2)
+    shown: dict[str, bool] = {}
+    take, stability = Evidence.take, protocol._stability
+    asked: list[object] = []
+    monkeypatch.setattr(protocol, "_stability", lambda *args: asked.append(args) or stability(*args))
+    draws = [Draw(seed, draw(pool.labels, np.bincount(pool.labels) // 2, seed=seed)) for seed in range(3)]
+    for name in ("em", "sade", "stream_sade", "calibrated"):
+        adapter = adapters.get(name)
+
+        def taken(self: Evidence, indices: np.ndarray, parts: tuple[str, ...], name: str = name) -> Evidence:
+            found = take(self, indices, parts)
+            shown[name] = found.views is not None
+            return found
+
+        monkeypatch.setattr(Evidence, "take", taken)
+        adapt(adapter, pool, draws[0])
+    assert shown == {"em": False, "sade": True, "stream_sade": True, "calibrated": False}
+    monkeypatch.setattr(Evidence, "take", take)
+    fields = list(measure(pool, [adapters.get(name) for name in ("mean", "em", "sade", "stream_sade")], draws))
+    assert len(asked) == 1, "one look at the views a shift, whatever reads them"
+    assert [found["view_stability"] is not None for found in fields] == [False, False, True, True]
+
+
+def test_a_redraw_keeps_what_the_whole_measurement_says() -> None:
+    pool = random_pool(3, pairs=0)
+    on = Draw(1, draw(pool.labels, np.bincount(pool.labels) // 2, seed=1))
+    whole, part = adapt(adapters.get("em"), pool, on), adapt(adapters.get("em"), pool, on, in_full=False)
+    assert whole.metrics is not None
+    assert part.metrics is None
+    assert whole.accuracy == part.accuracy
+    assert {name: getattr(whole.metrics, name) for name in vars(part.accuracy)} == vars(part.accuracy)
