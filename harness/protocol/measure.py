@@ -94,8 +94,9 @@ def adapt(adapter: AnyAdapter, pool: PoolEvidence, draw: Draw, *, in_full: bool 
     logits[order] = fitted.predict(evidence)
     seconds = time.perf_counter() - start
     measured = logits, pool.labels[draw.indices], pool.train_counts, draw.indices
-    found, correct = accuracy(*measured)
     metrics = evaluate(*measured) if in_full else None
+    found = accuracy(*measured)[0] if metrics is None else metrics
+    correct = logits.argmax(axis=1) == pool.labels[draw.indices]
     run = getattr(fitted, "mean_experts", None)
     experts = float(evidence.logits.shape[1]) if run is None else float(run(evidence))
     return Outcome(found, fitted, correct, seconds, experts, metrics)
