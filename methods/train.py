@@ -96,7 +96,7 @@ def _train(options: argparse.Namespace, device: "torch.device") -> None:
 
 @contextmanager
 def _shown(job: "TrainingJob") -> "Iterator[Progress]":
-    """`epochs_shown` on the main process."""
+    """Show the job's epochs (`epochs_shown`) on the main process."""
     from methods.processes import distributed
 
     if distributed.world().main:

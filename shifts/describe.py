@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _drawn(
     options: argparse.Namespace, dataset: Dataset, training: TrainingSet, shifts: Sequence[Shift], notes: list[str]
 ) -> list[tuple[Shift, Int[np.ndarray, " drawn"], str]]:
-    """The shifts with their indices and origins; `natural` where the pool cannot give the default one."""
+    """Draw the shifts: each with its indices and origin; `natural` where the pool cannot give the default one."""
     try:
         return [(shift, *resolve(dataset, shift, training.counts, options.seed)) for shift in shifts]
     except BadInput as error:
@@ -125,7 +125,7 @@ def understood(dataset: Dataset, found: CheckUp) -> dict[str, object]:
 def summary(
     dataset: Dataset, training: TrainingSet, shift: Shift, indices: Int[np.ndarray, " drawn"]
 ) -> dict[str, object]:
-    """One shift as plain values: canonical text, n, counts, TV(train, test), hash of the drawn indices.
+    """Describe one shift in plain values: canonical text, n, counts, TV(train, test), hash of the drawn indices.
 
     Of a multi-label dataset also `tv_wanted` (TV between the label marginals reached and those asked for, None where
     none are), `labels_per_image` and `co_occurrence` (images with both labels, [C, C]).
@@ -147,7 +147,7 @@ def summary(
 
 
 def class_counts(dataset: Dataset, indices: Int[np.ndarray, " drawn"]) -> Int[np.ndarray, " classes"]:
-    """Test images of each class (multi-label: with each label) in a drawn set, int64 [C]."""
+    """Count the test images of each class (multi-label: with each label) in a drawn set, int64 [C]."""
     labels = dataset.test.labels[indices]
     if dataset.task == "multi_label":
         return labels.sum(axis=0, dtype=np.int64)
@@ -198,7 +198,7 @@ def _range(low: int, high: int) -> str:
 
 
 def _sizes(one: Facts) -> str:
-    """`32 x 32, RGB`, or the range of sizes and the modes with their counts."""
+    """Return `32 x 32, RGB`, or the range of sizes and the modes with their counts."""
     sizes, modes = sizes_of(one), one.summary.modes
     if not len(sizes):
         return "none can be decoded"
@@ -231,7 +231,7 @@ def _print_table(
 
 
 def _print_labels(dataset: Dataset, training: TrainingSet) -> None:
-    """Label counts of the training set and the pairs of labels that occur together most often."""
+    """Print the training set's label counts and the pairs of labels that occur together most often."""
     labels = dataset.train.labels[training.indices]
     together = np.triu(co_occurrence(labels), 1)
     print(f"labels an image: {labels.sum(axis=1).mean():.2f}; images with each label: {training.counts.tolist()}")
@@ -242,7 +242,7 @@ def _print_labels(dataset: Dataset, training: TrainingSet) -> None:
 
 
 def _shorten(text: str, width: int) -> str:
-    """The text, its middle left out where it is longer than `width`."""
+    """Return the text, its middle left out where it is longer than `width`."""
     keep = width - 3
     return text if len(text) <= width else text[: keep // 2] + "..." + text[-(keep - keep // 2) :]
 

@@ -31,7 +31,7 @@ class NetworkSpec:
 
     @property
     def classes(self) -> int:
-        """Number of classes C."""
+        """Return the number of classes C."""
         return len(self.counts)
 
 
@@ -61,7 +61,7 @@ class Batch:
     population: int = 0
 
     def expect(self, loss: Callable[[Tensor], Tensor]) -> Tensor:
-        """share * loss(target) + (1 - share) * loss(partner): a loss under mixup (Zhang et al., ICLR 2018)."""
+        """Return share * loss(target) + (1 - share) * loss(partner): a loss under mixup (Zhang et al., ICLR 2018)."""
         if self.partner is None or self.share is None:
             return loss(self.target)
         return self.share * loss(self.target) + (1 - self.share) * loss(self.partner)

@@ -13,7 +13,7 @@ def batch_sizes(images: int, batch_size: int) -> list[int]:
 
 
 def regrouped(images: int, batch_size: int, accumulate: int = 1) -> bool:
-    """Whether one image would have been a batch, or one of its `accumulate` pieces, were there no such rule."""
+    """Return whether one image would have been a batch, or one of its `accumulate` pieces, were there no such rule."""
     rest = images % batch_size
     alone = images > batch_size and rest == 1
     return alone or (accumulate > 1 and (rest or batch_size) < LEAST * accumulate)

@@ -35,26 +35,26 @@ class Method(ABC):
     def expert_priors(
         self, counts: Int[np.ndarray, " classes"], preference: Sequence[float] | None = None
     ) -> ExpertPriors:
-        """Label prior that each expert's softmax answers for, derived from its loss, for train counts [C]."""
+        """Return the label prior that each expert's softmax answers for, by its loss, for train counts [C]."""
 
     @abstractmethod
     def network(self, spec: NetworkSpec) -> nn.Module:
-        """A freshly initialised network that maps images to an ExpertOutput."""
+        """Return a freshly initialised network that maps images to an ExpertOutput."""
 
     def training_network(self, spec: NetworkSpec) -> nn.Module:
-        """What the stages train: `network`, or a module that holds it beside what only training needs (a teacher)."""
+        """Return the module that the stages train: `network`, or one with a part for training only (a teacher)."""
         return self.network(spec)
 
     def trained_network(self, training_network: nn.Module) -> nn.Module:
-        """The part of `training_network` that is kept, counted and evaluated; of the same form as `network`."""
+        """Return the part of `training_network` that is kept, counted and evaluated; of the same form as `network`."""
         return training_network
 
     @abstractmethod
     def stages(self, recipe: "Recipe") -> list[Stage]:
-        """The training stages under a recipe, in order."""
+        """Return the training stages under a recipe, in order."""
 
     def stage_macs(self, spec: NetworkSpec, stage: Stage, count: Callable[[nn.Module], int]) -> float:
-        """MACs of what an image of a batch goes through in a stage, for estimates; a third where no gradient flows.
+        """Estimate the MACs that an image of a batch costs in a stage; a third where no gradient flows.
 
         count: MACs of a network's forward pass.
         """

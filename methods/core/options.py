@@ -15,7 +15,7 @@ from shifts.labels.shift import number_text
 
 
 def split_name(text: str) -> tuple[str, dict[str, str]]:
-    """`name:key=value,key=value` -> name and raw options. Raises BadInput where a part is no key=value."""
+    """Split `name:key=value,key=value` into name and raw options. Raises BadInput where a part is no key=value."""
     name, _, rest = text.partition(":")
     options: dict[str, str] = {}
     for part in filter(None, rest.split(",")):
@@ -45,7 +45,7 @@ def build(cls: type, options: Mapping[str, str]) -> Any:
 
 
 def parse_value(key: str, text: str, kind: Any) -> Any:
-    """One textual value as `kind`: bool, int, float, str, Literal[...] or tuple[float, ...] (joined by `/`)."""
+    """Parse one textual value as `kind`: bool, int, float, str, Literal[...] or tuple[float, ...] (joined by `/`)."""
     if get_origin(kind) is Literal:
         return check_name(f"value of {key}", text, [str(choice) for choice in get_args(kind)])
     if kind is bool:
@@ -63,7 +63,7 @@ def parse_value(key: str, text: str, kind: Any) -> Any:
 
 
 def canonical_name(value: Any) -> str:
-    """The one text for a named value: its name, then the options that differ from their defaults, sorted."""
+    """Return the one text for a named value: its name, then the options that differ from their defaults, sorted."""
     parts = []
     for field in sorted(fields(value), key=lambda field: field.name):
         current = getattr(value, field.name)
@@ -81,7 +81,7 @@ def look_up(kind: str, text: str, table: Mapping[str, str]) -> Any:
 
 
 def headline(module: str) -> str:
-    """First line of a module's docstring, read without running a module that is not loaded."""
+    """Return the first line of a module's docstring, read without running a module that is not loaded."""
     if module in sys.modules:
         return (sys.modules[module].__doc__ or "").partition("\n")[0]
     spec = importlib.util.find_spec(module)
@@ -92,7 +92,7 @@ def headline(module: str) -> str:
 
 
 def class_fields(module: str, cls: str) -> list[tuple[str, str, Any]]:
-    """(name, type, default) of a dataclass's fields, read without running its module; no default: `...`.
+    """Return (name, type, default) of a dataclass's fields, read without running its module; no default: `...`.
 
     Types are as in the source, but for names that the module gives to types. Defaults must be literals.
     """

@@ -19,5 +19,5 @@ Precision = Literal["fp32", "bf16"]
 
 
 def arithmetic(device: torch.device, precision: Precision) -> torch.autocast:
-    """Around forward passes: `bf16` runs convolutions and matrix products in bfloat16, the rest stays in float32."""
+    """Return a context for forward passes: `bf16` runs convolutions and matrix products in bfloat16, no more."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")

@@ -30,7 +30,7 @@ class ExpertPriors:
 
     @property
     def kind(self) -> str:
-        """`exact` or `approximate`: the row field `target_prior_kind`."""
+        """Return `exact` or `approximate`: the row field `target_prior_kind`."""
         return "exact" if self.exact else "approximate"
 
 
@@ -44,7 +44,7 @@ def normalise(values: ArrayLike) -> Float[np.ndarray, " classes"]:
 
 
 def reverse_by_rank(prior: ArrayLike) -> Float[np.ndarray, " classes"]:
-    """`pibar` of SADE (eq. 3): the class with the k-th largest prior gets the k-th smallest value.
+    """Return `pibar` of SADE (eq. 3): the class with the k-th largest prior gets the k-th smallest value.
 
     Ties are broken by class index: stable ascending order, ranks reversed.
     """
@@ -58,7 +58,7 @@ def reverse_by_rank(prior: ArrayLike) -> Float[np.ndarray, " classes"]:
 def target_prior(
     priors: ExpertPriors, weights: Sequence[float] | Float[np.ndarray, " experts"] | None = None
 ) -> Float[np.ndarray, " classes"]:
-    """Label prior that the weighted sum of expert logits answers for: normalise(prod_e p_e^{w_e}).
+    """Return the label prior that the weighted sum of expert logits answers for: normalise(prod_e p_e^{w_e}).
 
     weights: [experts], default 1/E each (the mean of logits). Probabilities are clipped at 1e-12.
     """

@@ -130,11 +130,11 @@ class Recipe:
 
     @property
     def reweight_from(self) -> int:
-        """Epoch from which deferred re-weighting is on."""
+        """Return the epoch from which deferred re-weighting is on."""
         return self.drw_epoch or self.milestones[0]
 
     def weights(self) -> Path | None:
-        """File of the pre-trained weights, or None. Raises BadInput, with what to download, where it is missing."""
+        """Return the file of the pre-trained weights, or None. Raises BadInput (what to download) if it is missing."""
         return weights_file(self.pretrained, self.backbone) if self.pretrained else None
 
     def stage(
@@ -146,7 +146,7 @@ class Recipe:
         switches: tuple[int, ...] = (),
         **changes: Any,
     ) -> Stage:
-        """A training stage under this recipe; `changes` are the recipe's fields that a paper does otherwise."""
+        """Return a training stage under this recipe; `changes` are the recipe's fields that a paper does otherwise."""
         own = replace(self, **changes)
         return Stage(
             name=name,
@@ -163,7 +163,7 @@ class Recipe:
         )
 
     def scaled(self, factor: float, name: str) -> "Recipe":
-        """Epochs, milestones and warm-up times `factor`, rounded; at least one epoch, and one before any milestone."""
+        """Scale epochs, milestones and warm-up by `factor`, rounded; at least one epoch and one before a milestone."""
         return replace(
             self,
             name=name,
@@ -175,7 +175,7 @@ class Recipe:
         )
 
     def sized(self, size: int) -> "Recipe":
-        """The same for images of any size, resized to `size` pixels a side, under a name of its own.
+        """Return the same for images of any size, resized to `size` pixels a side, under a name of its own.
 
         A recipe that does not resize by itself takes whole pictures, whatever their sides' ratio: random parts need
         longer training (embedded data at 28 pixels, `quick`, balanced_softmax, one seed, uniform test: 70.1 with whole
@@ -187,7 +187,7 @@ class Recipe:
         return replace(self, name=f"{self.name}-size{size}", crop=crop, size=size)
 
     def settings(self) -> dict[str, Any]:
-        """All fields but the name: what determines a result (of `LATER` those that are on).
+        """Return all fields but the name: they determine a result (of `LATER` those that are on).
 
         Of pre-trained weights that is their SHA-256 (hex).
 

@@ -105,7 +105,7 @@ MOST = 1e6
 
 
 def get(text: str, dataset: str) -> Recipe:
-    """The recipe that `text` names: quick, published, either with -xF (F > 0), each also -bf16, or a TOML file.
+    """Return the recipe that `text` names: quick, published, either with -xF (F > 0), each also -bf16, or a TOML file.
 
     `-scratch`, before `-bf16`, leaves out pre-trained weights; on VOC-MLT and COCO-MLT that is done, and the recipe so
     named, where torch.hub's cache has none. Raises BadInput.
@@ -118,7 +118,7 @@ def get(text: str, dataset: str) -> Recipe:
 
 
 def _named(kind: str, text: str, dataset: str, allowed: Sequence[str]) -> Recipe:
-    """`get` without files; kind and allowed are for messages."""
+    """Do as `get`, without files; kind and allowed are for messages."""
     if text.endswith(_BF16):
         recipe = _named(kind, text.removesuffix(_BF16), dataset, allowed)
         if recipe.precision == "fp32":
@@ -142,7 +142,7 @@ def _named(kind: str, text: str, dataset: str, allowed: Sequence[str]) -> Recipe
 
 
 def _number(text: str) -> float:
-    """0 for what is no number."""
+    """Parse a number; 0 where the text is none."""
     try:
         return float(text)
     except ValueError:
@@ -150,7 +150,7 @@ def _number(text: str) -> float:
 
 
 def read(path: Path, dataset: str) -> Recipe:
-    """A recipe from a TOML file of Recipe fields; its name is the file's stem unless given.
+    """Read a recipe from a TOML file of Recipe fields; its name is the file's stem unless given.
 
     `base` names the recipe, as it is on `dataset`, that gives all other fields; where the file gives epochs, the base's
     schedule is scaled to them. Without `base` the others are those of `published` on CIFAR-100, as they are.

@@ -17,14 +17,14 @@ Sampler = Callable[[Tensor, Tensor, torch.Generator], Tensor]
 def instance(
     labels: Int[Tensor, " images *classes"], counts: Float[Tensor, " classes"], generator: torch.Generator
 ) -> Int[Tensor, " images"]:
-    """Instance-balanced: every image once, in random order."""
+    """Draw instance-balanced: every image once, in random order."""
     return torch.randperm(len(labels), generator=generator, device=generator.device)
 
 
 def class_balanced(
     labels: Int[Tensor, " images"], counts: Float[Tensor, " classes"], generator: torch.Generator
 ) -> Int[Tensor, " images"]:
-    """Class-balanced: N times a class uniformly at random, then the next image of that class's shuffled cycle.
+    """Draw class-balanced: N times a class uniformly at random, then the next image of that class's shuffled cycle.
 
     counts must be those of `labels`; classes without images are left out. Each class is shuffled once an epoch
     (not again when its cycle ends). Source: RIDE's released training of its gate (Wang et al., ICLR 2021).
@@ -41,7 +41,7 @@ def class_balanced(
 def class_aware(
     labels: UInt8[Tensor, "images classes"], counts: Float[Tensor, " classes"], generator: torch.Generator
 ) -> Int[Tensor, " images"]:
-    """Class-aware, for label sets: N times a class uniformly at random, then the next image of its shuffled cycle.
+    """Draw class-aware, for label sets: N times a class uniformly at random, then the next image of its shuffled cycle.
 
     An image comes up for one label with probability (1/K) (1/N_k). counts must be those of `labels`; classes without
     images are left out. Each class is shuffled once an epoch (not again when its cycle ends). Source: Shen et al.,
@@ -57,14 +57,14 @@ def class_aware(
 
 
 def _random_classes(size: int, counts: Int[Tensor, " classes"], generator: torch.Generator) -> Int[Tensor, " size"]:
-    """Classes that have images, each equally likely, independent of one another."""
+    """Draw classes that have images, each equally likely, independent of one another."""
     present = counts.gt(0).long().argsort(descending=True, stable=True)
     uniform = torch.rand(size, generator=generator, device=counts.device, dtype=torch.float64)
     return present[uniform.mul(counts.gt(0).sum()).long()]
 
 
 def _turns(classes: Int[Tensor, " draws"], number: int) -> Int[Tensor, " draws"]:
-    """How often each draw's class was drawn before it: ranks within runs of equal classes in a stable sort."""
+    """Count how often each draw's class was drawn before it: ranks within runs of equal classes in a stable sort."""
     grouped, order = classes.sort(stable=True)
     drawn = torch.zeros(number, dtype=torch.int64, device=classes.device)
     drawn.scatter_add_(0, classes, torch.ones_like(classes))

@@ -34,7 +34,7 @@ class LearningRate(Protocol):
     """Any learning-rate schedule, constant within an epoch."""
 
     def factor(self, epoch: int) -> float:
-        """What the learning rate is multiplied with in `epoch` (from 0)."""
+        """Return the factor of the learning rate in `epoch` (from 0)."""
         ...
 
 
@@ -47,7 +47,7 @@ class Schedule:
     factors: tuple[float, ...]
 
     def factor(self, epoch: int) -> float:
-        """What the learning rate is multiplied with in `epoch` (from 0)."""
+        """Return the factor of the learning rate in `epoch` (from 0)."""
         if epoch < self.warmup:
             return (epoch + 1) / self.warmup
         passed = [factor for at, factor in zip(self.milestones, self.factors, strict=True) if epoch >= at]
@@ -69,7 +69,7 @@ class CosineSchedule:
     warmup: int = 5
 
     def factor(self, epoch: int) -> float:
-        """What the learning rate is multiplied with in `epoch` (from 0)."""
+        """Return the factor of the learning rate in `epoch` (from 0)."""
         warmup = min(self.warmup, self.epochs // 2)
         if epoch < warmup:
             return self.base + (1 - self.base) / (self.warmup - 1) * (epoch * self.warmup / warmup - 1)
@@ -94,7 +94,7 @@ class Augmentation:
 
 
 def every_parameter(name: str) -> bool:
-    """The default of `Stage.trainable`."""
+    """Accept every parameter: the default of `Stage.trainable`."""
     return True
 
 
@@ -134,6 +134,6 @@ class Stage:
             raise ValueError(f"stage {self.name}: needs a sampler; `cached` needs `freeze` and no mixup")
 
     def rate(self, epoch: int, step: int) -> float:
-        """Learning rate in `epoch`, which is `step` steps after the stage's begin (both from 0)."""
+        """Return the learning rate in `epoch`, which is `step` steps after the stage's begin (both from 0)."""
         rising = 1 / 3 + 2 / 3 * step / self.warmup_steps if step < self.warmup_steps else 1.0
         return self.optimiser.lr * self.schedule.factor(epoch) * rising

@@ -26,12 +26,12 @@ ADVICE = (
 
 
 def cached(backbone: str) -> list[Path]:
-    """The backbone's files in torch.hub's cache, sorted."""
+    """Return the backbone's files in torch.hub's cache, sorted."""
     return sorted((Path(torch.hub.get_dir()) / "checkpoints").glob(f"{backbone}-*.pth"))
 
 
 def weights_file(pretrained: str, backbone: str) -> Path:
-    """The file that `pretrained` stands for: `hub` for torch.hub's cache, or a path.
+    """Return the file that `pretrained` stands for: `hub` for torch.hub's cache, or a path.
 
     Raises BadInput, with what to download, where there is none, or several in the cache.
     """
@@ -51,7 +51,7 @@ def weights_file(pretrained: str, backbone: str) -> Path:
 
 
 def weights_sha256(pretrained: str, backbone: str) -> str:
-    """SHA-256 (hex) of the file that `pretrained` stands for. Raises BadInput as `weights_file`."""
+    """Return the SHA-256 (hex) of the file that `pretrained` stands for. Raises BadInput as `weights_file`."""
     file = weights_file(pretrained, backbone)
     return _sha256(file, file.stat().st_mtime_ns)
 

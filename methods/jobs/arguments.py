@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
-    """What is trained, how, and where results go."""
+    """Add the options on what is trained, how, and where results go."""
     group = parser.add_argument_group("training")
     group.add_argument(
         "--methods",
@@ -66,7 +66,7 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_together_argument(parser: argparse.ArgumentParser) -> None:
-    """`--together`, for commands that train what their options say and nothing else."""
+    """Add `--together`, for commands that train what their options say and nothing else."""
     parser.add_argument(
         "--together",
         type=whole(1),
@@ -77,7 +77,7 @@ def add_together_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def chosen_device(name: str) -> "torch.device":
-    """`auto` = a CUDA device if there is one. Raises BadInput for `cuda` without one."""
+    """Return the device of that name; `auto`: a CUDA device if there is one. Raises BadInput for `cuda` without one."""
     import torch
 
     from methods.core.versions import tell_untested
@@ -100,7 +100,7 @@ def check_graphs(options: argparse.Namespace, device: "torch.device") -> None:
 
 
 def chosen_jobs(options: argparse.Namespace) -> "list[TrainingJob]":
-    """One training job for each method and seed, methods outermost. Raises BadInput."""
+    """Return one training job for each method and seed, methods outermost. Raises BadInput."""
     from methods import networks, papers
     from methods.core import recipes
     from methods.core.batches import LEAST
@@ -158,7 +158,7 @@ def check_writable(results: Path) -> None:
 
 @contextmanager
 def epochs_shown(title: str) -> "Iterator[Progress]":
-    """A progress bar over a job's epochs on a terminal; nothing otherwise."""
+    """Show a progress bar over a job's epochs on a terminal, nothing otherwise."""
     from tqdm import tqdm
 
     with tqdm(desc=title, unit="epoch", leave=False, disable=None) as bar:

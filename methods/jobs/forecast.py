@@ -12,7 +12,7 @@ CPU_RATE = 1.2e11
 
 
 def forecast(jobs: Sequence[TrainingJob], results: Path) -> str:
-    """A line for each job, then what is left of all of them."""
+    """Return a line for each job, then what is left of all of them."""
     lines, total = [], 0.0
     for job in jobs:
         path = job.path(results)
@@ -31,7 +31,7 @@ def forecast(jobs: Sequence[TrainingJob], results: Path) -> str:
 
 
 def weights_to_come(job: TrainingJob, results: Path) -> tuple[str, float]:
-    """Where a job's missing weights come from, in words ("" where none are missing), and the operations that it takes.
+    """Say where a job's missing weights come from ("" where none are missing). Also return the operations it takes.
 
     With a zoo, `methods.jobs.arguments.check_packed` has seen to it that what has no checkpoint lies there.
     """
@@ -44,7 +44,7 @@ def weights_to_come(job: TrainingJob, results: Path) -> tuple[str, float]:
 
 
 def training_left(operations: float) -> str:
-    """What so many floating-point operations are on two CPU cores."""
+    """Say how long so many floating-point operations take on two CPU cores."""
     return (
         f"training left: {operations / 1e12:.1f} TFLOP, about {operations / CPU_RATE / 60:.1f} min at "
         f"{CPU_RATE / 1e9:.0f} GFLOP/s (two CPU cores)"

@@ -62,12 +62,12 @@ class TrainingJob:
 
     @property
     def method_name(self) -> str:
-        """Canonical text of the method with its options."""
+        """Return the canonical text of the method with its options."""
         return canonical_name(self.method)
 
     @cached_property
     def key(self) -> str:
-        """SHA-256 of everything that determines the weights (on one device)."""
+        """Return the SHA-256 of everything that determines the weights (on one device)."""
         parts: dict[str, Any] = {
             "train_version": TRAIN_VERSION,
             "training_set": self.training.fingerprint,
@@ -92,41 +92,41 @@ class TrainingJob:
 
     @cached_property
     def source(self) -> SourceImages:
-        """Labelled source images (`shifts.sets.source.source_images`)."""
+        """Return the labelled source images (`shifts.sets.source.source_images`)."""
         return source_images(self.dataset, self.training)
 
     def _normalisation(self) -> Any:
-        """The dataset's mean and standard deviation, or what they are computed from (decoding it takes long)."""
+        """Return the dataset's mean and standard deviation, or what they are computed from (decoding it takes long)."""
         given = self.dataset.mean, self.dataset.std
         return self.dataset.train.fingerprint if None in given else given
 
     @property
     def stem(self) -> str:
-        """File name without suffix: readable, unique by the key's head."""
+        """Return the file name without suffix: readable, unique by the key's head."""
         end = f"-s{self.seed}-{self.key[:12]}"
         text = re.sub(r"[^\w.-]+", "_", f"{self.dataset.name}-{self.method_name}-{self.recipe.name}")
         return shortened(text, STEM_BYTES - len(end)) + end
 
     def path(self, results: Path) -> Path:
-        """Where the checkpoint is or will be."""
+        """Return the path where the checkpoint is or will be."""
         return results / "checkpoints" / f"{self.stem}.safetensors"
 
     def lock(self, results: Path) -> FileLock:
-        """Held while the checkpoint is made or used first; a dead process cannot hold it."""
+        """Return the lock that is held while the checkpoint is made or used first; a dead process cannot hold it."""
         folder = results / "checkpoints"
         folder.mkdir(parents=True, exist_ok=True)
         return FileLock(folder / f".{self.stem}.lock")
 
     @property
     def spec(self) -> NetworkSpec:
-        """What the network is built from, but for pre-trained weights."""
+        """Return what the network is built from, but for pre-trained weights."""
         height = width = self.recipe.size
         if self.recipe.crop == "pad":
             height, width, _ = self.dataset.train.image_shape()
         return NetworkSpec(self.recipe.backbone, tuple(int(count) for count in self.training.counts), (height, width))
 
     def cost(self) -> int:
-        """Estimated floating-point operations of training: 6 a MAC (forward 2, backward 4), over all stages."""
+        """Estimate the floating-point operations of training: 6 a MAC (forward 2, backward 4), over all stages."""
         count = partial(count_macs, image_size=self.spec.image_size)
         with torch.device("meta"):  # counted without weights, whatever the network's size
             macs = sum(
@@ -136,13 +136,13 @@ class TrainingJob:
         return round(6 * macs * int(self.training.n))
 
     def data(self, device: torch.device) -> TrainingData:
-        """The drawn training set for the loop: in the device's memory, or streamed where the recipe resizes."""
+        """Return the drawn training set for the loop: in the device's memory, or streamed where the recipe resizes."""
         if self.recipe.crop == "pad":
             return on_device(self.dataset, self.training, device)
         return streamed(self.dataset, self.training, device, self.recipe.size, whole=self.recipe.crop == "whole")
 
     def make(self, results: Path, device: torch.device, progress: Progress) -> dict[str, Any]:
-        """The checkpoint's description, after training it if it is missing. The caller (its main process) holds `lock`.
+        """Train the checkpoint if it is missing. Return its description. The caller (its main process) holds `lock`.
 
         Raises WorkFailed as `methods.training.loop.train` and `methods.training.checkpoint` do.
         """
@@ -173,7 +173,7 @@ class TrainingJob:
         return done
 
     def _description(self, trained: Trained, device: torch.device) -> dict[str, Any]:
-        """What stands beside the weights in the checkpoint's JSON."""
+        """Return what stands beside the weights in the checkpoint's JSON."""
         return {
             "key": self.key,
             "method": self.method_name,
@@ -199,7 +199,7 @@ class TrainingJob:
         }
 
     def network(self, results: Path, device: torch.device) -> nn.Module:
-        """The trained network in evaluation mode on `device`, channels last. Raises WorkFailed as checkpoint.load."""
+        """Load the trained network in evaluation mode on `device`, channels last. Raises WorkFailed as `load`."""
         whole_float32()
         network = build_network(self.method, self.spec, self.seed)
         checkpoint.load(self.path(results), network, method=self.method_name, classes=self.spec.classes)
@@ -207,19 +207,19 @@ class TrainingJob:
 
 
 def device_name(device: torch.device) -> str:
-    """`cpu (x86_64)` or the GPU's name."""
+    """Return `cpu (x86_64)` or the GPU's name."""
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
     return f"cpu ({platform.machine()})"
 
 
 def pixels(images: UInt8[np.ndarray, "images height width channels"], device: torch.device) -> Tensor:
-    """Decoded images as uint8 [N, channels, H, W] on the device."""
+    """Return decoded images as uint8 [N, channels, H, W] on the device."""
     return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).to(device)
 
 
 def on_device(dataset: Dataset, training: TrainingSet, device: torch.device) -> TrainingImages:
-    """The drawn training set on the device, with the dataset's normalisation."""
+    """Return the drawn training set on the device, with the dataset's normalisation."""
     mean, std = normalisation(dataset, device)
     indices: Int[np.ndarray, " images"] = training.indices
     return TrainingImages(
@@ -234,7 +234,7 @@ def on_device(dataset: Dataset, training: TrainingSet, device: torch.device) -> 
 def streamed(
     dataset: Dataset, training: TrainingSet, device: torch.device, size: int, whole: bool = False
 ) -> StreamedImages:
-    """The drawn training set where it lies, cropped to `size` pixels a side, with the dataset's normalisation."""
+    """Return the drawn training set where it lies, cropped to `size` pixels a side, with the data's normalisation."""
     mean, std = normalisation(dataset, device)
     return StreamedImages(
         source=dataset.train,
@@ -249,7 +249,7 @@ def streamed(
 
 
 def normalisation(dataset: Dataset, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation [3] of pixels scaled to 0..1, as float32 on the device."""
+    """Return mean and standard deviation [3] of pixels scaled to 0..1, as float32 on the device."""
     mean, std = dataset.normalisation
     return (
         torch.tensor(mean, dtype=torch.float32, device=device),

@@ -20,7 +20,7 @@ RECIPES = (
 
 
 def sections() -> dict[str, Things]:
-    """Heading -> (name, a line about it)."""
+    """Return the things under each heading: (name, a line about it)."""
     return {
         "datasets (--dataset)": entries.names(),
         "methods (--methods; options ride on the name: sade:tau=3)": papers.names(),
@@ -38,14 +38,14 @@ def recipe_fields() -> Things:
 
 
 def _kind(annotation: str) -> str:
-    """A type as a user of TOML knows it."""
+    """Name a type as a user of TOML knows it."""
     if annotation.startswith("tuple["):
         return "list of " + annotation.removeprefix("tuple[").partition(",")[0]
     return annotation.removeprefix("Literal[").removesuffix("]").replace("'", '"').replace(", ", " | ")
 
 
 def as_text(found: Mapping[str, Things]) -> str:
-    """Sections with their names in a column."""
+    """Return sections with their names in a column."""
     lines = []
     for title, things in found.items():
         width = max(len(name) for name, _ in things)

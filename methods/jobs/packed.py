@@ -69,7 +69,7 @@ def unpack(stem: str, key: str, zoo: Path, destination: Path) -> dict[str, Any]:
 
 
 def listed(zoo: Path) -> list[str]:
-    """What the zoo holds, a line each: dataset, method, recipe, seed."""
+    """List what the zoo holds, a line each: dataset, method, recipe, seed."""
     found = []
     for file in sorted(zoo.glob("[!.]*.json")):
         about = json.loads(file.read_text(encoding="utf-8"))

@@ -21,7 +21,7 @@ from methods.training import checkpoint
 
 
 def arguments_of(options: argparse.Namespace, job: TrainingJob) -> list[str]:
-    """The command-line arguments of `methods.train` for one job of a command line."""
+    """Return the command-line arguments of `methods.train` for one job of a command line."""
     given = {
         "--dataset": options.dataset,
         "--data-dir": options.data_dir,
@@ -73,7 +73,7 @@ def train_together(options: argparse.Namespace, jobs: Sequence[TrainingJob], pro
     running: list[subprocess.Popen[str]] = []
 
     def train(job: TrainingJob) -> str | None:
-        """Why the job failed, or None."""
+        """Train the job in a process of its own. Return why it failed, or None."""
         words = [sys.executable, *module_words("methods.train"), *arguments_of(options, job)]
         process = subprocess.Popen(
             words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, encoding="utf-8"

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def full_precision(values: Num[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """The same values in float32, or in float64 where they came in float64."""
+    """Return the same values in float32, or in float64 where they came in float64."""
     return values if values.dtype == torch.float64 else values.float()
 
 

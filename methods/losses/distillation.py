@@ -11,7 +11,7 @@ def distillation(
     teacher_logits: Float[Tensor, "batch classes"],
     temperature: float = 1.5,
 ) -> Float[Tensor, ""]:
-    """Td^2 * KL(softmax(teacher/Td) || softmax(student/Td)), summed over classes, mean over the batch.
+    """Return Td^2 * KL(softmax(teacher/Td) || softmax(student/Td)), summed over classes, mean over the batch.
 
     Both logits are [B, C]; in RIDE both are means over experts (the released code distils the ensemble, not
     each expert, with Td = 1.5). Source: Hinton et al., 2015; Wang et al., ICLR 2021. Detached: the teacher.

@@ -25,7 +25,7 @@ def ride(
     scale: float = 30.0,
     beta: float = 0.9999,
 ) -> Float[Tensor, ""]:
-    """sum_e [ LDAM_w(z_e, y) + diversity * Tm^2 * KL(softmax(zbar/T) || softmax(z_e/T)) ].
+    """Return sum_e [ LDAM_w(z_e, y) + diversity * Tm^2 * KL(softmax(zbar/T) || softmax(z_e/T)) ].
 
     expert_logits: [B, E, C], already multiplied by `scale`; zbar is their mean over experts; counts [C].
     The **sum** over experts. Tm is the mean of the class-wise temperature T over classes.
@@ -57,7 +57,7 @@ def diversity_kl(
     expert_logits: Float[Tensor, "batch experts classes"],
     temperature: Float[Tensor, " classes"] | float = 1.0,
 ) -> Float[Tensor, " experts"]:
-    """KL(softmax(zbar/T) || softmax(z_e/T)) of each expert, [E]: summed over classes, mean over the batch.
+    """Return KL(softmax(zbar/T) || softmax(z_e/T)) of each expert, [E]: summed over classes, mean over the batch.
 
     expert_logits: [B, E, C]; temperature: a number or one a class [C]; zbar is the mean of logits over
     **all** experts, e included. Detached: softmax(zbar/T), so the gradient reaches expert e's own term only.
@@ -78,7 +78,7 @@ def diversity_kl(
 def classwise_temperature(
     counts: Num[Tensor, " classes"], gamma: float = 0.05, base: float = 1.0
 ) -> Float[Tensor, " classes"]:
-    """T_c = base * b_c / max_c b_c with b_c = gamma * C * pi_c + 1 - gamma, [C]; 0 < T_c <= base.
+    """Return T_c = base * b_c / max_c b_c with b_c = gamma * C * pi_c + 1 - gamma, [C]; 0 < T_c <= base.
 
     The head has the temperature `base`, the tail less. gamma: 0.05 on CIFAR, 0.02 on ImageNet-LT, 0.015 on
     iNaturalist. The paper adds 1 - max b where the authors' code, followed here, divides by max b.

@@ -22,7 +22,7 @@ def ldam(
     scale: float = 30.0,
     class_weight: Float[Tensor, " classes"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Cross entropy after `scale * m_y` is taken off the target logit; logits [B, C], counts [C].
+    """Return the cross entropy after `scale * m_y` is taken off the target logit; logits [B, C], counts [C].
 
     logits: scale * cosine, that is **already scaled**, so the target's logit becomes scale * (cos - m_y).
     class_weight: [C] or None. With weights the result is sum_i w_{y_i} l_i / sum_i w_{y_i} over the
@@ -44,7 +44,7 @@ def ldam(
 
 
 def ldam_margins(counts: Num[Tensor, " classes"], max_margin: float = 0.5) -> Float[Tensor, " classes"]:
-    """m_c = max_margin * n_c^(-1/4) / max_c n_c^(-1/4), [C]: the rarest class has the largest margin."""
+    """Return m_c = max_margin * n_c^(-1/4) / max_c n_c^(-1/4), [C]: the rarest class has the largest margin."""
     check_counts(counts, positive=True)
     if max_margin < 0:
         raise ValueError(f"the largest margin must not be negative, not {max_margin}")
@@ -53,7 +53,7 @@ def ldam_margins(counts: Num[Tensor, " classes"], max_margin: float = 0.5) -> Fl
 
 
 def drw_weights(counts: Num[Tensor, " classes"], beta: float = 0.9999) -> Float[Tensor, " classes"]:
-    """Class-balanced weights (1 - beta) / (1 - beta^n_c), scaled to sum to C, [C]."""
+    """Return the class-balanced weights (1 - beta) / (1 - beta^n_c), scaled to sum to C, [C]."""
     check_counts(counts, positive=True)
     if not 0 < beta < 1:
         raise ValueError(f"beta must lie strictly between 0 and 1, not {beta}")

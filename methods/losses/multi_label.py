@@ -32,7 +32,7 @@ class Compensation(NamedTuple):
 def binary_cross_entropy(
     logits: Float[Tensor, "batch classes"], labels: Float[Tensor, "batch classes"]
 ) -> Float[Tensor, ""]:
-    """Mean of -y log sigma(z) - (1 - y) log(1 - sigma(z))."""
+    """Return the mean of -y log sigma(z) - (1 - y) log(1 - sigma(z))."""
     check_label_sets(logits, labels)
     logits = full_precision(logits)
     return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
@@ -45,7 +45,7 @@ def weighted_binary_cross_entropy(
     images: int,
     compensation: Compensation | None = None,
 ) -> Float[Tensor, ""]:
-    """LTML's classification loss (eq. 1), the mean of
+    """Return LTML's classification loss (eq. 1), the mean of
 
     -w_k [y_k log sigma(sp_k z_k + mp_k) + (1 - y_k) log(1 - sigma(sn_k z_k + mn_k))], w_k as in `frequency_weights`.
 
@@ -66,7 +66,7 @@ def weighted_binary_cross_entropy(
 def frequency_weights(
     labels: Float[Tensor, "batch classes"], counts: Num[Tensor, " classes"], images: int
 ) -> Float[Tensor, "batch classes"]:
-    """w_k = y_k exp(1 - rho_k) + (1 - y_k) exp(rho_k), rho_k = N_k / N in 0..1.
+    """Return w_k = y_k exp(1 - rho_k) + (1 - y_k) exp(rho_k), rho_k = N_k / N in 0..1.
 
     Rare labels weigh more, their absence less. Source: a summary of LTML; known from pedestrian attributes.
     """
@@ -77,7 +77,7 @@ def frequency_weights(
 def logit_consistency(
     logits: Float[Tensor, "batch classes"], others: Float[Tensor, "batch classes"]
 ) -> Float[Tensor, ""]:
-    """LTML's consistency of two branches on the same images: mean of (z_k - z'_k)^2; gradients reach both."""
+    """Return LTML's consistency of two branches on the same images: mean of (z_k - z'_k)^2; gradients reach both."""
     if logits.shape != others.shape or logits.ndim != 2:
         raise ValueError(f"two branches' logits must be [B, C] both, not {tuple(logits.shape)}, {tuple(others.shape)}")
     return F.mse_loss(full_precision(logits), full_precision(others))
@@ -86,7 +86,7 @@ def logit_consistency(
 def focal(
     logits: Float[Tensor, "batch classes"], labels: Float[Tensor, "batch classes"], gamma: float = 2.0
 ) -> Float[Tensor, ""]:
-    """Mean of 2 (1 - p_t)^gamma * BCE, p_t = exp(-BCE) the probability of what is so."""
+    """Return the mean of 2 (1 - p_t)^gamma * BCE, p_t = exp(-BCE) the probability of the true answer."""
     check_label_sets(logits, labels)
     logits = full_precision(logits)
     return _focal_terms(logits, labels.to(logits.dtype), gamma).mean()
@@ -99,7 +99,7 @@ def class_balanced_focal(
     beta: float = 0.9,
     gamma: float = 2.0,
 ) -> Float[Tensor, ""]:
-    """Focal loss of each image times the mean, over its labels, of (1 - beta) / (1 - beta^N_k).
+    """Return the focal loss of each image times the mean, over its labels, of (1 - beta) / (1 - beta^N_k).
 
     That mean is the released code's default (`average_w`). An image without labels weighs 1 - beta, the limit of
     a frequent label.
@@ -131,7 +131,7 @@ def distribution_balanced(
     gamma: float = 2.0,
     bias: float = 0.05,
 ) -> Float[Tensor, ""]:
-    """Distribution-balanced focal loss: re-balanced weights and negative-tolerant regularisation.
+    """Return the distribution-balanced focal loss: re-balanced weights and negative-tolerant regularisation.
 
     rhat_k = alpha + sigma(beta (r_k - mu)), r_k = (1 / N_k) / sum_{j: y_j = 1} 1 / N_j for every class k; logits are
     moved by v_k = -log(N / N_k - 1) * bias / kappa, and those of absent labels multiplied with kappa, their weight
@@ -152,13 +152,13 @@ def distribution_balanced(
 
 
 def _focal_terms(logits: Tensor, labels: Tensor, gamma: float) -> Float[Tensor, "batch classes"]:
-    """2 (1 - p_t)^gamma * BCE, element by element."""
+    """Return 2 (1 - p_t)^gamma * BCE, element by element."""
     losses = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
     return FOCAL_SCALE * (-torch.expm1(-losses)) ** gamma * losses
 
 
 def _shares(labels: Tensor, counts: Tensor, images: int) -> Float[Tensor, " classes"]:
-    """rho_k = N_k / N of each class, in the labels' type."""
+    """Return rho_k = N_k / N of each class, in the labels' type."""
     check_counts(counts, labels.shape[1], positive=True)
     if images < 1 or (counts.device.type == "cpu" and bool((counts > images).any())):
         raise ValueError(f"label counts must lie in 1..{images}, the number of training images")

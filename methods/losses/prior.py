@@ -28,7 +28,7 @@ LOG_PAD = 1e-9
 
 
 def cross_entropy(logits: Float[Tensor, "batch classes"], target: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
-    """Softmax cross entropy of logits [B, C] and labels [B], mean over the batch."""
+    """Return the softmax cross entropy of logits [B, C] and labels [B], mean over the batch."""
     check_logits(logits, target)
     return F.cross_entropy(full_precision(logits), target)
 
@@ -38,7 +38,7 @@ def balanced_softmax(
     target: Int[Tensor, " batch"],
     prior: Num[Tensor, " classes"],
 ) -> Float[Tensor, ""]:
-    """CE(z + log pi, y), mean over the batch; logits [B, C], prior or counts [C].
+    """Return CE(z + log pi, y), mean over the batch; logits [B, C], prior or counts [C].
 
     Source: Ren et al., NeurIPS 2020, theorem 1; SADE's uniform expert.
     """
@@ -51,7 +51,7 @@ def logit_adjusted(
     prior: Num[Tensor, " classes"],
     tau: float = 1.0,
 ) -> Float[Tensor, ""]:
-    """CE(z + tau log pi, y), mean over the batch; logits [B, C], prior or counts [C].
+    """Return CE(z + tau log pi, y), mean over the batch; logits [B, C], prior or counts [C].
 
     Source: Menon et al., ICLR 2021, equation 10. tau = 1 is balanced softmax.
     """
@@ -66,7 +66,7 @@ def inverse_softmax(
     prior: Num[Tensor, " classes"],
     tau: float = 2.0,
 ) -> Float[Tensor, ""]:
-    """CE(z + log pi - tau log pibar, y), mean over the batch; logits [B, C], prior or counts [C].
+    """Return CE(z + log pi - tau log pibar, y), mean over the batch; logits [B, C], prior or counts [C].
 
     pibar is pi reversed by rank (`reverse_by_rank`). Source: Zhang et al., NeurIPS 2022 (SADE), equation 3.
     """
@@ -81,7 +81,7 @@ def sade(
     prior: Num[Tensor, " classes"],
     tau: float = 2.0,
 ) -> Float[Tensor, ""]:
-    """The skill-diverse loss: the **sum** of the three losses of `sade_experts`; expert logits [B, 3, C]."""
+    """Return the skill-diverse loss: the **sum** of the three losses of `sade_experts`; expert logits [B, 3, C]."""
     return sade_experts(expert_logits, target, prior, tau).sum()
 
 
@@ -91,7 +91,7 @@ def sade_experts(
     prior: Num[Tensor, " classes"],
     tau: float = 2.0,
 ) -> Float[Tensor, " experts"]:
-    """Losses [3] of the forward (CE), uniform (balanced softmax) and backward (inverse softmax) expert.
+    """Return the losses [3] of the forward (CE), uniform (balanced softmax) and backward (inverse softmax) expert.
 
     Each is a mean over the batch. Source: Zhang et al., NeurIPS 2022 (SADE), equations 1 to 3.
     """
@@ -110,7 +110,7 @@ def balpoe(
     prior: Num[Tensor, " classes"],
     taus: Sequence[float] = (0.0, 1.0, 2.0),
 ) -> Float[Tensor, ""]:
-    """The **mean** of the losses of `balpoe_experts`; expert logits [B, E, C], one tau an expert."""
+    """Return the **mean** of the losses of `balpoe_experts`; expert logits [B, E, C], one tau an expert."""
     return balpoe_experts(expert_logits, target, prior, taus).mean()
 
 
@@ -120,7 +120,7 @@ def balpoe_experts(
     prior: Num[Tensor, " classes"],
     taus: Sequence[float] = (0.0, 1.0, 2.0),
 ) -> Float[Tensor, " experts"]:
-    """Losses [E], CE(z_e + tau_e log pi, y), each a mean over the batch.
+    """Return the losses [E], CE(z_e + tau_e log pi, y), each a mean over the batch.
 
     Source: Aimar et al., CVPR 2023 (BalPoE), logit-adjusted experts.
     """
@@ -136,7 +136,7 @@ def balpoe_experts(
 def expert_cross_entropy(
     expert_logits: Float[Tensor, "batch experts classes"], target: Int[Tensor, " batch"]
 ) -> Float[Tensor, " experts"]:
-    """Softmax cross entropy of each expert, [E], mean over the batch; expert logits [B, E, C]."""
+    """Return the softmax cross entropy of each expert, [E], mean over the batch; expert logits [B, E, C]."""
     check_expert_logits(expert_logits, target)
     batch, experts, _ = expert_logits.shape
     labels = target[:, None].expand(batch, experts)
@@ -145,7 +145,7 @@ def expert_cross_entropy(
 
 
 def reverse_by_rank(prior: Num[Tensor, " classes"]) -> Num[Tensor, " classes"]:
-    """pibar [C]: the class with the k-th largest prior gets the k-th smallest value.
+    """Return pibar [C]: the class with the k-th largest prior gets the k-th smallest value.
 
     Stable ascending order with ranks reversed, so ties go by class index; on the device of `prior`.
     """

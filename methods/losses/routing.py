@@ -11,7 +11,7 @@ from methods.losses.arguments import check_expert_logits, full_precision
 def gate_targets(
     expert_logits: Float[Tensor, "batch experts classes"], target: Int[Tensor, " batch"]
 ) -> Bool[Tensor, "batch gates"]:
-    """Whether gate i should ask for expert i+1, [B, E-1].
+    """Return whether gate i should ask for expert i+1, [B, E-1].
 
     True where the sum of the logits of experts 0..i is wrong and that of experts 0..j is right for some j > i;
     always with all experts run on all images. Source: Wang et al., ICLR 2021, released code.
@@ -28,7 +28,7 @@ def gating(
     target: Int[Tensor, " batch"],
     positive_weight: float = 100.0,
 ) -> Float[Tensor, ""]:
-    """Binary cross entropy of the gates against `gate_targets`, positives weighted, mean over gates and batch.
+    """Return the gates' binary cross entropy against `gate_targets`, positives weighted, mean over gates and batch.
 
     positive_weight: 100 in every released configuration (the code's default is 20). Detached: the expert logits,
     of which only the argmax counts. Source: Wang et al., ICLR 2021, released code. Raises ValueError where

@@ -7,7 +7,7 @@ from methods.losses.arguments import full_precision
 
 
 def smooth_tchebycheff(losses: Float[Tensor, " experts"], mu: float = 0.1) -> Float[Tensor, ""]:
-    """mu * log sum_e exp(L_e / mu) of losses [E]: a smooth maximum over experts.
+    """Return mu * log sum_e exp(L_e / mu) of losses [E]: a smooth maximum over experts.
 
     max_e L_e <= result <= max_e L_e + mu log E; it tends to the maximum as mu -> 0. Its gradient weights are
     softmax(L / mu) and sum to one. Source: Lin et al., ICML 2024; mu is the scalarisation weight lambda of

@@ -37,7 +37,7 @@ def shike(
     transfer_weight: float = 10.0,
     mutual_weight: float = 1.0,
 ) -> Float[Tensor, ""]:
-    """sum_k [ CE(z_k, y) + 10 * D(phat || q_k) + sum_{j != k} D(softmax z_j || softmax z_k) ], z [B, E, C].
+    """Return sum_k [ CE(z_k, y) + 10 * D(phat || q_k) + sum_{j != k} D(softmax z_j || softmax z_k) ], z [B, E, C].
 
     D is a KL divergence under `reduction`; phat and q_k are in `knowledge_transfer`, the last term in
     `mutual_kl`. Finite for any logits whose sums over experts and classes are.
@@ -62,7 +62,7 @@ def knowledge_transfer(
     detach_teacher: bool = False,
     reduction: Reduction = "mean",
 ) -> Float[Tensor, " experts"]:
-    """D(phat || q_k) of each expert, [E]; expert logits [B, E, C].
+    """Return D(phat || q_k) of each expert, [E]; expert logits [B, E, C].
 
     The grand teacher phat is the softmax of: at the hardest negative (the largest mean logit among
     non-targets) that mean logit; at the other non-targets the largest logit of any expert; at the target 0,
@@ -102,7 +102,7 @@ def mutual_kl(
     detach_teacher: bool = False,
     reduction: Reduction = "mean",
 ) -> Float[Tensor, " experts"]:
-    """sum_{j != k} D(softmax z_j || softmax z_k) of each expert k, [E]; expert logits [B, E, C].
+    """Return sum_{j != k} D(softmax z_j || softmax z_k) of each expert k, [E]; expert logits [B, E, C].
 
     Not detached unless `detach_teacher`: both experts of a pair get gradients from both directions.
     """
@@ -115,7 +115,7 @@ def mutual_kl(
 
 
 def _reduced_kl(log_target: Tensor, log_input: Tensor, classes: int, reduction: Reduction) -> Tensor:
-    """KL(target || input) over the last axis of [B, E, C], reduced to [E]."""
+    """Return KL(target || input) over the last axis of [B, E, C], reduced to [E]."""
     if reduction not in ("mean", "batchmean"):
         raise ValueError(f"reduction must be mean or batchmean, not {reduction!r}")
     per_sample = (log_target.exp() * (log_target - log_input)).sum(-1).mean(0)

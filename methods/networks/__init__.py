@@ -21,7 +21,7 @@ def check(backbone: str) -> None:
 def build(
     spec: NetworkSpec, experts: int, *, reduced: bool, head: Head = CosineHead, last_only: bool = False
 ) -> ExpertNetwork:
-    """The backbone that `spec` names with `experts` branches; `reduced` narrows the branches.
+    """Build the backbone that `spec` names with `experts` branches; `reduced` narrows the branches.
 
     A branch is the last two stages and a head, or the last stage and a head (`last_only`). Freshly initialised, but for
     what `spec.pretrained` holds. Raises BadInput for an unknown backbone, for a missing torchvision where the backbone

@@ -43,7 +43,7 @@ class BasicBlock(nn.Module):
 
 
 def stage(width_in: int, width: int, blocks: int, stride: int) -> nn.Sequential:
-    """`blocks` residual blocks; the first has the stride."""
+    """Return `blocks` residual blocks; the first has the stride."""
     return nn.Sequential(BasicBlock(width_in, width, stride), *(BasicBlock(width, width, 1) for _ in range(blocks - 1)))
 
 
@@ -84,7 +84,7 @@ class ExpertResNet(ExpertNetwork):
 def expert_resnet(
     spec: NetworkSpec, experts: int, *, reduced: bool, head: Head = CosineHead, last_only: bool = False
 ) -> ExpertResNet:
-    """The CIFAR ResNet that `spec.backbone` names, with `experts` branches. Raises BadInput for other backbones."""
+    """Build the CIFAR ResNet that `spec.backbone` names, with `experts` branches. Raises BadInput for other names."""
     blocks = BLOCKS[check_name("backbone", spec.backbone, BLOCKS)]
     widths = (16, 24, 48) if reduced else (16, 32, 64)
     return ExpertResNet(blocks, widths, experts, spec.classes, head, last_only=last_only)

@@ -27,7 +27,7 @@ class ExpertNetwork(nn.Module):
         self.heads = nn.ModuleList()
 
     def add_heads(self, head: Head, classes: int) -> None:
-        """One head for each branch."""
+        """Add one head for each branch."""
         self.heads.extend(head(self.dim, classes) for _ in self.branches)
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> ExpertOutput:

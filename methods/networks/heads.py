@@ -26,14 +26,14 @@ class CosineHead(nn.Module):
 
 
 def linear_head(dim: int, classes: int) -> nn.Linear:
-    """Linear classifier with bias, Kaiming-normal weights (fan in) and PyTorch's default bias."""
+    """Return a linear classifier with bias, Kaiming-normal weights (fan in) and PyTorch's default bias."""
     head = nn.Linear(dim, classes)
     nn.init.kaiming_normal_(head.weight)
     return head
 
 
 def small_linear_head(dim: int, classes: int) -> nn.Linear:
-    """Linear classifier with bias; weights from N(0, 0.01^2), bias 0: every sigmoid starts near one half.
+    """Return a linear classifier with bias; weights from N(0, 0.01^2), bias 0: every sigmoid starts near one half.
 
     Source: released code of Wu et al., ECCV 2020.
     """

@@ -44,11 +44,11 @@ class PreferenceHead(nn.Module):
 
     @property
     def preference(self) -> Float[Tensor, " experts"]:
-        """The trainable preference vector r, positive."""
+        """Return the trainable preference vector r, positive."""
         return F.softplus(self.free)
 
     def point(self, preference: Float[Tensor, "*heads experts"]) -> Float[Tensor, "*heads experts"]:
-        """The hypernetwork's input for alpha = `preference`, in float32."""
+        """Return the hypernetwork's input for alpha = `preference`, in float32."""
         if self.combine == "product":
             weighted = self.preference * preference
             return weighted / weighted.sum(-1, keepdim=True)
@@ -57,11 +57,11 @@ class PreferenceHead(nn.Module):
         return (moved - low) / (high - low).clamp_min(torch.finfo(moved.dtype).tiny)
 
     def centre(self) -> Float[Tensor, " experts"]:
-        """The preference in use where none is given: equal shares or, for `sum`, zeros (r itself)."""
+        """Return the preference in use where none is given: equal shares or, for `sum`, zeros (r itself)."""
         return torch.full_like(self.free, 1 / self.shape[0] if self.combine == "product" else 0.0)
 
     def weights(self, preference: Float[Tensor, "*heads experts"]) -> Float[Tensor, "experts dim classes"]:
-        """The experts' classifiers for one preference [E], or of expert i for the preference in row i of [E, E]."""
+        """Return the experts' classifiers for one preference [E], or expert i's for preference i of [E, E]."""
         points = self.point(preference).view(-1, self.shape[0])
         made = self.generate(self.mlp(points)).view(-1, *self.shape)
         return made[0] if preference.ndim == 1 else made.diagonal().movedim(-1, 0)
@@ -69,7 +69,7 @@ class PreferenceHead(nn.Module):
     def forward(
         self, features: Float[Tensor, "batch experts dim"], preference: Float[Tensor, "*heads experts"] | None = None
     ) -> Float[Tensor, "batch experts classes"]:
-        """Logits for one preference [E] or one for each expert [E, E]; the centre where None.
+        """Return logits for one preference [E] or one for each expert [E, E]; the centre where None.
 
         Raises ValueError for another shape and (on the CPU) for a preference that is negative, or zero everywhere.
         """
@@ -99,12 +99,12 @@ class PreferenceNetwork(nn.Module):
     def forward(
         self, images: Float[Tensor, "batch 3 height width"], preference: Float[Tensor, "*heads experts"] | None = None
     ) -> ExpertOutput:
-        """Logits for one preference [E] or one for each expert [E, E]; the centre where None."""
+        """Return logits for one preference [E] or one for each expert [E, E]; the centre where None."""
         features = self.trunk(images).features
         return ExpertOutput(self.head_logits(features, preference), features)
 
     def head_logits(
         self, features: Float[Tensor, "batch experts dim"], preference: Float[Tensor, "*heads experts"] | None = None
     ) -> Float[Tensor, "batch experts classes"]:
-        """Logits from features alone: what a preference costs once features are known."""
+        """Return logits from features alone: all that a preference costs once features are known."""
         return cast(Tensor, self.head(features, preference))

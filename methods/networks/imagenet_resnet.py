@@ -58,13 +58,13 @@ class Layers:
         self.widths = (STEM, *(self.block.expansion * planes for planes in self.planes))
 
     def stem(self) -> nn.Sequential:
-        """Images [B, 3, H, W] -> [B, 64, H / 4, W / 4]."""
+        """Return the stem: images [B, 3, H, W] -> [B, 64, H / 4, W / 4]."""
         return nn.Sequential(
             nn.Conv2d(3, STEM, 7, 2, 3, bias=False), nn.BatchNorm2d(STEM), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)
         )
 
     def layer(self, number: int) -> nn.Sequential:
-        """Layer 1, 2, 3 or 4; its first block has the stride and, where shapes change, a projected shortcut."""
+        """Return layer 1, 2, 3 or 4; its first block has the stride and, where shapes change, a projected shortcut."""
         stride = 1 if number == 1 else 2
         before, width, planes = self.widths[number - 1], self.widths[number], self.planes[number - 1]
         shortcut = None
@@ -77,7 +77,7 @@ class Layers:
 
 
 def initialise(network: nn.Module) -> None:
-    """Convolutions from N(0, 2 / (k * k * channels out)), in order of `network.modules()`."""
+    """Draw convolutions from N(0, 2 / (k * k * channels out)), in order of `network.modules()`."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -86,7 +86,7 @@ def initialise(network: nn.Module) -> None:
 def imagenet_resnet(
     spec: NetworkSpec, experts: int, *, reduced: bool, head: Head = CosineHead, last_only: bool = False
 ) -> ExpertNetwork:
-    """The network that `spec.backbone` names, with `experts` branches; fresh but for what `spec.pretrained` holds.
+    """Build the network that `spec.backbone` names, with `experts` branches; fresh but for `spec.pretrained`'s weights.
 
     last_only: layer 3 is shared too, so that a branch is layer 4 and a head. Raises BadInput for other backbones, where
     torchvision is not installed, and for weights that do not fit.

@@ -12,7 +12,7 @@ from methods.networks.hypernetwork import PreferenceHead
 
 
 def count_macs(network: nn.Module, image_size: tuple[int, int]) -> int:
-    """MACs of one forward pass of one image [3, H, W]: convolutions, linear layers, heads, 2 per BatchNorm output.
+    """Count the MACs of one image's forward pass [3, H, W]: convolutions, linear layers, heads, 2 a BatchNorm output.
 
     That is what RIDE's paper prints as FLOPs (69.5 M for a full-width ResNet-32).
     """
@@ -42,13 +42,13 @@ def count_macs(network: nn.Module, image_size: tuple[int, int]) -> int:
 
 
 def split_macs(build: Callable[[int], nn.Module], image_size: tuple[int, int]) -> tuple[int, int]:
-    """MACs that all experts share, and MACs of each expert, from networks of two and three: `build(experts)`."""
+    """Return MACs that all experts share, and MACs of each expert, from networks of two and three: `build(experts)`."""
     two, three = (count_macs(build(experts), image_size) for experts in (2, 3))
     return 3 * two - 2 * three, three - two
 
 
 def routed_macs(shared: float, per_expert: float, used: ArrayLike) -> float:
-    """Mean MACs of an image where image i was shown to used[i] experts, used: [N]; gates are not counted.
+    """Return the mean MACs of an image where image i was shown to used[i] experts, used: [N]; gates are not counted.
 
     Source: how RIDE's paper counts its routed networks. Raises ValueError where an image has no expert.
     """
@@ -59,5 +59,5 @@ def routed_macs(shared: float, per_expert: float, used: ArrayLike) -> float:
 
 
 def count_parameters(network: nn.Module) -> int:
-    """Number of parameters (not buffers)."""
+    """Count the parameters (not buffers)."""
     return sum(parameter.numel() for parameter in network.parameters())

@@ -57,5 +57,5 @@ class GatedExperts(nn.Module):
         return cast(ExpertOutput, self.experts(images))
 
     def gate_logits(self, output: ExpertOutput) -> Float[Tensor, "batch gates"]:
-        """Every gate of every image, [B, E-1], from what `forward` gave: a pure function of logits and features."""
+        """Return every gate of every image, [B, E-1], a pure function of `forward`'s logits and features."""
         return cast(Tensor, self.gate(output))

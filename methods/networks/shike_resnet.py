@@ -45,7 +45,7 @@ class ProjectionBlock(nn.Module):
 
 
 def alignment_widths(base: int, shared: int, source: int) -> list[int]:
-    """Channels along the chain that aligns shared stage `source` (from 0) of `shared` with the stage after them.
+    """Return the channels along the chain that aligns shared stage `source` (from 0) of `shared` with the stage after.
 
     base: channels of shared stage 0; each stage has twice its predecessor's. The chain has d = shared - source steps,
     starts at base * 2^(shared - d) channels and doubles them at every step.
@@ -85,7 +85,7 @@ class ShikeNetwork(ExpertNetwork):
         self.rt_heads = nn.ModuleList(CosineHead(self.dim, classes) for _ in branches)
 
     def forward(self, images: Float[Tensor, "batch 3 height width"], retrained: bool = True) -> ExpertOutput:
-        """Logits of the re-trained heads or, with `retrained=False` (stage 1 of training), of the experts' first."""
+        """Return logits of the re-trained heads; `retrained=False` (stage 1 of training): of the first heads."""
         shallow = []
         x = self.stem(images)
         for stage in cast(nn.Sequential, self.shared):
@@ -101,7 +101,7 @@ class ShikeNetwork(ExpertNetwork):
 
 
 def shike_resnet(spec: NetworkSpec, experts: int = 3) -> ShikeNetwork:
-    """SHIKE on the backbone that `spec` names, at full width; `spec.pretrained` starts all but alignments and heads.
+    """Build SHIKE on the backbone of `spec`, at full width; `spec.pretrained` starts all but alignments and heads.
 
     Raises BadInput for an unknown backbone, for a missing torchvision where it is needed, and for pre-trained weights
     that do not fit.
@@ -120,7 +120,7 @@ def shike_resnet(spec: NetworkSpec, experts: int = 3) -> ShikeNetwork:
 
 
 def small_network(blocks: int, widths: Sequence[int], experts: int, classes: int) -> ShikeNetwork:
-    """CIFAR's ResNet with option-B shortcuts; widths: channels of its stages, of which all but the last are shared."""
+    """Build CIFAR's ResNet with option-B shortcuts; widths: channels of its stages, all but the last of them shared."""
     stem = nn.Sequential(nn.Conv2d(3, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True))
     shared = [_stage(before, width, blocks) for before, width in pairwise((widths[0], *widths[:-1]))]
     branches = [_stage(widths[-2], widths[-1], blocks) for _ in range(experts)]
@@ -131,7 +131,7 @@ def small_network(blocks: int, widths: Sequence[int], experts: int, classes: int
 
 
 def _stage(width_in: int, width: int, blocks: int) -> nn.Sequential:
-    """`blocks` residual blocks; the first halves the sides where channels change."""
+    """Return `blocks` residual blocks; the first halves the sides where channels change."""
     stride = 1 if width_in == width else 2
     rest = (ProjectionBlock(width, width, 1) for _ in range(blocks - 1))
     return nn.Sequential(ProjectionBlock(width_in, width, stride), *rest)

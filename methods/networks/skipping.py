@@ -16,7 +16,7 @@ from methods.networks.routing import GatedExperts
 def forward_routed(
     network: GatedExperts, images: Float[Tensor, "batch 3 height width"], threshold: float
 ) -> tuple[Float[Tensor, "batch classes"], Int[Tensor, " batch"]]:
-    """Mean logits of the experts that each image was shown to, and how many these were (1..E).
+    """Return mean logits of the experts that each image was shown to, and how many these were (1..E).
 
     threshold: probability that a gate must exceed for the next expert. Raises TypeError for a network whose experts
     are no ExpertNetwork, so that they cannot be run one by one.

@@ -18,7 +18,7 @@ from shifts.common.errors import BadInput
 
 
 def torchvision_resnet() -> ModuleType:
-    """The module `torchvision.models.resnet`. Raises BadInput where torchvision is not installed.
+    """Import the module `torchvision.models.resnet`. Raises BadInput where torchvision is not installed.
 
     Importing it makes tensors, which must have values even where a network is built on the meta device.
     """

@@ -30,13 +30,13 @@ METHODS = {
 
 
 def get(text: str) -> "Method":
-    """The method that `text` names, with options on the name (`sade:tau=3`). Raises BadInput."""
+    """Return the method that `text` names, with options on the name (`sade:tau=3`). Raises BadInput."""
     method: Method = look_up("method", text, METHODS)
     return method
 
 
 def of_task(task: str) -> list[str]:
-    """Names of the methods for `single_label` or `multi_label` data."""
+    """Return the names of the methods for `single_label` or `multi_label` data."""
     return [name for name in METHODS if get(name).task == task]
 
 
@@ -51,5 +51,5 @@ def check_task(method: "Method", task: str, dataset: str) -> None:
 
 
 def names() -> list[tuple[str, str]]:
-    """(name, first line of the method file's docstring) of every method; imports none of them."""
+    """Return (name, first line of the method file's docstring) of every method; import none of them."""
     return [(name, headline(target.partition(":")[0])) for name, target in METHODS.items()]

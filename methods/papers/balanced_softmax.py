@@ -38,7 +38,7 @@ class BalancedSoftmax(Method):
 
 
 def step(network: nn.Module, batches: Sequence[Batch], epoch: int) -> dict[str, Tensor]:
-    """Balanced softmax of the single branch."""
+    """Return balanced softmax of the single branch."""
     (batch,) = batches
     logits = network(batch.images).logits[:, 0]
     return {"loss": batch.expect(lambda target: balanced_softmax(logits, target, batch.counts))}

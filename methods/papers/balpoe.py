@@ -55,7 +55,7 @@ class Balpoe(Method):
         return [stage]
 
     def step(self, network: nn.Module, batches: Sequence[Batch], epoch: int) -> dict[str, Tensor]:
-        """Mean of the experts' logit-adjusted losses."""
+        """Return the mean of the experts' logit-adjusted losses."""
         (batch,) = batches
         logits = network(batch.images).logits
         return {"loss": batch.expect(lambda target: balpoe(logits, target, batch.counts, self.tau))}

@@ -46,7 +46,7 @@ class LdamDrw(Method):
         return [recipe.stage(step, switches=switches, factors=recipe.drw_factors, **changes)]
 
     def step(self, network: nn.Module, batches: Sequence[Batch], epoch: int, reweight_from: int) -> dict[str, Tensor]:
-        """LDAM of the single branch, class-weighted from epoch `reweight_from` on."""
+        """Return LDAM of the single branch, class-weighted from epoch `reweight_from` on."""
         (batch,) = batches
         logits = network(batch.images).logits[:, 0]
         weight = drw_weights(batch.counts) if epoch >= reweight_from else None
@@ -54,6 +54,6 @@ class LdamDrw(Method):
 
 
 def reweighted_prior(counts: Int[np.ndarray, " classes"], experts: int) -> ExpertPriors:
-    """normalise(pi * w) for experts trained with class weights w (DRW); margins are ignored, so approximate."""
+    """Return normalise(pi * w) for experts trained with class weights w (DRW); margins are ignored, so approximate."""
     weights = drw_weights(torch.as_tensor(counts, dtype=torch.float64)).numpy()
     return ExpertPriors(np.tile(normalise(counts * weights), (experts, 1)), exact=False)

@@ -44,7 +44,7 @@ class LogitAdjusted(Method):
         return [recipe.stage(self.step)]
 
     def step(self, network: nn.Module, batches: Sequence[Batch], epoch: int) -> dict[str, Tensor]:
-        """Logit-adjusted cross entropy of the single branch; plain cross entropy for the post-hoc form."""
+        """Return logit-adjusted cross entropy of the single branch; plain cross entropy for the post-hoc form."""
         (batch,) = batches
         logits = network(batch.images).logits[:, 0]
         if self.posthoc:

@@ -62,7 +62,7 @@ class Prl(Method):
     def expert_priors(
         self, counts: Int[np.ndarray, " classes"], preference: Sequence[float] | None = None
     ) -> ExpertPriors:
-        """SADE's (released: BalPoE's) priors [3, C] whatever the preference, which their losses do not know.
+        """Return SADE's (released: BalPoE's) priors [3, C] for any preference, which their losses do not know.
 
         In the variant preference_weighted all heads answer for p_alpha, alpha = `preference` (equal shares if None);
         there it raises ValueError unless those are three non-negative numbers with a positive sum.
@@ -88,7 +88,7 @@ class Prl(Method):
         return [stage]
 
     def step(self, network: nn.Module, batches: Sequence[Batch], epoch: int) -> dict[str, Tensor]:
-        """The variant's loss at freshly drawn preferences."""
+        """Return the variant's loss at freshly drawn preferences."""
         (batch,) = batches
         alpha = self.draw(batch)
         logits = network(batch.images, alpha).logits
@@ -103,7 +103,7 @@ class Prl(Method):
         return {"loss": losses.sum() + smooth_tchebycheff(losses, self.mu)}
 
     def draw(self, batch: Batch) -> Float[Tensor, "*heads experts"]:
-        """Dirichlet preferences from the batch's generator: one an expert [3, 3], or one for all heads [3]."""
+        """Draw Dirichlet preferences from the batch's generator: one an expert [3, 3], or one for all heads [3]."""
         shape = (EXPERTS,) if self.variant == "preference_weighted" else (EXPERTS, EXPERTS)
         equal = RELEASED_CONCENTRATION if self.variant == "released" else self.equal
         beta = torch.full(shape, equal, device=batch.images.device)
@@ -115,7 +115,7 @@ class Prl(Method):
 
 
 def weighted_bias(counts: Float[Tensor, " classes"], alpha: Float[Tensor, " experts"]) -> Float[Tensor, " classes"]:
-    """log pi - log p_alpha up to a constant, p_alpha = prod_e p_e^alpha_e of pi, the uniform prior and pibar^2."""
+    """Return log pi - log p_alpha up to a constant, p_alpha = prod_e p_e^alpha_e of pi, uniform prior and pibar^2."""
     prior = counts / counts.sum()
     log_prior, log_reversed = (prior + LOG_PAD).log(), (reverse_by_rank(prior) + LOG_PAD).log()
     return log_prior - alpha[0] * log_prior - alpha[2] * 2 * log_reversed

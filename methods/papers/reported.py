@@ -15,7 +15,7 @@ class Reported(NamedTuple):
 
 
 def reported(method: str, adapter: str, dataset: str, imbalance: float | None, shift: str) -> Reported | None:
-    """The published figure for a setting (canonical names, default options; imbalance None: natural), or None."""
+    """Return a setting's published figure (canonical names, default options; imbalance None: natural), or None."""
     return _figures().get((method, adapter, dataset, imbalance, shift))
 
 

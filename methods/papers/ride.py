@@ -81,7 +81,7 @@ class Ride(Method):
     def experts_stage(
         self, recipe: Recipe, step: Callable[..., dict[str, Tensor]], *, of: str, name: str = "experts", **changes: Any
     ) -> Stage:
-        """Stage 1 for the parameters whose names start with `of`; `step` also takes `reweight_from`, an epoch."""
+        """Return stage 1 for the parameters whose names start with `of`; `step` takes the epoch `reweight_from` too."""
         scheduled = partial(step, reweight_from=recipe.reweight_from)
         return replace(
             recipe.stage(scheduled, name=name, switches=(recipe.reweight_from,), factors=recipe.drw_factors, **changes),
@@ -89,7 +89,7 @@ class Ride(Method):
         )
 
     def gate_stage(self, recipe: Recipe, *, of: str) -> Stage:
-        """Stage 2 for the gates, whose parameters' names start with `of`; everything else is frozen."""
+        """Return stage 2 for the gates, whose parameters' names start with `of`; everything else is frozen."""
         sgd: dict[str, Any] = {"lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4, "batch_size": 512}
         return replace(
             recipe.stage(self.gate_step, name="gate", epochs=GATE_EPOCHS, **sgd),
@@ -101,12 +101,12 @@ class Ride(Method):
         )
 
     def step(self, network: nn.Module, batches: Sequence[Batch], epoch: int, reweight_from: int) -> dict[str, Tensor]:
-        """RIDE's loss; class weights and class-wise temperature from epoch `reweight_from` on."""
+        """Return RIDE's loss; class weights and class-wise temperature from epoch `reweight_from` on."""
         (batch,) = batches
         return {"loss": self.loss(network(batch.images).logits, batch, reweighted=epoch >= reweight_from)}
 
     def loss(self, logits: Float[Tensor, "batch experts classes"], batch: Batch, *, reweighted: bool) -> Tensor:
-        """`methods.losses.ride` with this method's options."""
+        """Return `methods.losses.ride` with this method's options."""
         return batch.expect(
             lambda target: ride(
                 logits,
@@ -120,7 +120,7 @@ class Ride(Method):
         )
 
     def gate_step(self, network: nn.Module, batches: Sequence[Batch], epoch: int) -> dict[str, Tensor]:
-        """The gates' loss on what the frozen experts made of the images."""
+        """Return the gates' loss on what the frozen experts made of the images."""
         (batch,) = batches
         assert batch.output is not None  # the stage is cached
         gates = cast(GatedExperts, self.trained_network(network)).gate_logits(batch.output)

@@ -86,14 +86,14 @@ class RideDistilled(Ride):
     def teacher_step(
         self, network: nn.Module, batches: Sequence[Batch], epoch: int, reweight_from: int
     ) -> dict[str, Tensor]:
-        """RIDE's loss of the teacher."""
+        """Return RIDE's loss of the teacher."""
         assert isinstance(network, Pair)
         return self.step(network.teacher, batches, epoch, reweight_from)
 
     def student_step(
         self, network: nn.Module, batches: Sequence[Batch], epoch: int, reweight_from: int
     ) -> dict[str, Tensor]:
-        """RIDE's loss of the student and the distance of its mean of logits from the teacher's."""
+        """Return RIDE's loss of the student and the distance of its mean of logits from the teacher's."""
         assert isinstance(network, Pair)
         (batch,) = batches
         with torch.no_grad():

@@ -51,7 +51,7 @@ class Sade(Method):
         return [recipe.stage(self.step)]
 
     def step(self, network: nn.Module, batches: Sequence[Batch], epoch: int) -> dict[str, Tensor]:
-        """The skill-diverse loss."""
+        """Return the skill-diverse loss."""
         (batch,) = batches
         logits = network(batch.images).logits
         return {"loss": batch.expect(lambda target: sade(logits, target, batch.counts, self.tau))}

@@ -64,7 +64,7 @@ class Shike(Method):
         ]
 
     def transfer_step(self, network: nn.Module, batches: Sequence[Batch], epoch: int) -> dict[str, Tensor]:
-        """Stage 1: cross entropy and dynamic knowledge transfer of the first heads."""
+        """Return stage 1's loss: cross entropy and dynamic knowledge transfer of the first heads."""
         (batch,) = batches
         logits = network(batch.images, retrained=False).logits
         return {
@@ -80,7 +80,7 @@ class Shike(Method):
         }
 
     def heads_step(self, network: nn.Module, batches: Sequence[Batch], epoch: int) -> dict[str, Tensor]:
-        """Stage 2: balanced softmax of the second heads, summed over experts."""
+        """Return stage 2's loss: balanced softmax of the second heads, summed over experts."""
         (batch,) = batches
         experts = network(batch.images, retrained=True).logits.unbind(1)
         return {
@@ -91,7 +91,7 @@ class Shike(Method):
 
 
 def _stage(recipe: Recipe, step: Step, name: str, epochs: int, peak: float, trainable: Callable[[str], bool]) -> Stage:
-    """A stage with SHIKE's schedule and augmentation; `peak` is the largest learning rate under a recipe of lr 0.1."""
+    """Return a stage with SHIKE's schedule and augmentation; `peak`: the largest rate under a recipe of lr 0.1."""
     stage = recipe.stage(step, name=name, epochs=epochs, lr=recipe.lr * peak / 0.1, nesterov=False, rotation=0.0)
     return replace(
         stage,

@@ -41,7 +41,7 @@ class Softmax(Method):
 
 
 def step(network: nn.Module, batches: Sequence[Batch], epoch: int) -> dict[str, Tensor]:
-    """Cross entropy of the single branch."""
+    """Return cross entropy of the single branch."""
     (batch,) = batches
     logits = network(batch.images).logits[:, 0]
     return {"loss": batch.expect(partial(cross_entropy, logits))}

@@ -27,7 +27,7 @@ class Geometry(NamedTuple):
 def augment(
     images: UInt8[Tensor, "batch channels height width"], augmentation: Augmentation, generator: torch.Generator
 ) -> UInt8[Tensor, "batch channels height width"]:
-    """Every step of `augmentation` in its order, each image with draws of its own from `generator` (on the device)."""
+    """Apply every step of `augmentation` in order, each image with its own draws from `generator` (on the device)."""
     geometry = random_geometry(len(images), augmentation, generator)
     images = transform(images, geometry, augmentation.padding)
     if augmentation.autoaugment:
@@ -93,6 +93,6 @@ def to_float(
     mean: Float[Tensor, " 3"],
     std: Float[Tensor, " 3"],
 ) -> Float[Tensor, "batch 3 height width"]:
-    """Pixels 0..255 to (value / 255 - mean) / std, grey images repeated to three channels, channels last."""
+    """Turn pixels 0..255 into (value / 255 - mean) / std, grey images repeated to three channels, channels last."""
     values = images.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last).float()
     return values.mul_((1 / (255 * std))[:, None, None]).sub_((mean / std)[:, None, None])

@@ -108,7 +108,7 @@ def apply(
 
 
 def luma(images: UInt8[Tensor, "batch channels height width"]) -> UInt8[Tensor, "batch 1 height width"]:
-    """Pillow's grey value of each pixel: ITU-R 601 weights in 16-bit fixed point, rounded."""
+    """Return Pillow's grey value of each pixel: ITU-R 601 weights in 16-bit fixed point, rounded."""
     if images.shape[1] == 1:
         return images
     red, green, blue = images.int().unbind(1)
@@ -117,7 +117,7 @@ def luma(images: UInt8[Tensor, "batch channels height width"]) -> UInt8[Tensor, 
 
 @cache
 def _policy(device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Operations, probabilities, strengths and signedness, each [25, 2], copied to the device once."""
+    """Return operations, probabilities, strengths and signedness, each [25, 2], copied to the device once."""
     operations = torch.tensor([[INDEX[name] for name, _, _ in pair] for pair in POLICY])
     probabilities = torch.tensor([[probability for _, probability, _ in pair] for pair in POLICY])
     strengths = torch.tensor(
@@ -132,7 +132,7 @@ def _among(operation: Int[Tensor, " batch"], names: tuple[str, ...]) -> Bool[Ten
 
 
 def _change(images: Tensor, chosen: Tensor, change: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """change(images, rows) of the chosen images, the rest as it is."""
+    """Return change(images, rows) of the chosen images, the rest as it is."""
     if images.device.type != "cpu":
         # all images: to ask which ones are chosen would make the host wait for the device
         rows = torch.arange(len(images), device=images.device)
@@ -142,7 +142,7 @@ def _change(images: Tensor, chosen: Tensor, change: Callable[[Tensor, Tensor], T
 
 
 def _warp(images: Tensor, operation: Tensor, strength: Tensor) -> Tensor:
-    """Shear, translate or rotate (about the centre): where each output pixel's centre comes from, nearest pixel."""
+    """Shear, translate or rotate (about the centre): take the pixel nearest to where each output centre comes from."""
     _, channels, height, width = images.shape
 
     def of(name: str) -> Tensor:
@@ -161,12 +161,12 @@ def _warp(images: Tensor, operation: Tensor, strength: Tensor) -> Tensor:
 
 
 def _look_up(images: Tensor, table: UInt8[Tensor, "batch channels 256"]) -> Tensor:
-    """Each pixel's entry in its image's and channel's table."""
+    """Return each pixel's entry in its image's and channel's table."""
     return table.gather(2, images.flatten(2).long()).view(images.shape)
 
 
 def _table(images: Tensor, operation: Tensor, strength: Tensor) -> UInt8[Tensor, "batch channels 256"]:
-    """What each operation that works pixel by pixel makes of the values 0..255."""
+    """Return what each operation that works pixel by pixel makes of the values 0..255."""
     value = torch.arange(256, device=images.device)
     strength = strength[:, None, None]
     centre = (luma(images).flatten(1).double().mean(1) + 0.5).floor().float()[:, None, None]
@@ -209,7 +209,7 @@ def _equalize(images: Tensor) -> Int[Tensor, "batch channels 256"]:
 
 
 def _smooth(images: Tensor) -> Tensor:
-    """3x3 mean with weight 5 at the centre, rounded; border pixels stay."""
+    """Return the 3x3 mean with weight 5 at the centre, rounded; border pixels stay."""
     values = images.int()
     rows = values[:, :, :-2] + values[:, :, 1:-1] + values[:, :, 2:]
     total = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:] + 4 * values[:, :, 1:-1, 1:-1]
@@ -223,6 +223,6 @@ def _blend(degenerate: Tensor, images: Tensor, factor: Float[Tensor, " batch"]) 
 
 
 def _mix(degenerate: Tensor, values: Tensor, factor: Tensor) -> Tensor:
-    """degenerate + factor * (values - degenerate) in float32, clipped to 0..255 and cut to whole numbers."""
+    """Return degenerate + factor * (values - degenerate) in float32, clipped to 0..255 and cut to whole numbers."""
     start = degenerate.float()
     return (start + factor.float() * (values.float() - start)).clamp(0, 255).floor()

@@ -31,14 +31,14 @@ ENHANCERS = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
 def training_crop(
     image: Image.Image, generator: np.random.Generator, *, size: int, flip: bool, jitter: float
 ) -> Image.Image:
-    """Random resized crop to `size` pixels a side; flip with probability 1/2 if `flip`; factors in 1 +- `jitter`."""
+    """Crop at random, resize to `size` pixels a side; flip with probability 1/2 if `flip`; factors in 1 +- `jitter`."""
     return _flip_and_jitter(random_resized_crop(image, generator, size, TRAINING_AREA), generator, flip, jitter)
 
 
 def whole_training_crop(
     image: Image.Image, generator: np.random.Generator, *, size: int, flip: bool, jitter: float
 ) -> Image.Image:
-    """A random part of at least 0.8 of each side, resized to a square of `size` pixels; then as `training_crop`."""
+    """Crop at random at least 0.8 of each side, resize to a square of `size` pixels; then do as `training_crop`."""
     shares, places = generator.uniform(WHOLE_SIDE, 1, 2).tolist(), generator.random(2).tolist()
     lengths = [max(1, round(share * side)) for share, side in zip(shares, image.size, strict=True)]
     left, top = (int(at * (side - own + 1)) for at, side, own in zip(places, image.size, lengths, strict=True))
@@ -47,7 +47,7 @@ def whole_training_crop(
 
 
 def whole_picture(image: Image.Image, generator: np.random.Generator, *, size: int) -> Image.Image:
-    """Everything, resized to a square of `size` pixels; nothing is drawn."""
+    """Resize the whole picture to a square of `size` pixels; nothing is drawn."""
     return image.resize((size, size), Image.Resampling.BILINEAR)
 
 
@@ -62,12 +62,12 @@ def _flip_and_jitter(image: Image.Image, generator: np.random.Generator, flip: b
 
 
 def view_crop(image: Image.Image, generator: np.random.Generator, *, size: int) -> Image.Image:
-    """Random resized crop of SADE's views to `size` pixels a side."""
+    """Crop at random as SADE's views are, and resize to `size` pixels a side."""
     return random_resized_crop(image, generator, size, VIEW_AREA)
 
 
 def centre_crop(image: Image.Image, generator: np.random.Generator, *, size: int) -> Image.Image:
-    """The centre `size` x `size` pixels after resizing the shorter side to round(8/7 size); nothing is drawn."""
+    """Crop the centre `size` x `size` pixels after resizing the shorter side to round(8/7 size); nothing is drawn."""
     short = round(size * 8 / 7)
     width, height = image.size
     scale = short / min(width, height)
@@ -80,7 +80,7 @@ def centre_crop(image: Image.Image, generator: np.random.Generator, *, size: int
 def random_resized_crop(
     image: Image.Image, generator: np.random.Generator, size: int, area: tuple[float, float]
 ) -> Image.Image:
-    """A random part of the image, of a share in `area` of its pixels and a side ratio in 3/4-4/3, resized.
+    """Crop a random part of the image, a share in `area` of its pixels, side ratio in 3/4-4/3, and resize it.
 
     Where ten draws do not fit into the image, its centre at the nearest allowed ratio is taken (torchvision's rule).
     """
@@ -91,7 +91,7 @@ def random_resized_crop(
 def random_box(
     sides: tuple[int, int], generator: np.random.Generator, area: tuple[float, float]
 ) -> tuple[int, int, int, int]:
-    """(left, top, right, bottom) of a random part of an image of `sides` = (width, height) pixels."""
+    """Draw (left, top, right, bottom) of a random part of an image of `sides` = (width, height) pixels."""
     width, height = sides
     shares, ratios = generator.uniform(*area, 10), generator.uniform(*LOG_RATIO, 10)
     for share, log_ratio in zip(shares.tolist(), ratios.tolist(), strict=True):
@@ -111,5 +111,5 @@ def random_box(
 
 
 def rgb(pixels: UInt8[np.ndarray, "..."]) -> Image.Image:
-    """A decoded image, [H, W] or [H, W, 3], as a Pillow image of three channels."""
+    """Return a decoded image, [H, W] or [H, W, 3], as a Pillow image of three channels."""
     return Image.fromarray(pixels).convert("RGB")

@@ -32,18 +32,18 @@ class TrainingData(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where batches are delivered."""
+        """Return the device to which batches are delivered."""
         ...
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """(height, width) of every batch, pixels."""
+        """Return (height, width) of every batch, pixels."""
         ...
 
     def augmented(
         self, rows: Sequence[Int[Tensor, " batch"]], augmentation: Augmentation, generator: torch.Generator
     ) -> Iterator[UInt8[Tensor, "batch channels height width"]]:
-        """One augmented batch for each of `rows` (indices into the training set), in their order, on the device.
+        """Yield one augmented batch for each of `rows` (indices into the training set), in their order, on the device.
 
         Every draw comes from `generator`, for one batch when it is asked for.
         """

@@ -31,7 +31,7 @@ MOST_WORKERS = 16
 
 
 def worker_count() -> int:
-    """Worker processes: one for each processor that this process may use, at most 16; torchrun's share processors."""
+    """Return the number of workers: one for each processor allowed here, at most 16; torchrun's processes share it."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if distributed.world().size > 1:
         usable = max(1, usable // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
@@ -58,18 +58,18 @@ class StreamedImages:
 
     @property
     def device(self) -> torch.device:
-        """Where batches are delivered."""
+        """Return the device to which batches are delivered."""
         return self.labels.device
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """(height, width) of every crop."""
+        """Return (height, width) of every crop."""
         return self.size, self.size
 
     def augmented(
         self, rows: Sequence[Int[Tensor, " batch"]], augmentation: Augmentation, generator: torch.Generator
     ) -> Iterator[UInt8[Tensor, "batch 3 size size"]]:
-        """One augmented batch for each of `rows` (indices into the training set), in their order, on the device.
+        """Yield one augmented batch for each of `rows` (indices into the training set), in their order, on the device.
 
         Crop, flip and colour jitter are the workers', from a seed drawn from `generator`; what else `augmentation`
         asks for follows on the device. Its padding is not used. In several processes each decodes its rows of every
@@ -97,7 +97,7 @@ def stream(
     workers: int | None = None,
     own: Callable[[int], slice] = lambda size: slice(0, size),
 ) -> Iterator[UInt8[Tensor, "batch 3 size size"]]:
-    """Cropped images of `images`, one batch for each of `batches` (indices into it), in their order, on the device.
+    """Yield cropped images, one batch for each of `batches` (indices into `images`), in their order, on the device.
 
     The crop of an image draws from a generator seeded by (seed, its place in the concatenated batches). workers: None
     for `worker_count`; 0 decodes in this process. own: the rows, of a batch of a given size,

@@ -42,7 +42,7 @@ class ViewDraw:
     def apply(
         self, images: UInt8[Tensor, "batch channels height width"], chosen: slice
     ) -> Float[Tensor, "batch 3 height width"]:
-        """The view of `images`, which are those at `chosen`; values 0..1, not normalised."""
+        """Return the view of `images`, which are those at `chosen`; values 0..1, not normalised."""
         geometry = Geometry(*(part[chosen] for part in self.geometry))
         values = transform(images, geometry, self.padding).expand(-1, 3, -1, -1).float() / 255
         jitter, order = self.jitter[chosen], self.order[:, chosen]
@@ -62,7 +62,7 @@ class ViewDraw:
 
 
 def luma(images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 1 height width"]:
-    """Grey value of each pixel."""
+    """Return the grey value of each pixel."""
     weights = torch.tensor(LUMA, device=images.device)
     return (images * weights[:, None, None]).sum(1, keepdim=True)
 
@@ -102,7 +102,7 @@ def shift_hue(images: Float[Tensor, "batch 3 height width"], turns: Float[Tensor
 
 
 def gaussian_blur(images: Float[Tensor, "batch 3 height width"], sigma: Float[Tensor, " batch"]) -> Tensor:
-    """Gaussian blur with its own sigma (pixels) for each image; edge pixels are repeated outwards."""
+    """Blur with a Gaussian of its own sigma (pixels) for each image; edge pixels are repeated outwards."""
 
     def kernel(side: int) -> Tensor:
         at = torch.arange(side, device=images.device)

@@ -36,17 +36,17 @@ class World:
 
     @property
     def main(self) -> bool:
-        """Whether this is the process that reads, writes and speaks."""
+        """Return whether this is the process that reads, writes and speaks."""
         return self.rank == 0
 
 
 def launched() -> bool:
-    """Whether torchrun (or what sets the same variables) started this process."""
+    """Return whether torchrun (or a launcher that sets the same variables) started this process."""
     return all(name in os.environ for name in LAUNCHED)
 
 
 def world() -> World:
-    """The processes of the running group; a world of one outside `processes`."""
+    """Return the processes of the running group; a world of one outside `processes`."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return World(torch.distributed.get_rank(), torch.distributed.get_world_size())
     return World()
@@ -91,7 +91,7 @@ def end(status: int) -> NoReturn:
 
 
 def _own_device(device: torch.device) -> torch.device:
-    """The CPU, or the GPU that is this process's from now on."""
+    """Return the CPU, or the GPU that is this process's from now on."""
     if device.type != "cuda":
         return device
     local, found = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
@@ -104,7 +104,7 @@ def _own_device(device: torch.device) -> torch.device:
 
 @contextmanager
 def told_once() -> Iterator[None]:
-    """Failures end every process, and one on each machine tells; so does the loss of another process, and Ctrl-C.
+    """End every process on a failure, told by one on each machine; so too when a process is lost, and on Ctrl-C.
 
     On the others BadInput, WorkFailed, OSError and KeyboardInterrupt become SystemExit with the command's status.
     """
@@ -125,7 +125,7 @@ def told_once() -> Iterator[None]:
 
 
 def gathered_objects(value: T) -> list[T]:
-    """`value` of every process, by rank."""
+    """Return `value` of every process, by rank."""
     values: list[Any] = [value] * world().size
     if len(values) > 1:
         torch.distributed.all_gather_object(values, value)
@@ -133,7 +133,7 @@ def gathered_objects(value: T) -> list[T]:
 
 
 def from_main(work: Callable[[], T]) -> T:
-    """What `work` gives on the main process, which alone runs it, on every process; so is its failure raised."""
+    """Run `work` on the main process alone. Every process returns its result, or raises its failure."""
     if world().size == 1:
         return work()
     box: list[Any] = [None, None]
@@ -149,7 +149,7 @@ def from_main(work: Callable[[], T]) -> T:
 
 
 def everywhere(work: Callable[[], T]) -> T:
-    """What `work` gives on this process; where it fails on any, every process raises the first one's failure."""
+    """Run `work` on this process. Where it fails on any, every process raises the first one's failure."""
     if world().size == 1:
         return work()
     result, failure = None, None
@@ -166,7 +166,7 @@ def everywhere(work: Callable[[], T]) -> T:
 
 @contextmanager
 def held_by_main(lock: Callable[[], BaseFileLock]) -> Iterator[None]:
-    """The main process makes the lock and holds it; the others wait for that."""
+    """Make and hold the lock on the main process; the others wait for that."""
     held: list[BaseFileLock] = []
 
     def take() -> None:

@@ -36,7 +36,7 @@ class Piece(NamedTuple):
 
 
 def split(size: int, parts: int) -> list[slice]:
-    """`parts` slices that follow one another and cover `size` rows; the first are one longer where it is uneven."""
+    """Return `parts` slices that cover `size` rows one after the other; the first are one longer if uneven."""
     ends = [0]
     for part in range(parts):
         ends.append(ends[-1] + size // parts + (part < size % parts))
@@ -44,7 +44,7 @@ def split(size: int, parts: int) -> list[slice]:
 
 
 def pieces(size: int, accumulate: int = 1) -> list[Piece]:
-    """This process's rows of a global batch of `size` images, in at most `accumulate` pieces of two or more images.
+    """Return this process's rows of a global batch of `size` images, in at most `accumulate` pieces of two or more.
 
     The mean over processes of the sum of weight * (mean over a piece) is the mean over the batch, uneven or not. A
     batch with fewer images than two a process is taken whole by each of them.
@@ -58,12 +58,12 @@ def pieces(size: int, accumulate: int = 1) -> list[Piece]:
 
 
 def own_rows(size: int) -> slice:
-    """This process's rows of a global batch of `size` images."""
+    """Return this process's rows of a global batch of `size` images."""
     return pieces(size)[0].rows
 
 
 def part(batch: Batch, rows: slice) -> Batch:
-    """These rows of a batch; counts, share of mixup and generator are the whole one's."""
+    """Return these rows of a batch; counts, share of mixup and generator are the whole one's."""
     if rows == slice(0, len(batch.target)):
         return batch
     return replace(
@@ -76,7 +76,7 @@ def part(batch: Batch, rows: slice) -> Batch:
 
 
 def gathered(mine: Shaped[Tensor, "own ..."], size: int) -> Shaped[Tensor, "size ..."]:
-    """All `size` rows of a batch from each process's own (`own_rows`), in order."""
+    """Return all `size` rows of a batch from each process's own (`own_rows`), in order."""
     count = distributed.world().size
     if count == 1 or size < LEAST * count:
         return mine
@@ -88,7 +88,7 @@ def gathered(mine: Shaped[Tensor, "own ..."], size: int) -> Shaped[Tensor, "size
 
 
 def summed(values: Tensor) -> Tensor:
-    """Sum over processes, the same on all of them."""
+    """Return the sum over processes, the same on all of them."""
     if distributed.world().size > 1:
         torch.distributed.all_reduce(values)
     return values
@@ -129,5 +129,5 @@ class Stepper:
         return self._step(batches, epoch)
 
     def averaged(self, now: bool) -> AbstractContextManager[None]:
-        """Around forward and backward pass: whether gradients are averaged over processes, or kept to be added to."""
+        """Return a context for forward and backward pass that averages gradients over processes, or keeps them."""
         return nullcontext() if now or self._parallel is None else self._parallel.no_sync()

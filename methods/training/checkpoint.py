@@ -44,7 +44,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], description: Mapping[str, An
 
 
 def describe(path: Path) -> dict[str, Any] | None:
-    """The JSON of the checkpoint at `path`, or None where there is no complete one.
+    """Read the JSON of the checkpoint at `path`; None where there is no complete one.
 
     Raises WorkFailed for an unreadable JSON or a newer schema.
     """

@@ -51,12 +51,12 @@ class Trained:
 
 
 def derived_seed(*parts: int | str) -> int:
-    """A 63-bit seed that depends on all parts and on nothing else."""
+    """Return a 63-bit seed that depends on all parts and on nothing else."""
     return int(digest(list(parts))[:16], 16) >> 1
 
 
 def build_network(method: Method, spec: NetworkSpec, seed: int, *, training: bool = False) -> nn.Module:
-    """The method's network (or training network) with the initial weights of `seed`.
+    """Build the method's network (or training network) with the initial weights of `seed`.
 
     The caller's random state is left as it was (that of CUDA devices, from which nothing here draws, is not).
     """
@@ -134,7 +134,7 @@ def train(
 
 
 def epochs_done(stages: Sequence[Stage], resume: Path, key: str) -> int:
-    """Epochs that the resume file of a run holds, over all its stages; 0 where there is none or it is another run's."""
+    """Count the epochs that a run's resume file holds, over all stages; 0 where there is none, or another run's."""
     state = _State.read(resume, key)
     return 0 if state is None else sum(stage.epochs for stage in stages[: state.stage]) + state.epochs
 
@@ -150,7 +150,7 @@ def _epoch(
     generator: torch.Generator,
     precision: Precision,
 ) -> float:
-    """One epoch in the orders of the stage's samplers; returns the mean loss of its steps, over all processes."""
+    """Train one epoch in the orders of the stage's samplers. Return the mean loss of its steps, over all processes."""
     device = data.device
     orders = [sampler(data.labels, data.counts, generator) for sampler in stage.samplers]
     sizes = batch_sizes(len(data.labels), stage.batch_size)
@@ -186,7 +186,7 @@ def _epoch(
 
 
 def _set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    """The learning rate of each group, by its share; in place where it is a tensor that recorded steps read."""
+    """Set the learning rate of each group, by its share; in place where it is a tensor that recorded steps read."""
     for group in optimiser.param_groups:
         own = rate * group["share"]
         group["lr"] = group["lr"].fill_(own) if isinstance(group["lr"], Tensor) else own
@@ -199,7 +199,7 @@ def _batch(
     pixels: UInt8[Tensor, "batch channels height width"],
     generator: torch.Generator,
 ) -> Batch:
-    """The chosen images, augmented `pixels`, normalised and mixed where the stage says so."""
+    """Return the chosen images, augmented `pixels`, normalised and mixed where the stage says so."""
     images, target = to_float(pixels, data.mean, data.std), _target(data, chosen)
     population = len(data.labels)
     if stage.mixup is None:
@@ -214,13 +214,13 @@ def _batch(
 
 
 def _target(data: TrainingData, chosen: Int[Tensor, " batch"]) -> Tensor:
-    """Class indices [batch] as they are, label sets [batch, C] as float32."""
+    """Return class indices [batch] as they are, label sets [batch, C] as float32."""
     target = data.labels[chosen]
     return target if target.ndim == 1 else target.float()
 
 
 def _set_modes(network: nn.Module, stage: Stage) -> None:
-    """Training mode, but for what the stage freezes."""
+    """Set training mode, but for what the stage freezes."""
     network.train()
     for module in network.modules():
         parameters = list(module.parameters())
@@ -230,7 +230,7 @@ def _set_modes(network: nn.Module, stage: Stage) -> None:
 
 
 def _without_sync(network: nn.Module, method: Method, spec: NetworkSpec, seed: int) -> nn.Module:
-    """The network itself or, where its BatchNorm is synchronised, one of the same weights without that."""
+    """Return the network itself or, where its BatchNorm is synchronised, one of the same weights without that."""
     if not any(isinstance(module, nn.SyncBatchNorm) for module in network.modules()):
         return network
     plain = build_network(method, spec, seed, training=True)
@@ -243,7 +243,7 @@ def _without_sync(network: nn.Module, method: Method, spec: NetworkSpec, seed: i
 def _cache(
     stage: Stage, network: nn.Module, data: TrainingData, generator: torch.Generator, precision: Precision
 ) -> ExpertOutput:
-    """What the network makes of every training image under one random augmentation, float32 on the device.
+    """Return what the network makes of every training image under one random augmentation, float32 on the device.
 
     In several processes each makes all of it: the network is frozen, so nothing is exchanged.
     """
@@ -271,7 +271,7 @@ def _cached_batch(data: TrainingData, cache: ExpertOutput, chosen: Tensor, gener
 
 
 def _optimiser(network: nn.Module, stage: Stage, on_device: bool) -> torch.optim.SGD:
-    """The stage's optimiser; on_device: learning rates are tensors beside the weights, for recorded steps."""
+    """Return the stage's optimiser; on_device: learning rates are tensors beside the weights, for recorded steps."""
     settings = stage.optimiser
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     groups: list[dict[str, Any]] = [{"params": trained, "share": 1.0}]
@@ -298,7 +298,7 @@ def _optimiser(network: nn.Module, stage: Stage, on_device: bool) -> torch.optim
 
 
 def _momentum(network: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Momentum buffers by parameter name."""
+    """Return the momentum buffers by parameter name."""
     return {
         name: optimiser.state[parameter]["momentum_buffer"]
         for name, parameter in network.named_parameters()

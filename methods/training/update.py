@@ -31,7 +31,7 @@ def eager(
     accumulate: int,
     clip: float = 0.0,
 ) -> Update:
-    """Steps run operation by operation, in `accumulate` pieces a batch that draw the same random numbers.
+    """Return steps run operation by operation, in `accumulate` pieces a batch that draw the same random numbers.
 
     clip: largest Euclidean norm of a step's gradient, over all parameters; 0 = no limit.
     """
@@ -60,7 +60,7 @@ def eager(
 
 
 def recorded(update: Update, switches: Sequence[int], record: Record) -> Update:
-    """The same steps, each form of batch recorded once and replayed from then on.
+    """Return the same steps, each form of batch recorded once and replayed from then on.
 
     switches: epochs from which the step does something else, so that it is recorded again. The loss that is returned
     is overwritten by the next step. A learning rate must be a tensor to be seen by a recording on CUDA.
@@ -85,7 +85,7 @@ def recorded(update: Update, switches: Sequence[int], record: Record) -> Update:
 
 
 def cuda_record(generator: torch.Generator) -> Record:
-    """Recording by CUDA graphs; steps may draw from `generator`, which is re-seeded between replays."""
+    """Return a recorder by CUDA graphs; steps may draw from `generator`, which is re-seeded between replays."""
 
     def record(work: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
         graph = torch.cuda.CUDAGraph()
@@ -112,7 +112,7 @@ class _Recording:
 
 
 def _tensors(batches: Sequence[Batch]) -> Iterator[Tensor]:
-    """What differs from step to step."""
+    """Yield the tensors that differ from step to step."""
     for batch in batches:
         parts = (batch.images, batch.target, batch.partner, batch.share, *(batch.output or ()))
         yield from (part for part in parts if part is not None)

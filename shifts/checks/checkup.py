@@ -79,7 +79,7 @@ class _Group:
 
 
 def _equal(dataset: Dataset, known: Mapping[str, Facts]) -> list[Note]:
-    """Notes on equal pixels across splits, within a split, and under two labels."""
+    """Return notes on equal pixels across splits, within a split, and under two labels."""
     splits = _splits(dataset)
     groups = _groups(known)
     across = [group for group in groups if len(group.roles()) > 1]
@@ -101,7 +101,7 @@ def _equal(dataset: Dataset, known: Mapping[str, Facts]) -> list[Note]:
 
 
 def _groups(known: Mapping[str, Facts]) -> list[_Group]:
-    """Groups of two or more decodable images with the same pixels, in the order of their first member."""
+    """Return groups of two or more decodable images with the same pixels, in the order of their first member."""
     if not known:
         return []
     roles = [(role, index) for role, one in known.items() for index in range(len(one.sizes))]
@@ -122,7 +122,7 @@ def _label(splits: Mapping[str, ImageSet], member: tuple[str, int]) -> object:
 
 
 def _example(group: _Group, splits: Mapping[str, ImageSet], labels: bool = False) -> str:
-    """`train image 3 and test image 7 for one`, with their classes where those differ."""
+    """Name two images of a group: `train image 3 and test image 7 for one`, with their classes where those differ."""
     first = group.members[0]
     others = [m for m in group.members if _label(splits, m) != _label(splits, first)] if labels else []
     other_splits = [m for m in group.members if m[0] != first[0]]
@@ -161,7 +161,7 @@ def _appearance(dataset: Dataset, known: Mapping[str, Facts]) -> list[Note]:
 
 
 def _colour(one: Facts) -> str | None:
-    """Whether a split's images are grey, colour or both; None where none can be decoded."""
+    """Return whether a split's images are grey, colour or both; None where none can be decoded."""
     grey = sum(count for mode, count in one.summary.modes.items() if mode in ("1", "L", "LA", "La"))
     total = sum(one.summary.modes.values())
     if not total:

@@ -48,7 +48,7 @@ class Facts:
 
     @property
     def errors(self) -> dict[int, str]:
-        """Reason by index of the images that cannot be decoded."""
+        """Return the reason, by index, why an image cannot be decoded."""
         return {int(index): reason for index, reason in self.summary.errors.items()}
 
 
@@ -88,7 +88,7 @@ def _one_at_a_time(path: Path) -> Iterator[None]:
 
 
 def _memory(images: ImageSet) -> Path | None:
-    """Where the facts are remembered; None where the images cannot all be read."""
+    """Return the file that remembers the facts; None where some image cannot be read."""
     import datasets
     import PIL
 

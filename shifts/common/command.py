@@ -43,7 +43,7 @@ class _Listing(argparse.Action):
 
 
 def add_list_argument(parser: argparse._ActionsContainer, listing: Callable[[], str], what: str) -> None:
-    """`--list`: print `listing()`, which is about `what`."""
+    """Add `--list`, which prints `listing()`; `what` says in the help text what is listed."""
     parser.add_argument("--list", action=_Listing, listing=listing, help=what)
 
 
@@ -83,7 +83,7 @@ def run_command(main: Main) -> NoReturn:
 
 
 def whole(least: int) -> Callable[[str], int]:
-    """A parser of whole numbers from `least` on."""
+    """Return a parser of whole numbers from `least` on."""
 
     def parse(text: str) -> int:
         if not text.isdecimal() or int(text) < least:

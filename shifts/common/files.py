@@ -78,23 +78,23 @@ def write_text(path: Path, text: str) -> None:
 
 
 def canonical_json(value: Any) -> str:
-    """One JSON text for one value: sorted keys, no spaces; NaN and infinities are refused (ValueError)."""
+    """Return the one JSON text of a value: sorted keys, no spaces. Raises ValueError for NaN and infinities."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def digest(value: Any) -> str:
-    """SHA-256 (hex) of a JSON-able value's canonical text."""
+    """Return the SHA-256 (hex) of a JSON-able value's canonical text."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 (hex) of a file's bytes."""
+    """Return the SHA-256 (hex) of a file's bytes."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _umask() -> int:
-    """The process's file mode mask (reading it means setting it for a moment)."""
+    """Return the process's file mode mask (reading it means setting it for a moment)."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -64,7 +64,7 @@ class Dataset:
 
     @cached_property
     def normalisation(self) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
-        """Mean and divisor per RGB channel in [0, 1], float64: the entry's, or the training pool's.
+        """Return mean and divisor per RGB channel in [0, 1], float64: the entry's, or the training pool's.
 
         The divisor is the standard deviation, and 1 for a channel that is the same everywhere. Raises WorkFailed where
         the training pool has to be decoded and cannot be.
@@ -130,7 +130,7 @@ def load(
 
 
 def _of_lists(entry: Entry, data_dir: str | Path | None) -> Dataset:
-    """The dataset of list files. Pixels and fingerprints of the published sets are taken as they were published."""
+    """Return the dataset of list files. Pixels and fingerprints of the published sets are taken as published."""
     assert entry.lists is not None
     if data_dir is None:
         files = " and ".join(entry.lists[split] for split in ("train", "test"))
@@ -147,7 +147,7 @@ def _of_lists(entry: Entry, data_dir: str | Path | None) -> Dataset:
 
 
 def channel_statistics(images: ImageSet) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
-    """Mean and standard deviation per RGB channel over all pixels of a split, float64, pixels in [0, 1].
+    """Return mean and standard deviation per RGB channel over all pixels of a split, float64, pixels in [0, 1].
 
     Images may differ in size; a few are in memory at a time.
     """
@@ -162,7 +162,7 @@ def channel_statistics(images: ImageSet) -> tuple[Float[np.ndarray, "3"], Float[
 
 
 def _pixel_batches(images: ImageSet) -> Iterator[UInt8[np.ndarray, "pixels channels"]]:
-    """All pixels of a split, a few images at a time; one channel where those are all grey."""
+    """Yield all pixels of a split, a few images at a time; one channel where those are all grey."""
     held: list[np.ndarray] = []
     pixels = 0
     for number, image in enumerate(images.decoded(range(len(images))), start=1):
@@ -191,7 +191,7 @@ def _entry(name: str) -> Entry:
 
 
 def _folder(entry: Entry, name: str, data_dir: Path | None) -> Path | None:
-    """The local folder to read; None for the Hub. Raises BadInput where one must be given."""
+    """Return the local folder to read; None for the Hub. Raises BadInput where one must be given."""
     if data_dir is not None:
         return data_dir
     if entry.name == "embedded":
@@ -239,7 +239,7 @@ def _dataset(entry: Entry, splits: Splits, drawn: Drawn | None = None) -> Datase
 def _as_content_says(
     entry: Entry, train: ImageSet, test: ImageSet, drawn: Drawn | None
 ) -> tuple[Entry, bool, list[Note]]:
-    """The entry that the content earns, whether it is the published content, and a note where a name is not earned."""
+    """Return the entry that the content earns, whether it is the published content, and a note on a name not earned."""
     if train.multi_label:
         return entry, entry.label_counts is not None, []
     if entry not in ENTRIES:

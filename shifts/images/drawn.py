@@ -37,7 +37,7 @@ class Drawn:
 
 
 def read_drawn(folder: Path, counts: Int[np.ndarray, " classes"]) -> Drawn | None:
-    """What an exported folder says of its training set; None for any other folder.
+    """Read what an exported folder says of its training set; None for any other folder.
 
     Raises BadInput where the file cannot be read or does not fit the images (`counts`: those of the folder).
     """

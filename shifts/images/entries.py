@@ -52,7 +52,7 @@ class Entry:
 
     @property
     def labels(self) -> tuple[str, ...] | None:
-        """Names of the labels of a published multi-label training set, in order."""
+        """Return the names of the labels of a published multi-label training set, in order."""
         return None if self.label_counts is None else tuple(self.label_counts)
 
 
@@ -77,7 +77,7 @@ _FASHION: dict[str, Any] = {
 
 
 def _lists(name: str) -> dict[str, str]:
-    """List files of a dataset of Liu et al. 2019, by split."""
+    """Return the list files of a dataset of Liu et al. 2019, by split."""
     return {"train": f"{name}_train.txt", "test": f"{name}_test.txt", "validation": f"{name}_val.txt"}
 
 
@@ -192,7 +192,7 @@ ENTRIES: tuple[Entry, ...] = (
 
 
 def names() -> list[tuple[str, str]]:
-    """(name, one line about it) of every named dataset, then the two open forms."""
+    """Return (name, one line about it) of every named dataset, then of the two open forms."""
     return [(entry.name, entry.about) for entry in ENTRIES] + [
         ("OWNER/NAME", "any image dataset of the Hugging Face Hub with a train and a test split"),
         ("FOLDER", "a local folder: train/CLASS/*.png and test/CLASS/*.png, Parquet, Arrow, CSV or save_to_disk"),

@@ -30,11 +30,11 @@ class Store(Protocol):
     """Where encoded images lie."""
 
     def read(self, indices: Sequence[int]) -> list[bytes]:
-        """The encoded files of some images, in the order of `indices`. Raises OSError, WorkFailed."""
+        """Read the encoded files of some images, in the order of `indices`. Raises OSError, WorkFailed."""
         ...
 
     def where(self, index: int) -> str:
-        """The file name of one image, or ''."""
+        """Return the file name of one image, or ''."""
         ...
 
 
@@ -43,7 +43,7 @@ class Changing(Protocol):
     """A store whose files can change while the fingerprint of their list stays."""
 
     def state(self) -> list[tuple[int, int, int]]:
-        """Size and times of change (nanoseconds) of every file. Raises OSError."""
+        """Return size and times of change (nanoseconds) of every file. Raises OSError."""
         ...
 
 
@@ -129,22 +129,22 @@ class ImageSet:
 
     @property
     def multi_label(self) -> bool:
-        """Whether an image has a set of labels instead of one."""
+        """Return whether an image has a set of labels instead of one."""
         return self.labels.ndim == 2
 
     def class_counts(self) -> Int[np.ndarray, " classes"]:
-        """Images of each class, int64 [C]; of a multi-label split that many images have the label."""
+        """Count the images of each class, int64 [C]; of a multi-label split those that have the label."""
         if self.multi_label:
             return self.labels.sum(axis=0, dtype=np.int64)
         return np.bincount(self.labels, minlength=len(self.class_names))
 
     @cached_property
     def fingerprint(self) -> str:
-        """`digest` of the whole split."""
+        """Return the `digest` of the whole split."""
         return self.digest(range(len(self)))
 
     def digest(self, indices: Sequence[int]) -> str:
-        """SHA-256 (hex) of the encoded images and labels in order; of the lines of a published list-file set.
+        """Return the SHA-256 (hex) of the encoded images and labels in order; of a published list-file set's lines.
 
         Independent of machine, file layout and decoder, and of images that are not asked for. Images that are turned
         when they are decoded are marked. Raises WorkFailed for an unreadable image file.
@@ -165,14 +165,14 @@ class ImageSet:
         return state.hexdigest()
 
     def encoded(self, indices: Sequence[int]) -> list[bytes]:
-        """The encoded files of some images, unchanged. Raises WorkFailed for one that cannot be read."""
+        """Return the encoded files of some images, unchanged. Raises WorkFailed for one that cannot be read."""
         try:
             return self.store.read(indices)
         except OSError as error:
             raise WorkFailed(f"{self._title}: cannot read an image: {error}") from error
 
     def image_shape(self) -> tuple[int, int, int]:
-        """(height, width, channels) of the first image as it is seen. Raises WorkFailed if it has no header."""
+        """Return (height, width, channels) of the first image as it is seen. Raises WorkFailed if it has no header."""
         content = self.encoded([0])[0]
         image = self._open(content, 0)
         if not self.as_published and _is_turned(content):
@@ -180,7 +180,7 @@ class ImageSet:
         return image.height, image.width, _channels(image.mode)
 
     def images(self, indices: Int[np.ndarray, " asked"]) -> UInt8[np.ndarray, "asked height width channels"]:
-        """Decoded images, uint8; one channel where all asked for are grey, else RGB (grey repeated).
+        """Decode images, uint8; one channel where all asked for are grey, else RGB (grey repeated).
 
         Raises WorkFailed naming file and index for an image that cannot be decoded or has another size than the
         split's first one.
@@ -202,7 +202,7 @@ class ImageSet:
         return np.stack(decoded)[..., None]
 
     def decoded(self, indices: Sequence[int]) -> Iterator[UInt8[np.ndarray, "height width *channels"]]:
-        """Images one after the other, each at its own size, uint8: [H, W] where it is grey, else [H, W, 3].
+        """Yield images one after the other, each at its own size, uint8: [H, W] where it is grey, else [H, W, 3].
 
         Raises WorkFailed naming file and index for an image that cannot be read or decoded.
         """
@@ -255,12 +255,12 @@ class ImageSet:
 
 
 def _may_be_turned(content: bytes) -> bool:
-    """Whether an encoded image has an EXIF block, where its orientation would stand. TIFF is turned by its decoder."""
+    """Return whether an encoded image has an EXIF block, where an orientation stands. TIFF is turned by its decoder."""
     return any(mark in content for mark in EXIF_MARKS)
 
 
 def _is_turned(content: bytes) -> bool:
-    """Whether an encoded image is turned when it is decoded."""
+    """Return whether an encoded image is turned when it is decoded."""
     from PIL import Image
 
     if not _may_be_turned(content):
@@ -272,7 +272,7 @@ def _is_turned(content: bytes) -> bool:
 
 
 def _orientation(image: "PILImage") -> int:
-    """The orientation that the file notes, 1 (upright) to 8; 1 where it notes none or none that can be read."""
+    """Return the orientation that the file notes, 1 (upright) to 8; 1 where it notes none that can be read."""
     try:
         value = image.getexif().get(ORIENTATION, 1)
     except Exception:
@@ -281,7 +281,7 @@ def _orientation(image: "PILImage") -> int:
 
 
 def _upright(image: "PILImage") -> "PILImage":
-    """The image as a person sees it."""
+    """Turn the image to how a person sees it."""
     from PIL import ImageOps
 
     image.load()
@@ -289,5 +289,5 @@ def _upright(image: "PILImage") -> "PILImage":
 
 
 def _channels(mode: str) -> int:
-    """1 for grey modes, 3 for everything that becomes RGB."""
+    """Return 1 for grey modes, 3 for every mode that becomes RGB."""
     return 1 if mode in ("1", "L", "LA", "La", "I", "F") or mode.startswith("I;16") else 3

@@ -20,7 +20,7 @@ def read_list(path: Path) -> list[tuple[str, int]]:
 
 
 def _lines(path: Path) -> list[tuple[int, str, int]]:
-    """Number, head and label of each line that is not empty."""
+    """Return number, head and label of each line that is not empty."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
@@ -75,7 +75,7 @@ def load_lists(
 
 
 def list_indices(path: Path, pool: ImageSet) -> Int[np.ndarray, " drawn"]:
-    """Indices into `pool` of a shift's list, in the list's order; int64.
+    """Return the indices into `pool` of a shift's list, in the list's order; int64.
 
     Lines are `path label` for list-file data, `index label` otherwise. Raises BadInput for an image that is not
     in the pool or stands twice in the list, and for a label that is not the pool's.

@@ -22,7 +22,7 @@ scissors 15, teddy bear 21, hair drier 6, toothbrush 11"""
 
 
 def _read(text: str) -> dict[str, int]:
-    """Label counts by class, in order."""
+    """Read the label counts by class, in order."""
     pairs = (part.strip().rpartition(" ") for part in text.split(","))
     return {name: int(count) for name, _, count in pairs}
 

@@ -37,7 +37,7 @@ class MosaicStore:
     cells: Int[np.ndarray, "pictures 4"]
 
     def read(self, indices: Sequence[int]) -> list[bytes]:
-        """The pictures as binary PGM files of 2 s x 2 s pixels."""
+        """Return the pictures as binary PGM files of 2 s x 2 s pixels."""
         side = self.items.shape[1]
         padded = np.concatenate([self.items, np.zeros((1, side, side), np.uint8)])
         grid = padded[self.cells[list(indices)]].reshape(-1, 2, 2, side, side)
@@ -63,7 +63,7 @@ def embedded_mosaics(name: str) -> tuple[ImageSet, ImageSet]:
 
 
 def mosaics(name: str, source: ImageSet, counts: Int[np.ndarray, " classes"], seed: int) -> ImageSet:
-    """Pictures of a single-label split's images (28 x 28, grey), in which class c occurs `counts[c]` times, int64 [C].
+    """Compose pictures of a single-label split's images (28 x 28, grey): class c occurs `counts[c]` times, int64 [C].
 
     The images of a class are used in a seeded random order, from the start again when they are used up; cells are
     seeded random too. Raises WorkFailed for an image that cannot be decoded.
@@ -85,7 +85,7 @@ def mosaics(name: str, source: ImageSet, counts: Int[np.ndarray, " classes"], se
 def label_sets(
     counts: Int[np.ndarray, " classes"], generator: np.random.RandomState
 ) -> UInt8[np.ndarray, "sets classes"]:
-    """Multi-hot label sets in which class c occurs exactly `counts[c]` times, in random order.
+    """Draw multi-hot label sets in which class c occurs exactly `counts[c]` times, in random order.
 
     One set after the other: a size from `LABELS_A_PICTURE`, then that many different classes, each drawn with a
     probability proportional to what its count still lacks; fewer where fewer classes lack anything.
@@ -106,7 +106,7 @@ def label_sets(
 def half_size(
     images: UInt8[np.ndarray, "images height width"],
 ) -> UInt8[np.ndarray, "images half_height half_width"]:
-    """Means of 2 x 2 pixels, rounded to the nearest whole number (halves up)."""
+    """Return means of 2 x 2 pixels, rounded to the nearest whole number (halves up)."""
     count, height, width = images.shape
     blocks = images.reshape(count, height // 2, 2, width // 2, 2).astype(np.uint16)
     return ((blocks.sum(axis=(2, 4)) + 2) // 4).astype(np.uint8)

@@ -14,7 +14,7 @@ from shifts.common.errors import BadInput, check_name
 def read_custom(
     path: str, pool: Int[np.ndarray, " classes"], class_names: Sequence[str] | None
 ) -> tuple[str, Float[np.ndarray, " classes"]]:
-    """('weights' or 'counts', one number for each class) from a JSON file.
+    """Read ('weights' or 'counts', one number for each class) from a JSON file.
 
     Forms: [numbers] (weights), {"weights": ...}, {"counts": ...}, {class name: weight}; the numbers are a list
     in class order or an object keyed by class name (a class that is not named gets 0). Raises BadInput for

@@ -5,7 +5,7 @@ from jaxtyping import Float
 
 
 def normalise(weights: Float[np.ndarray, "*rest classes"]) -> Float[np.ndarray, "*rest classes"]:
-    """Rows that sum to one (float64). Raises ValueError on NaN, infinite, negative or all-zero rows."""
+    """Scale rows to sum to one (float64). Raises ValueError on NaN, infinite, negative or all-zero rows."""
     values = np.asarray(weights, dtype=np.float64)
     if values.ndim == 0 or values.shape[-1] == 0:
         raise ValueError("a label distribution needs at least one class")
@@ -22,13 +22,13 @@ def normalise(weights: Float[np.ndarray, "*rest classes"]) -> Float[np.ndarray, 
 
 
 def total_variation(p: Float[np.ndarray, " classes"], q: Float[np.ndarray, " classes"]) -> float:
-    """TV(p, q) = 1/2 sum_c |p_c - q_c|, in [0, 1]; ValueError on unequal lengths or what is no distribution."""
+    """Return TV(p, q) = 1/2 sum_c |p_c - q_c|, in [0, 1]. Raises ValueError on unequal lengths or no distribution."""
     first, second = _two(p, q)
     return float(min(0.5 * np.abs(first - second).sum(), 1.0))
 
 
 def js_divergence(p: Float[np.ndarray, " classes"], q: Float[np.ndarray, " classes"]) -> float:
-    """Jensen-Shannon divergence (KL(p | m) + KL(q | m)) / 2 with m = (p + q) / 2 in nats, in [0, ln 2].
+    """Return the Jensen-Shannon divergence (KL(p | m) + KL(q | m)) / 2, m = (p + q) / 2, in nats, in [0, ln 2].
 
     Source: Lin, "Divergence Measures Based on the Shannon Entropy", IEEE Transactions on Information Theory 1991.
 
@@ -41,7 +41,7 @@ def js_divergence(p: Float[np.ndarray, " classes"], q: Float[np.ndarray, " class
 
 
 def etvd(priors: Float[np.ndarray, "experts classes"]) -> float:
-    """Environment total variation distance: the largest TV between two experts' environments, in [0, 1].
+    """Return the environment total variation distance: the largest TV between two experts' environments, in [0, 1].
 
     0 for a single expert. Raises ValueError on rows that are no distributions.
     """
@@ -53,7 +53,7 @@ def etvd(priors: Float[np.ndarray, "experts classes"]) -> float:
 def tv_experts_test_mean(
     priors: Float[np.ndarray, "experts classes"], test_prior: Float[np.ndarray, " classes"]
 ) -> float:
-    """(1/N) sum_m TV(E_m, E_test), the first distance term of the ensemble's risk bound, in [0, 1].
+    """Return (1/N) sum_m TV(E_m, E_test), the first distance term of the ensemble's risk bound, in [0, 1].
 
     The bound: R_test(f) <= (1/N) sum_m R_m(f_m) + 2M ((1/N) sum_m TV(E_m, E_test) + (N-1)/N * ETVD).
     """
@@ -63,7 +63,7 @@ def tv_experts_test_mean(
 def risk_bound_distance(
     priors: Float[np.ndarray, "experts classes"], test_prior: Float[np.ndarray, " classes"]
 ) -> float:
-    """Both distance terms of the bound together: (1/N) sum_m TV(E_m, E_test) + (N-1)/N * ETVD."""
+    """Return both distance terms of the bound together: (1/N) sum_m TV(E_m, E_test) + (N-1)/N * ETVD."""
     experts = len(_table(priors))
     return tv_experts_test_mean(priors, test_prior) + (experts - 1) / experts * etvd(priors)
 

@@ -19,7 +19,7 @@ def draw(
     rule: str = "seeded-shuffle",
     seed: int = 0,
 ) -> Int[np.ndarray, " drawn"]:
-    """Indices of a draw without replacement, class by class in class order; int64.
+    """Draw without replacement. Return indices, class by class in class order; int64.
 
     `seeded-shuffle` (LDAM, RIDE, SADE, BalPoE, PRL): one legacy generator, `RandomState(seed)`; for each class
     its indices in dataset order are shuffled in place and the first `counts[c]` kept. `first-n` (SHIKE): the
@@ -41,7 +41,7 @@ def draw(
 def draw_with_replacement(
     labels: Int[np.ndarray, " pool"], counts: Int[np.ndarray, " classes"], seed: int = 0
 ) -> Int[np.ndarray, " drawn"]:
-    """Indices of `counts[c]` images of each class, each image as often as chance has it; class by class, int64.
+    """Draw `counts[c]` images of each class, each image as often as chance has it. Return indices by class, int64.
 
     For tables of estimation errors alone: accuracies of such sets are not those of the published draws. Raises
     BadInput for a class without images in the pool of which some are asked for.
@@ -64,7 +64,7 @@ def left_out(
     seed: int = 0,
     held_out: bool = False,
 ) -> tuple[Int[np.ndarray, " source"], int]:
-    """A class-balanced set of labelled source images, and how many of them were trained on.
+    """Return a class-balanced set of labelled source images, and how many of them were trained on.
 
     Each class gives `per_class` images (default min(200, 5000 // classes)) that the training draw left out,
     filled up with drawn ones where too few are left; a class with fewer images than that gives all it has.
@@ -88,12 +88,12 @@ def left_out(
 
 
 def indices_sha256(indices: Int[np.ndarray, " drawn"]) -> str:
-    """SHA-256 (hex) of the indices, sorted, as little-endian int64: equal for the same images."""
+    """Return the SHA-256 (hex) of the indices, sorted, as little-endian int64: equal for the same images."""
     return hashlib.sha256(np.sort(np.asarray(indices)).astype("<i8").tobytes()).hexdigest()
 
 
 def _by_class(labels: Int[np.ndarray, " pool"], classes: int) -> Iterator[tuple[int, Int[np.ndarray, " members"]]]:
-    """Each class and its indices in dataset order (a fresh int64 array)."""
+    """Yield each class and its indices in dataset order (a fresh int64 array)."""
     order = np.argsort(labels, kind="stable").astype(np.int64)
     ends = np.cumsum(np.bincount(labels, minlength=classes))
     for c in range(classes):

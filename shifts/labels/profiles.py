@@ -38,7 +38,7 @@ _HOLDOUT = re.compile(r"natural:holdout=([1-9][0-9]{0,8})")
 
 
 def held_out(profile: str) -> int:
-    """How many images of each class a profile keeps from training, as labelled source; 0 for most profiles.
+    """Return how many images of each class a profile keeps from training, as labelled source; 0 for most profiles.
 
     Raises BadInput for what is no profile.
     """
@@ -51,7 +51,7 @@ def held_out(profile: str) -> int:
 
 
 def class_rank(train_counts: Int[np.ndarray, " classes"], by_index: bool) -> Int[np.ndarray, " classes"]:
-    """Rank of each class, 0 = head: its index (CIFAR's convention) or by descending count, ties by index."""
+    """Return each class's rank, 0 = head: its index (CIFAR's convention) or by descending count, ties by index."""
     if by_index:
         return np.arange(len(train_counts))
     rank = np.empty(len(train_counts), dtype=np.int64)
@@ -60,7 +60,7 @@ def class_rank(train_counts: Int[np.ndarray, " classes"], by_index: bool) -> Int
 
 
 def profile_counts(profile: str, n_max: int, imbalance: float, classes: int) -> list[int]:
-    """Images per class rank (0 = head) of a profile with `n_max` images in the head; non-increasing.
+    """Return images per class rank (0 = head) of a profile with `n_max` images in the head; non-increasing.
 
     exp: int(n_max * (1/IF) ** (c/(C-1))); step: n_max for the first half, int(n_max/IF) for the second;
     pareto: the density of a Pareto law with b = 6 at C evenly spaced points, ending where it has fallen to 1/IF
@@ -82,7 +82,7 @@ def train_counts(
     rank: Int[np.ndarray, " classes"],
     class_names: Sequence[str] | None = None,
 ) -> Int[np.ndarray, " classes"]:
-    """Images of each class in a long-tailed training set; `natural` takes the pool as it is.
+    """Return the images of each class in a long-tailed training set; `natural` takes the pool as it is.
 
     `natural:holdout=N` leaves N images of each class out, at most half of them. On a pool that is not balanced the
     head's size is the largest for which every class fits its pool. Raises BadInput for an imbalance below 1, not
@@ -104,7 +104,7 @@ def class_counts(
     rank: Int[np.ndarray, " classes"],
     class_names: Sequence[str] | None = None,
 ) -> Int[np.ndarray, " classes"]:
-    """Images of each class that `shift` takes from a test pool; `rank` is `class_rank` of the training set.
+    """Return the images of each class that `shift` takes from a test pool; `rank`: `class_rank` of the training set.
 
     Raises BadInput where the pool cannot give the shift (naming the class and what is possible), for a
     `custom` file that cannot be used, and for `list` (its images stand in the file: `shifts.sets.resolve.resolve`).
@@ -136,7 +136,7 @@ def class_prior(
     rank: Int[np.ndarray, " classes"],
     class_names: Sequence[str] | None = None,
 ) -> Float[np.ndarray, " classes"]:
-    """The class prior that a shift aims at, whatever a pool can give of it: for sets drawn with replacement.
+    """Return the class prior that a shift aims at, for sets drawn with replacement: no pool limits it.
 
     `dirichlet`: its own draw from the Dirichlet law; other kinds: shares of `class_counts`. Raises BadInput as that.
     """
@@ -147,12 +147,12 @@ def class_prior(
 
 
 def sized_counts(prior: Float[np.ndarray, " classes"], n: int) -> Int[np.ndarray, " classes"]:
-    """Images of each class in a set of `n` images of this prior, by largest remainder; classes may be empty."""
+    """Return the images of each class in a set of `n` images of this prior, by largest remainder; some may be 0."""
     return _largest_remainder(prior, n)
 
 
 def profile_weights(profile: str, imbalance: float, classes: int) -> list[float]:
-    """Share of the head's size by class rank, before rounding."""
+    """Return the share of the head's size by class rank, before rounding."""
     if profile == "step":
         return [1.0 if c < classes // 2 else 1 / imbalance for c in range(classes)]
     if profile == "pareto":
@@ -169,7 +169,7 @@ def _fit(
     class_names: Sequence[str] | None,
     what: str,
 ) -> Int[np.ndarray, " classes"]:
-    """The profile with the largest head that the pool can give, by class index."""
+    """Return the profile with the largest head that the pool can give, by class index."""
     if len(pool) < 2:
         raise BadInput("a long-tailed profile needs at least two classes")
     by_rank = pool[np.argsort(rank, kind="stable")].tolist()
@@ -183,7 +183,7 @@ def _fit(
 
 
 def _largest_profile(profile: str, imbalance: float, pool: list[int]) -> list[int]:
-    """Profile sizes by rank with the largest head for which no class exceeds its pool."""
+    """Return profile sizes by rank with the largest head for which no class exceeds its pool."""
     weights = profile_weights(profile, imbalance, len(pool))
     bounds = ((size + 1) / max(weight, 1e-12) for size, weight in zip(pool, weights, strict=True))
     n_max = min(int(min(bounds)), pool[0])
@@ -195,7 +195,7 @@ def _largest_profile(profile: str, imbalance: float, pool: list[int]) -> list[in
 
 
 def _highest_imbalance(profile: str, pool: list[int]) -> int:
-    """The highest whole imbalance that leaves no class empty."""
+    """Return the highest whole imbalance that leaves no class empty."""
     low, high = 1, max(pool) + 2
     while high - low > 1:
         middle = (low + high) // 2
@@ -207,7 +207,7 @@ def _highest_imbalance(profile: str, pool: list[int]) -> int:
 
 
 def _dirichlet(shift: Shift, classes: int) -> Float[np.ndarray, " classes"]:
-    """A class prior from Dir(alpha, ..., alpha), drawn with NumPy's legacy generator."""
+    """Draw a class prior from Dir(alpha, ..., alpha), with NumPy's legacy generator."""
     with np.errstate(all="ignore"):
         prior = np.random.RandomState(shift.seed).dirichlet(np.full(classes, shift.alpha))
     if not np.isfinite(prior).all() or abs(prior.sum() - 1) > 1e-6:
@@ -218,7 +218,7 @@ def _dirichlet(shift: Shift, classes: int) -> Float[np.ndarray, " classes"]:
 def _largest_set(
     prior: Float[np.ndarray, " classes"], pool: Int[np.ndarray, " classes"]
 ) -> Int[np.ndarray, " classes"]:
-    """Counts of the largest set of this prior that the pool gives without replacement; classes may be empty."""
+    """Return the counts of the largest set of this prior that the pool gives without replacement; some may be 0."""
     present = prior > 0
     bound = np.min((pool[present] + 1) / prior[present])
     for n in range(int(min(bound, pool.sum())), 0, -1):
@@ -229,7 +229,7 @@ def _largest_set(
 
 
 def _largest_remainder(prior: Float[np.ndarray, " classes"], n: int) -> Int[np.ndarray, " classes"]:
-    """n images shared out by a prior: whole parts, then one each by descending remainder, ties by index."""
+    """Share out n images by a prior: whole parts, then one each by descending remainder, ties by index."""
     exact = prior * n
     counts = np.floor(exact).astype(np.int64)
     counts[np.argsort(-(exact - counts), kind="stable")[: n - counts.sum()]] += 1

@@ -18,7 +18,7 @@ TOLERANCE = 0.02
 
 
 def wanted_marginals(shift: Shift, rank: Int[np.ndarray, " classes"]) -> Float[np.ndarray, " classes"]:
-    """The label marginals that a shift asks for, summing to one: as the class priors of single-label shifts.
+    """Return the label marginals that a shift asks for, summing to one, as class priors of single-label shifts do.
 
     forward_lt: r^(-rank / (C - 1)); backward_lt: the same with ranks reversed; uniform: equal. Raises BadInput for
     other kinds (`natural` asks for none).
@@ -34,15 +34,16 @@ def wanted_marginals(shift: Shift, rank: Int[np.ndarray, " classes"]) -> Float[n
 
 
 def miss(labels: UInt8[np.ndarray, "drawn classes"], shift: Shift, rank: Int[np.ndarray, " classes"]) -> float | None:
-    """Total variation between a drawn set's label marginals and what the shift asks for; None for `natural`."""
+    """Return the TV between a drawn set's label marginals and those that the shift asks for; None for `natural`."""
     return None if shift.kind == "natural" else total_variation(labels.sum(axis=0), wanted_marginals(shift, rank))
 
 
 def select(
     labels: UInt8[np.ndarray, "pool classes"], wanted: Float[np.ndarray, " classes"], seed: int
 ) -> Int[np.ndarray, " drawn"]:
-    """Indices, int64 ascending, of the largest set found whose label marginals are within `TOLERANCE` of `wanted` [C].
+    """Return the indices, int64 ascending, of the largest set found with label marginals near `wanted` [C].
 
+    Near is within `TOLERANCE`.
     Where none is, the nearest one. Images are added one by one, each time the one after which the marginals q are
     nearest to what is wanted, w, in sum_c (q_c - w_c)^2 / w_c (Pearson's chi-squared: rare labels count as much as
     common ones); ties and images of the same label set are taken in an order seeded by `seed`. Images without a label
@@ -67,7 +68,7 @@ def select(
 def _path(
     sets: Float[np.ndarray, "sets classes"], stock: Int[np.ndarray, " sets"], wanted: Float[np.ndarray, " classes"]
 ) -> Int[np.ndarray, " steps"]:
-    """Label sets in the order in which they are added, as far as they are kept."""
+    """Return label sets in the order in which they are added, as far as they are kept."""
     stock, sizes, weight = stock.copy(), sets.sum(axis=1), 1 / np.maximum(wanted, 1e-12)
     counts = np.zeros(len(wanted))
     steps: list[int] = []
@@ -87,7 +88,7 @@ def _path(
 
 
 def _occurrence(values: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
-    """How often each value stood there before: 0, 0, 1 for a, b, a."""
+    """Count how often each value stood there before: 0, 0, 1 for a, b, a."""
     order = np.argsort(values, kind="stable")
     counts = np.bincount(values)
     turn = np.empty_like(order)

@@ -85,12 +85,12 @@ class Shift:
 
     @classmethod
     def parse(cls, text: str) -> "Shift":
-        """The shift that `text` names: `str(shift)` or shorter (`backward_lt` = ratio 50). Raises BadInput."""
+        """Return the shift that `text` names: `str(shift)` or shorter (`backward_lt` = ratio 50). Raises BadInput."""
         return _parse(text)[0]
 
 
 def check_ratio(what: str, value: float) -> float:
-    """`value` as a float, if it is a finite number >= 1; else BadInput that begins with `what`."""
+    """Return `value` as a float. Raises BadInput that begins with `what` unless it is a finite number >= 1."""
     number = float(value)
     if not math.isfinite(number) or number < 1:
         raise BadInput(f"{what} is {value}; it must be a finite number >= 1")
@@ -98,19 +98,19 @@ def check_ratio(what: str, value: float) -> float:
 
 
 def number_text(value: float) -> str:
-    """The shortest text that reads back as the same number: 50 for 50.0, 0.1 for 0.1."""
+    """Return the shortest text that reads back as the same number: 50 for 50.0, 0.1 for 0.1."""
     return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(float(value))
 
 
 def published_shifts() -> list[Shift]:
-    """The eleven published sets: forward 50 25 10 5 2, uniform, backward 2 5 10 25 50."""
+    """Return the eleven published sets: forward 50 25 10 5 2, uniform, backward 2 5 10 25 50."""
     forward = [Shift("forward_lt", ratio) for ratio in PUBLISHED_RATIOS]
     backward = [Shift("backward_lt", ratio) for ratio in reversed(PUBLISHED_RATIOS)]
     return [*forward, Shift("uniform"), *backward]
 
 
 def expand_shifts(kinds: Sequence[str], ratios: Sequence[float] | None) -> tuple[list[Shift], list[str]]:
-    """What `--shift` and `--imbalance` ask for: shifts in order without duplicates, and notes for the user.
+    """Return what `--shift` and `--imbalance` ask for: shifts in order without duplicates, and notes for the user.
 
     `all` is the eleven published sets; a bare long-tailed kind is crossed with `ratios` (None: 50); a form
     with its own ratio keeps it. Raises BadInput for what is no shift.
@@ -136,7 +136,7 @@ def expand_shifts(kinds: Sequence[str], ratios: Sequence[float] | None) -> tuple
 
 
 def _parse(text: str) -> tuple[Shift, bool]:
-    """The shift and whether the text itself carried a ratio."""
+    """Return the shift, and whether the text itself carried a ratio."""
     kind, dash, rest = text.partition("-")
     if kind in _FROM_FILE and dash and rest:
         return _from_file(kind, rest), False
@@ -168,7 +168,7 @@ def _from_file(kind: str, rest: str) -> Shift:
 
 
 def _example(kind: str) -> str:
-    """The canonical form of a kind, for messages."""
+    """Return the canonical form of a kind, for messages."""
     return {
         "uniform": "uniform",
         "natural": "natural (the whole pool)",

@@ -10,7 +10,10 @@ from shifts.sets.training import TrainingSet, training_set
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
-    """Dataset and training set: `--dataset ... --train-subset-seed` (read back by the two functions below)."""
+    """Add the options on dataset and training set, `--dataset ... --train-subset-seed`.
+
+    They are read back by `chosen_dataset` and `chosen_training_set`.
+    """
     group = parser.add_argument_group("data")
     group.add_argument("--dataset", default="embedded", help="name, Hub id or local folder (default: embedded)")
     group.add_argument("--data-dir", metavar="DIR", help="read the dataset from this local copy")
@@ -51,7 +54,7 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_shift_arguments(parser: argparse.ArgumentParser) -> None:
-    """Test distributions: `--shift --imbalance --shift-list` (read back by `requested_shifts`)."""
+    """Add the options on test distributions, `--shift --imbalance --shift-list` (read back by `requested_shifts`)."""
     group = parser.add_argument_group("test distribution")
     group.add_argument(
         "--shift",
@@ -78,7 +81,7 @@ def add_shift_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def chosen_dataset(arguments: argparse.Namespace) -> Dataset:
-    """The dataset that the data arguments name. Raises BadInput."""
+    """Return the dataset that the data arguments name. Raises BadInput."""
     return load(
         arguments.dataset,
         arguments.data_dir,
@@ -92,7 +95,7 @@ def chosen_dataset(arguments: argparse.Namespace) -> Dataset:
 
 
 def chosen_training_set(arguments: argparse.Namespace, dataset: Dataset) -> TrainingSet:
-    """The training set that the data arguments ask for. Raises BadInput."""
+    """Return the training set that the data arguments ask for. Raises BadInput."""
     return training_set(
         dataset,
         arguments.train_imbalance,
@@ -103,7 +106,7 @@ def chosen_training_set(arguments: argparse.Namespace, dataset: Dataset) -> Trai
 
 
 def requested_shifts(arguments: argparse.Namespace) -> tuple[list[Shift], list[str]]:
-    """The shifts that the shift arguments ask for, without duplicates, and notes for the user. Raises BadInput."""
+    """Return the shifts that the arguments ask for, without duplicates, and notes for the user. Raises BadInput."""
     kinds = arguments.shift or ([] if arguments.shift_list else ["backward_lt"])
     shifts, notes = expand_shifts(kinds, arguments.imbalance)
     shifts += [Shift("list", path=path) for path in arguments.shift_list]
@@ -111,7 +114,7 @@ def requested_shifts(arguments: argparse.Namespace) -> tuple[list[Shift], list[s
 
 
 def seed(text: str) -> int:
-    """A seed for NumPy's legacy generator from the command line."""
+    """Parse a seed for NumPy's legacy generator from the command line."""
     if not text.isdecimal() or int(text) > MAX_SEED:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number in 0..{MAX_SEED}")
     return int(text)

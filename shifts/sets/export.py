@@ -74,7 +74,7 @@ def export(dataset: "Dataset", training: "TrainingSet", folder: Path, source: "S
 
 
 def images_split(images: ImageSet) -> str:
-    """The file name's split: `valid` is written as `validation`, the Hub's word for it."""
+    """Return the file name's split: `valid` is written as `validation`, the Hub's word for it."""
     return "validation" if images.split == "valid" else images.split
 
 
@@ -89,7 +89,7 @@ def _write_split(images: ImageSet, indices: Int[np.ndarray, " kept"], path: Path
 
 
 def _columns(images: ImageSet, indices: Int[np.ndarray, " batch"], schema: Any) -> list[Any]:
-    """The columns of some images: those of their table, else the images and their labels."""
+    """Return the columns of some images: those of their table, else the images and their labels."""
     import pyarrow
 
     store, chosen = images.store, indices.tolist()
@@ -107,7 +107,7 @@ def _columns(images: ImageSet, indices: Int[np.ndarray, " batch"], schema: Any) 
 
 
 def _schema(images: ImageSet) -> Any:
-    """The table's Arrow schema, features as before, the image column as an image that is decoded on reading."""
+    """Return the table's Arrow schema: features as before, the image column as an image that is decoded on reading."""
     import datasets
 
     if not isinstance(images.store, TableStore):

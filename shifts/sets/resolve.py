@@ -18,7 +18,7 @@ from shifts.labels.shift import MAX_SEED, PUBLISHED_RATIOS, RULES, Shift
 def resolve(
     dataset: Dataset, shift: Shift, train_counts: Int[np.ndarray, " classes"], seed: int = 0
 ) -> tuple[Int[np.ndarray, " drawn"], Literal["published", "generated"]]:
-    """Indices of a shift into the dataset's test pool (int64), and whether they are the published set.
+    """Return a shift's indices into the dataset's test pool (int64), and whether they are the published set.
 
     `train_counts` give the class order of sets that are not ranked by class index; `seed` is the draw's (0 = the
     fixed published draw, others are redraws). `published`: a list file, or one of the eleven sets on the pool that
@@ -44,7 +44,7 @@ def resolve(
 
 
 def _is_published(dataset: Dataset, shift: Shift, n: int, seed: int) -> bool:
-    """Whether a draw is a published test set: on published content, of a published kind."""
+    """Return whether a draw is a published test set: on published content, of a published kind."""
     entry = dataset.entry
     if not dataset.published:
         return False

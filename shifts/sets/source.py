@@ -28,7 +28,7 @@ class SourceImages:
 
 
 def source_images(dataset: Dataset, training: TrainingSet) -> SourceImages:
-    """Class-balanced source images: what the training draw left out; for natural sets the validation split, if any.
+    """Return class-balanced source images: left out by the training draw; for natural sets the validation split.
 
     Where too few are left, training images fill up; not after profile `natural:holdout=N`, if it kept some of every
     class. From an exported folder those that were exported with it, else training images.

@@ -36,7 +36,7 @@ class TrainingSet:
         return len(self.indices)
 
     def describe(self) -> str:
-        """In words: `imbalance 100 (exp, seeded-shuffle, subset seed 0)` or `natural`."""
+        """Return the settings in words: `imbalance 100 (exp, seeded-shuffle, subset seed 0)` or `natural`."""
         return in_words(self.imbalance, self.profile, self.rule, self.seed)
 
 
@@ -110,7 +110,7 @@ def _as_exported(dataset: Dataset, imbalance: float | None, profile: str, rule: 
 
 
 def in_words(imbalance: float | None, profile: str, rule: str, seed: int) -> str:
-    """A training set's settings: `imbalance 100 (exp, seeded-shuffle, subset seed 0)` or `natural`."""
+    """Return a training set's settings: `imbalance 100 (exp, seeded-shuffle, subset seed 0)` or `natural`."""
     if imbalance is None:
         return f"{profile} ({rule}, subset seed {seed})" if held_out(profile) else "natural"
     return f"imbalance {number_text(imbalance)} ({profile}, {rule}, subset seed {seed})"

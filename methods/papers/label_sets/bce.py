@@ -23,5 +23,5 @@ class Bce(OneBranch):
     name: ClassVar[str] = "bce"
 
     def loss(self, logits: Float[Tensor, "batch classes"], labels: Float[Tensor, "batch classes"], of: Batch) -> Tensor:
-        """Plain binary cross entropy."""
+        """Return plain binary cross entropy."""
         return binary_cross_entropy(logits, labels)

@@ -29,5 +29,5 @@ class ClassBalancedFocal(OneBranch):
             raise ValueError(f"beta must lie in 0..1 and gamma be >= 0, not {self.beta:g} and {self.gamma:g}")
 
     def loss(self, logits: Float[Tensor, "batch classes"], labels: Float[Tensor, "batch classes"], of: Batch) -> Tensor:
-        """Class-balanced focal loss."""
+        """Return the class-balanced focal loss."""
         return class_balanced_focal(logits, labels, of.counts, self.beta, self.gamma)

@@ -36,7 +36,7 @@ class DistributionBalanced(OneBranch):
             raise ValueError(f"kappa must be > 0 and gamma >= 0, not {self.kappa:g} and {self.gamma:g}")
 
     def loss(self, logits: Float[Tensor, "batch classes"], labels: Float[Tensor, "batch classes"], of: Batch) -> Tensor:
-        """Distribution-balanced focal loss."""
+        """Return the distribution-balanced focal loss."""
         return distribution_balanced(
             logits, labels, of.counts, of.population, mu=self.mu, kappa=self.kappa, gamma=self.gamma
         )

@@ -27,5 +27,5 @@ class Focal(OneBranch):
             raise ValueError(f"gamma must be >= 0, not {self.gamma:g}")
 
     def loss(self, logits: Float[Tensor, "batch classes"], labels: Float[Tensor, "batch classes"], of: Batch) -> Tensor:
-        """Focal loss."""
+        """Return the focal loss."""
         return focal(logits, labels, self.gamma)

@@ -66,7 +66,7 @@ class Compensated(nn.Module):
         return cast(ExpertOutput, self.network(images))
 
     def compensation(self, branch: int) -> Compensation:
-        """Scales and means of the branch's logits: of labels that are there, then of those that are not."""
+        """Return scales and means of the branch's logits: of labels that are there, then of those that are not."""
         means, scales = self.factor * self.means[branch], 1 + self.factor * self.scales[branch]
         return Compensation(scales[0], means[0], scales[1], means[1])
 
@@ -105,7 +105,7 @@ class Ltml(MultiLabel):
         return [replace(recipe.stage(self.step, name="branches", lr=recipe.lr / 2), samplers=SAMPLERS[self.branches])]
 
     def step(self, network: nn.Module, batches: Sequence[Batch], epoch: int) -> dict[str, Tensor]:
-        """Each branch's classification loss on its own batch, and how far the branches are apart on all batches."""
+        """Return each branch's classification loss on its own batch, and the branches' distance on all batches."""
         logits = network(torch.cat([batch.images for batch in batches])).logits
         parts = logits.split([len(batch.target) for batch in batches])
         own = enumerate(zip(parts, batches, strict=True))
@@ -118,7 +118,7 @@ class Ltml(MultiLabel):
     def classification(
         self, network: nn.Module, logits: Float[Tensor, "batch branches classes"], batch: Batch, branch: int
     ) -> Tensor:
-        """The weighted, compensated loss of one branch on its own batch."""
+        """Return the weighted, compensated loss of one branch on its own batch."""
         compensation = network.compensation(branch) if isinstance(network, Compensated) else None
         return batch.expect(
             lambda labels: weighted_binary_cross_entropy(

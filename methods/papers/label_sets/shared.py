@@ -34,13 +34,13 @@ class MultiLabel(Method):
 
     @property
     def branches_count(self) -> int:
-        """Number of branches E."""
+        """Return the number of branches E."""
         return 1
 
     def expert_priors(
         self, counts: Int[np.ndarray, " classes"], preference: Sequence[float] | None = None
     ) -> ExpertPriors:
-        """The normalised label marginals for every branch: approximate, since sigmoids answer for each label alone."""
+        """Return the normalised label marginals for every branch: approximate, as each label has a sigmoid."""
         return ExpertPriors(np.tile(normalise(counts), (self.branches_count, 1)), exact=False)
 
 
@@ -58,10 +58,10 @@ class OneBranch(MultiLabel):
 
     @abstractmethod
     def loss(self, logits: Float[Tensor, "batch classes"], labels: Float[Tensor, "batch classes"], of: Batch) -> Tensor:
-        """The loss of the branch's logits; `of` has the label counts and the number of training images."""
+        """Return the loss of the branch's logits; `of` has the label counts and the number of training images."""
 
     def step(self, network: nn.Module, batches: Sequence[Batch], epoch: int) -> dict[str, Tensor]:
-        """The loss of the single branch."""
+        """Return the loss of the single branch."""
         (batch,) = batches
         logits = network(batch.images).logits[:, 0]
         return {"loss": batch.expect(lambda labels: self.loss(logits, labels, batch))}

@@ -42,7 +42,7 @@ OUTPUTS = {
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """The unsigned bytes of a gzipped IDX file in their shape; its SHA-256 is checked first."""
+    """Return the unsigned bytes of a gzipped IDX file in their shape. Its SHA-256 is checked first."""
     packed = path.read_bytes()
     if hashlib.sha256(packed).hexdigest() != ORIGINALS[path.name]:
         raise SystemExit(f"{path} is not the original file (SHA-256 differs)")
@@ -53,7 +53,7 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 def png(image: np.ndarray) -> bytes:
-    """A grey image [H, W] as a PNG file with Paeth-filtered, stored rows."""
+    """Encode a grey image [H, W] as a PNG file with Paeth-filtered, stored rows."""
     height, width = image.shape
     padded = np.pad(image.astype(np.int64), ((1, 0), (1, 0)))
     here, left, above, corner = padded[1:, 1:], padded[1:, :-1], padded[:-1, 1:], padded[:-1, :-1]
@@ -67,7 +67,7 @@ def png(image: np.ndarray) -> bytes:
 
 
 def _stored(data: bytes) -> bytes:
-    """A zlib stream of one stored block, written out here: no zlib version has a say in its bytes."""
+    """Return a zlib stream of one stored block, written out here: no zlib version has a say in its bytes."""
     block = struct.pack("<BHH", 1, len(data), len(data) ^ 0xFFFF)
     return b"\x78\x01" + block + data + struct.pack(">I", zlib.adler32(data))
 
@@ -77,12 +77,12 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def first_of_each_class(labels: np.ndarray) -> np.ndarray:
-    """Indices of the first PER_CLASS images of each class, in the order of the file."""
+    """Return the indices of the first PER_CLASS images of each class, in the order of the file."""
     return np.sort(np.concatenate([np.flatnonzero(labels == c)[:PER_CLASS] for c in range(len(CLASS_NAMES))]))
 
 
 def table(images: np.ndarray, labels: np.ndarray) -> Any:
-    """An Arrow table with the feature description that `datasets` reads."""
+    """Return an Arrow table with the feature description that `datasets` reads."""
     import pyarrow
 
     features = {"image": {"_type": "Image"}, "label": {"names": CLASS_NAMES, "_type": "ClassLabel"}}

@@ -85,7 +85,7 @@ def image_sets(
     told = origins or {split: f"split {split}" for split in splits}
 
     def checked(split: str) -> Any:
-        """A split's table. Raises BadInput if it is empty or lacks the columns."""
+        """Return a split's table. Raises BadInput if it is empty or lacks the columns."""
         if len(splits[split]) == 0:
             raise BadInput(f"{name}: the {split} split is empty")
         for column, option in ((image, "image"), (label, "label")):
@@ -225,7 +225,7 @@ def _undecoded(name: str, table: Any, column: str) -> Any:
 
 
 def _labels(name: str, split: str, column: str, table: Any) -> Labels:
-    """Labels of a split's table, in its own names. Raises BadInput."""
+    """Return the labels of a split's table, in its own names. Raises BadInput."""
     import pyarrow
 
     values = table.select_columns([column]).with_format("arrow")[:].column(column)

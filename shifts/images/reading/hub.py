@@ -17,7 +17,7 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether `name` has the form owner/name."""
+    """Return whether `name` has the form owner/name."""
     return _HUB_ID.fullmatch(name) is not None
 
 
@@ -73,7 +73,7 @@ def _opened(what: str, load: Any) -> Mapping[str, Any]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No log lines of `datasets` and the Hub's client: what matters is raised, and said in one line."""
+    """Silence the log lines of `datasets` and the Hub's client. Failures are raised, and said in one line."""
     loggers = [logging.getLogger(name) for name in ("datasets", "huggingface_hub")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

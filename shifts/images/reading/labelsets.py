@@ -18,7 +18,7 @@ ID_COLUMNS = ("image_id", "id", "filename", "file_name")
 
 
 def holds_lists(table: Any, column: str) -> bool:
-    """Whether a column of a `datasets.Dataset` (or a field of its objects) holds lists of labels."""
+    """Return whether a column of a `datasets.Dataset` (or a field of its objects) holds lists of labels."""
     import pyarrow
 
     head, _, rest = column.partition(".")
@@ -33,7 +33,7 @@ def holds_lists(table: Any, column: str) -> bool:
 def multi_hot(
     name: str, column: str, tables: Mapping[str, Any], class_names: Sequence[str] | None
 ) -> tuple[tuple[str, ...], dict[str, UInt8[np.ndarray, "images classes"]]]:
-    """Class names, and uint8 labels [N, C] by split.
+    """Return class names, and uint8 labels [N, C] by split.
 
     class_names: the classes in the order wanted, else the column's own (names in sorted order, numbers from 0 to the
     largest in train). Raises BadInput for labels that are missing, out of range or unknown.
@@ -72,7 +72,7 @@ def multi_hot(
 
 
 def _own_names(table: Any, column: str) -> list[str] | None:
-    """Names of a column of `ClassLabel`s, wherever they stand within it."""
+    """Return the names of a column of `ClassLabel`s, wherever they stand within it."""
     feature = table.features
     for field in column.split("."):
         feature = feature[field]
@@ -89,7 +89,7 @@ def _named(name: str, split: str, names: Sequence[str], label: Any) -> str:
 
 
 def _flat(name: str, split: str, table: Any, column: str) -> tuple[list[Any], Int[np.ndarray, " labels"]]:
-    """All labels of a split one after the other, and the image that each belongs to."""
+    """Return all labels of a split one after the other, and the image that each belongs to."""
     head, *fields = column.split(".")
     rows = table.select_columns([head]).with_format("arrow")[:].column(head).to_pylist()
     labels: list[Any] = []
@@ -105,7 +105,7 @@ def _flat(name: str, split: str, table: Any, column: str) -> tuple[list[Any], In
 
 
 def _of_row(row: Any, fields: Sequence[str]) -> list[Any]:
-    """The labels of one image. Raises TypeError, KeyError where the row is made otherwise."""
+    """Return the labels of one image. Raises TypeError, KeyError where the row is made otherwise."""
     if row is None:
         raise TypeError
     if not fields:
@@ -118,7 +118,7 @@ def _of_row(row: Any, fields: Sequence[str]) -> list[Any]:
 
 
 def named_images(name: str, table: Any, image_column: str, ids: Path) -> Int[np.ndarray, " kept"]:
-    """Indices, in the table's order, of the training images that a file of ids names, one id a line.
+    """Return the indices, in the table's order, of the training images that a file of ids names, one id a line.
 
     An image's id stands in a column image_id, id, filename or file_name, else it is its file's name; suffix and
     folders do not count. Raises BadInput for a file that cannot be read, ids twice or without an image.
@@ -154,7 +154,7 @@ def _ids(name: str, table: Any, image_column: str) -> list[str]:
 
 
 def _stem(text: str) -> str:
-    """An id without folders, suffix and the zeros before COCO's numbers."""
+    """Return an id without folders, suffix and the zeros before COCO's numbers."""
     stem = text.rpartition("/")[2].partition(".")[0]
     return stem.lstrip("0") or "0" if stem.isdecimal() else stem
 
@@ -178,6 +178,6 @@ def check_counts(
 
 
 def co_occurrence(labels: UInt8[np.ndarray, "images classes"]) -> Int[np.ndarray, "classes classes"]:
-    """Images with both classes, int64 [C, C]; the diagonal holds the label counts."""
+    """Count the images with both classes, int64 [C, C]; the diagonal holds the label counts."""
     wide = labels.astype(np.int64)
     return wide.T @ wide

@@ -87,7 +87,7 @@ def _configuration(folder: Path, asked: str | None) -> tuple[Path, dict[str, lis
 
 
 def _declared(readme: Path) -> list[Mapping[str, Any]]:
-    """The configurations in the YAML head of a README, as the Hub has them; none where it has no such head."""
+    """Read the configurations in the YAML head of a README, as the Hub has them; none where it has no such head."""
     import yaml
 
     if not readme.is_file():
@@ -104,7 +104,7 @@ def _declared(readme: Path) -> list[Mapping[str, Any]]:
 
 
 def _patterns(data_files: Any) -> dict[str, list[str]] | None:
-    """Patterns by split: one or several for train, or a list of objects with `split` and `path`."""
+    """Return patterns by split, from one or several for train or a list of objects with `split` and `path`."""
     if data_files is None:
         return None
     entries = data_files if isinstance(data_files, list) else [data_files]

@@ -50,7 +50,7 @@ def read_described(folder: Path) -> tuple[dict[str, Any], dict[str, str], list[N
 
 
 def _rows(tree: Tree, files: list[Parts], split_of_folder: Mapping[str, str]) -> dict[str, dict[Parts, dict[str, Any]]]:
-    """The metadata of each image by split and path. Raises BadInput naming file and row."""
+    """Read the metadata of each image, by split and path. Raises BadInput naming file and row."""
     present = set(tree.files)
     rows: dict[str, dict[Parts, dict[str, Any]]] = {split: {} for split in split_of_folder.values()}
     for file in files:
@@ -78,7 +78,7 @@ def _why(tree: Tree, parts: Parts, folders: set[str]) -> str:
 
 
 def _table(tree: Tree, rows: Mapping[Parts, dict[str, Any]]) -> Any:
-    """A split's images and metadata as one table, images first."""
+    """Return a split's images and metadata as one table, images first."""
     import datasets
     import pyarrow
 

@@ -26,7 +26,7 @@ class Labels:
 
     @classmethod
     def from_names(cls, names: Sequence[str], origin: str, order: Sequence[str] | None = None) -> "Labels":
-        """Number the names, in the order given or as sorted text. Raises BadInput as `composed`."""
+        """Give each name a number, in the order given or as sorted text. Raises BadInput as `composed`."""
         composed_names = composed(list(dict.fromkeys(names)) if order is None else list(order), origin)
         ordered = sorted(set(composed_names.values())) if order is None else list(composed_names.values())
         number = {name: index for index, name in enumerate(ordered)}

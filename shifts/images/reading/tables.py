@@ -57,7 +57,7 @@ def read_tables(
 
 
 def _declared(folder: Path, seen: Sequence[Parts], declared: Mapping[str, Sequence[str]]) -> dict[str, list[Parts]]:
-    """Files by split as the README's patterns say; `*` stands for any part of a name, `**` for folders too."""
+    """Return files by split as the README's patterns say; `*` stands for any part of a name, `**` for folders too."""
     files = {}
     for split, patterns in declared.items():
         matching = [parts for parts in seen if any(_matches("/".join(parts), pattern) for pattern in patterns)]
@@ -74,7 +74,7 @@ def _matches(path: str, pattern: str) -> bool:
 
 
 def _by_place(folder: Path, seen: Sequence[Parts]) -> dict[str, list[Parts]]:
-    """Files by split, by their names and folders. Parquet and Arrow go before text."""
+    """Return files by split, told by their names and folders. Parquet and Arrow go before text."""
     for suffixes in (COLUMNAR, TEXT_SUFFIXES):
         by_split: dict[str, dict[tuple[Parts, str], list[Parts]]] = {}
         for parts in seen:
@@ -92,7 +92,7 @@ def _by_place(folder: Path, seen: Sequence[Parts]) -> dict[str, list[Parts]]:
 
 
 def _one_group(folder: Path, split: str, groups: Mapping[tuple[Parts, str], list[Parts]]) -> list[Parts]:
-    """The files that are a split; a bare `train` goes before names such as `my_train`. Raises BadInput for two."""
+    """Return a split's files; a bare `train` goes before names such as `my_train`. Raises BadInput for two."""
     plain = {group: files for group, files in groups.items() if is_plain(group[1] or group[0][-1])} or groups
     if len(plain) > 1:
         first, second = (shown(files[0]) for files in list(plain.values())[:2])
@@ -103,7 +103,7 @@ def _one_group(folder: Path, split: str, groups: Mapping[tuple[Parts, str], list
 
 
 def _stem(parts: Parts) -> str:
-    """A file's name without suffix and shard number."""
+    """Return a file's name without suffix and shard number."""
     stem = Path(parts[-1]).stem
     shard = _SHARD.fullmatch(stem) or _NUMBERED.fullmatch(stem)
     return shard["name"] if shard else stem
@@ -177,7 +177,7 @@ def _arrow(path: Path) -> Any:
 
 
 def _plain(schema: Any) -> Any:
-    """A schema without dictionary encoding and without columns of kinds that `datasets` does not know."""
+    """Return a schema without dictionary encoding and without columns of kinds that `datasets` does not know."""
     import datasets
     import pyarrow
 
@@ -249,7 +249,7 @@ def _joined(folder: Path, split: str, pieces: Sequence[Any]) -> Any:
 
 
 def _renumbered(piece: Any, features: Any) -> Any:
-    """A file's `ClassLabel` columns in the numbering of `features`. Raises BadInput for a class that is not there."""
+    """Renumber a file's `ClassLabel` columns as in `features`. Raises BadInput for a class that is not there."""
     import datasets
     import pyarrow
 

@@ -57,7 +57,7 @@ def _typed(cells: list[str]) -> list[Any]:
 
 
 def _json(path: Path, text: str) -> dict[str, list[Any]]:
-    """Columns of JSON objects, one a line, or of a list of objects."""
+    """Read columns from JSON objects, one a line, or from a list of objects."""
     try:
         if text.lstrip().startswith("["):
             rows = json.loads(text)
