@@ -37,8 +37,8 @@ from methods.pixels.data import TrainingImages
 from methods.training.loop import build_network, train
 from shifts.images.entries import CIFAR_MEAN, CIFAR_STD
 from shifts.labels.draw import draw
-from shifts.labels.profiles import class_counts, profile_counts
-from shifts.labels.shift import published_shifts
+from shifts.labels.profiles import profile_counts
+from shifts.labels.shift import class_counts, published_shifts
 
 SIZE = (32, 32)
 EPOCHS, PAIRS = 5, 3

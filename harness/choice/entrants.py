@@ -14,13 +14,10 @@ from harness.choice.bootstrap import DrawnSet
 from harness.choice.pairs import correctness, image_classes, places, pool_counts
 from harness.evidence.access import Access
 from harness.records.rows import Row
+from harness.show.shifts import read
 from shifts.labels.shift import published_shifts
 
 PUBLISHED = tuple(str(shift) for shift in published_shifts())
-
-
-ORDER_FREE = ("shuffled_lt", "dirichlet")
-"""Kinds of shift in which nobody can exploit the order of the classes."""
 
 
 NEVER_MIXED = [*SETTING[: SETTING.index("method")], "recipe", "selection", "evidence_precision"]
@@ -81,7 +78,7 @@ def fields(found: Sequence[Row]) -> list[Field]:
     groups = []
     for group in current(row for row in found if row.task == "single_label"):
         row = group[0]
-        if row.shift in PUBLISHED or row.shift_kind in ORDER_FREE:
+        if row.shift in PUBLISHED or read(row.shift).traits.order_free:
             family = json.dumps([*(getattr(row, name) for name in NEVER_MIXED), row.shift not in PUBLISHED])
             draws[family, row.shift][row.indices_sha256] += 1
             groups.append((family, group))

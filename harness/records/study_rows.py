@@ -70,13 +70,6 @@ class StudyRow:
     revision: str
     """Git revision or version of the program; no part of `study_id`."""
 
-    @property
-    def shift_order(self) -> tuple[int, float, str]:
-        """Sorting key of shifts: forward from the largest ratio, uniform, backward to the largest, then the others."""
-        place = {"forward_lt": 0, "uniform": 1, "backward_lt": 2}.get(self.shift_kind, 3)
-        ratio = self.shift_ratio or 0.0
-        return place, -ratio if place == 0 else ratio, self.shift
-
     @classmethod
     def arrow_schema(cls) -> pa.Schema:
         """The columns as Parquet has them."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.show import ink
 from harness.show.ink import SERIES
-from harness.show.shifts import family, is_ordered
+from harness.show.shifts import is_ordered, read, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -109,11 +109,11 @@ class ShiftAxis:
         ordered = [shift for shift in self.shifts if is_ordered(shift)]
         for place, shift in enumerate(ordered):
             places[shift] = float(place)
-        families = list(dict.fromkeys(family(shift) for shift in self.shifts if not is_ordered(shift)))
+        families = list(dict.fromkeys(read(shift).family for shift in self.shifts if not is_ordered(shift)))
         start = len(ordered) + (0.6 if ordered else 0.0)
         for shift in self.shifts:
             if not is_ordered(shift):
-                places[shift] = start + families.index(family(shift))
+                places[shift] = start + families.index(read(shift).family)
         return places
 
     def split(self, values: dict[str, float]) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
@@ -145,8 +145,8 @@ AXIS_TEXT = "imbalance of the test set:  ← forward    U = uniform    backward 
 
 
 def _tick(shift: str) -> str:
-    kind, _, rest = shift.partition("-")
-    return {"forward_lt": rest, "backward_lt": rest, "uniform": "U"}.get(kind, family(shift).replace("_lt", ""))
+    side = read(shift).traits.side
+    return read(shift).family.replace("_lt", "") if side is None else short(shift)[1:] if side else short(shift)
 
 
 def line(

@@ -1,42 +1,30 @@
-"""A shift in tables and figures: its short name, its order, its family."""
+"""Shifts by their text in rows, tables and figures: short name, order, family."""
 
-import re
-from typing import Any
+from functools import lru_cache
 
-ORDER_FREE = ("shuffled_lt", "dirichlet", "custom", "list")
-"""Kinds of shift that do not follow the training order of the classes."""
-
-
-_ORDERED = {"forward_lt": -1, "uniform": 0, "backward_lt": 1}
+from shifts.common.errors import BadInput
+from shifts.labels.shift import Shift
 
 
-def shift_order(shift: str) -> tuple[Any, ...]:
+@lru_cache
+def read(text: str) -> Shift:
+    """The shift of a text. What follows a blank may tell two draws of one shift apart (file names have blanks too)."""
+    try:
+        return Shift.parse(text)
+    except BadInput:
+        return Shift.parse(text.partition(" ")[0])
+
+
+def shift_order(text: str) -> tuple[object, ...]:
     """Sorting key of shifts: from forward over uniform to backward, then others by kind, number and seed."""
-    kind = shift.split("-")[0]
-    match = re.match(r"[a-z_]+-([0-9.]+(?:e[+-]?[0-9]+)?)(?![\w.])", shift)
-    number = float(match[1]) if match else 0.0
-    if kind in _ORDERED:
-        return (0, _ORDERED[kind] * number, 0, shift)
-    return (1 + (ORDER_FREE.index(kind) if kind in ORDER_FREE else len(ORDER_FREE)), number, _seed(shift), shift)
+    return *read(text).order, text
 
 
-def family(shift: str) -> str:
-    """What a shift and its sisters of other seeds share: `dirichlet-0.1` for `dirichlet-0.1-s7`."""
-    return re.sub(r"-s\d+(?=$|-first_n$)", "", shift)
-
-
-def is_ordered(shift: str) -> bool:
-    """Whether a shift lies on the line from forward to backward."""
-    return shift.split("-")[0] in _ORDERED
-
-
-def _seed(shift: str) -> int:
-    match = re.search(r"-s(\d+)", shift)
-    return int(match[1]) if match else 0
-
-
-def short(shift: str) -> str:
+def short(text: str) -> str:
     """A column's heading: F50, U, B50 for the published kinds, the canonical text for others."""
-    kind, _, rest = shift.partition("-")
-    letter = {"forward_lt": "F", "backward_lt": "B", "uniform": "U"}.get(kind)
-    return shift if letter is None else letter + rest
+    return text.replace(str(read(text)), read(text).short, 1)
+
+
+def is_ordered(text: str) -> bool:
+    """Whether a shift lies on the line from forward to backward."""
+    return read(text).traits.side is not None

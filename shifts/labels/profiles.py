@@ -4,6 +4,7 @@ Formulas: Cui et al. 2019 and Cao et al. 2019 (exp, step), Wu et al. 2020 (paret
 2021) for the test shifts. All counts are whole images.
 """
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -11,26 +12,6 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from shifts.common.errors import BadInput, check_name
-from shifts.labels.custom import read_custom
-from shifts.labels.shift import PUBLISHED_RATIOS, RULES, Rule, Shift, check_ratio, expand_shifts, published_shifts
-
-__all__ = [
-    "PROFILES",
-    "PUBLISHED_RATIOS",
-    "RULES",
-    "Rule",
-    "Shift",
-    "class_counts",
-    "class_prior",
-    "class_rank",
-    "expand_shifts",
-    "held_out",
-    "profile_counts",
-    "profile_weights",
-    "published_shifts",
-    "sized_counts",
-    "train_counts",
-]
 
 PROFILES = ("exp", "step", "pareto", "natural", "natural:holdout=N")
 PARETO_SHAPE = 6
@@ -48,6 +29,14 @@ def held_out(profile: str) -> int:
         if profile == PROFILES[-1]:
             raise BadInput(f"profile {profile} stands for a form: give a number, as in natural:holdout=5")
     return int(match[1]) if match else 0
+
+
+def check_ratio(what: str, value: float) -> float:
+    """Return `value` as a float. Raises BadInput that begins with `what` unless it is a finite number >= 1."""
+    number = float(value)
+    if not math.isfinite(number) or number < 1:
+        raise BadInput(f"{what} is {value}; it must be a finite number >= 1")
+    return number
 
 
 def class_rank(train_counts: Int[np.ndarray, " classes"], by_index: bool) -> Int[np.ndarray, " classes"]:
@@ -95,60 +84,7 @@ def train_counts(
     if imbalance is None:
         raise BadInput(f"profile {profile} needs an imbalance")
     imbalance = check_ratio("the train imbalance", imbalance)
-    return _fit(profile, imbalance, pool, rank, class_names, "train imbalance")
-
-
-def class_counts(
-    shift: Shift,
-    pool_counts: Int[np.ndarray, " classes"],
-    rank: Int[np.ndarray, " classes"],
-    class_names: Sequence[str] | None = None,
-) -> Int[np.ndarray, " classes"]:
-    """Return the images of each class that `shift` takes from a test pool; `rank`: `class_rank` of the training set.
-
-    Raises BadInput where the pool cannot give the shift (naming the class and what is possible), for a
-    `custom` file that cannot be used, and for `list` (its images stand in the file: `shifts.sets.resolve.resolve`).
-    """
-    pool = np.asarray(pool_counts, dtype=np.int64)
-    if shift.kind == "uniform":
-        return np.full(len(pool), pool.min())
-    if shift.kind == "natural":
-        return pool.copy()
-    if shift.kind == "dirichlet":
-        return _largest_set(_dirichlet(shift, len(pool)), pool)
-    if shift.kind == "custom":
-        what, values = read_custom(str(shift.path), pool, class_names)
-        return values.astype(np.int64) if what == "counts" else _largest_set(values / values.sum(), pool)
-    if shift.kind == "list":
-        raise BadInput("a list shift names its images itself; resolve it against a dataset")
-    assert shift.ratio is not None
-    if shift.kind == "backward_lt":
-        rank = len(pool) - 1 - rank
-    if shift.kind == "shuffled_lt":
-        order = np.random.RandomState(shift.seed).permutation(len(pool))
-        rank = np.argsort(order, kind="stable")
-    return _fit("exp", shift.ratio, pool, rank, class_names, f"{shift.kind} ratio")
-
-
-def class_prior(
-    shift: Shift,
-    pool_counts: Int[np.ndarray, " classes"],
-    rank: Int[np.ndarray, " classes"],
-    class_names: Sequence[str] | None = None,
-) -> Float[np.ndarray, " classes"]:
-    """Return the class prior that a shift aims at, for sets drawn with replacement: no pool limits it.
-
-    `dirichlet`: its own draw from the Dirichlet law; other kinds: shares of `class_counts`. Raises BadInput as that.
-    """
-    if shift.kind == "dirichlet":
-        return _dirichlet(shift, len(pool_counts))
-    counts = class_counts(shift, pool_counts, rank, class_names)
-    return np.asarray(counts / counts.sum())
-
-
-def sized_counts(prior: Float[np.ndarray, " classes"], n: int) -> Int[np.ndarray, " classes"]:
-    """Return the images of each class in a set of `n` images of this prior, by largest remainder; some may be 0."""
-    return _largest_remainder(prior, n)
+    return fitted_counts(profile, imbalance, pool, rank, class_names, "train imbalance")
 
 
 def profile_weights(profile: str, imbalance: float, classes: int) -> list[float]:
@@ -161,7 +97,7 @@ def profile_weights(profile: str, imbalance: float, classes: int) -> list[float]
     return [(1 / imbalance) ** (c / (classes - 1)) for c in range(classes)]
 
 
-def _fit(
+def fitted_counts(
     profile: str,
     imbalance: float,
     pool: Int[np.ndarray, " classes"],
@@ -206,30 +142,22 @@ def _highest_imbalance(profile: str, pool: list[int]) -> int:
     return low
 
 
-def _dirichlet(shift: Shift, classes: int) -> Float[np.ndarray, " classes"]:
-    """Draw a class prior from Dir(alpha, ..., alpha), with NumPy's legacy generator."""
-    with np.errstate(all="ignore"):
-        prior = np.random.RandomState(shift.seed).dirichlet(np.full(classes, shift.alpha))
-    if not np.isfinite(prior).all() or abs(prior.sum() - 1) > 1e-6:
-        raise BadInput(f"{shift}: alpha is so small that the draw underflows; 0.01 and more work")
-    return prior
-
-
-def _largest_set(
-    prior: Float[np.ndarray, " classes"], pool: Int[np.ndarray, " classes"]
-) -> Int[np.ndarray, " classes"]:
+def largest_set(prior: Float[np.ndarray, " classes"], pool: Int[np.ndarray, " classes"]) -> Int[np.ndarray, " classes"]:
     """Return the counts of the largest set of this prior that the pool gives without replacement; some may be 0."""
     present = prior > 0
     bound = np.min((pool[present] + 1) / prior[present])
     for n in range(int(min(bound, pool.sum())), 0, -1):
-        counts = _largest_remainder(prior, n)
+        counts = sized_counts(prior, n)
         if (counts <= pool).all():
             return counts
     raise BadInput("the pool cannot give a single image of this prior")
 
 
-def _largest_remainder(prior: Float[np.ndarray, " classes"], n: int) -> Int[np.ndarray, " classes"]:
-    """Share out n images by a prior: whole parts, then one each by descending remainder, ties by index."""
+def sized_counts(prior: Float[np.ndarray, " classes"], n: int) -> Int[np.ndarray, " classes"]:
+    """Return the images of each class in a set of `n` images of this prior, by largest remainder; some may be 0.
+
+    Whole parts, then one image each by descending remainder, ties by index.
+    """
     exact = prior * n
     counts = np.floor(exact).astype(np.int64)
     counts[np.argsort(-(exact - counts), kind="stable")[: n - counts.sum()]] += 1

@@ -9,10 +9,9 @@ from jaxtyping import Float, Int, UInt8
 
 from shifts.common.errors import BadInput
 from shifts.labels.distance import normalise, total_variation
-from shifts.labels.profiles import profile_weights
+from shifts.labels.kinds import KINDS
 from shifts.labels.shift import Shift
 
-KINDS = ("natural", "forward_lt", "uniform", "backward_lt")
 TOLERANCE = 0.02
 """Total variation between wanted and reached label marginals that is near enough."""
 
@@ -23,14 +22,10 @@ def wanted_marginals(shift: Shift, rank: Int[np.ndarray, " classes"]) -> Float[n
     forward_lt: r^(-rank / (C - 1)); backward_lt: the same with ranks reversed; uniform: equal. Raises BadInput for
     other kinds (`natural` asks for none).
     """
-    if shift.kind not in KINDS[1:]:
-        raise BadInput(f"shift {shift} needs one label an image; multi-label data take {', '.join(KINDS)}")
-    classes = len(rank)
-    if shift.kind == "uniform":
-        return np.full(classes, 1 / classes)
-    assert shift.ratio is not None
-    ranked = np.asarray(profile_weights("exp", shift.ratio, classes))
-    return normalise(ranked[rank if shift.kind == "forward_lt" else classes - 1 - rank])
+    if not shift.traits.of_label_sets or shift.traits.prior is None:
+        possible = ", ".join(name for name, kind in KINDS.items() if kind.of_label_sets)
+        raise BadInput(f"shift {shift} needs one label an image; multi-label data take {possible}")
+    return normalise(shift.traits.prior(rank, **shift.values))
 
 
 def miss(labels: UInt8[np.ndarray, "drawn classes"], shift: Shift, rank: Int[np.ndarray, " classes"]) -> float | None:

@@ -4,8 +4,8 @@ import argparse
 from typing import Literal
 
 from shifts.images.catalog import Dataset, load
-from shifts.labels.profiles import PROFILES
-from shifts.labels.shift import MAX_SEED, RULES, Shift, check_ratio, expand_shifts
+from shifts.labels.profiles import PROFILES, check_ratio
+from shifts.labels.shift import MAX_SEED, RULES, Shift, expand_shifts
 from shifts.sets.training import TrainingSet, training_set
 
 

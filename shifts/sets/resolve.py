@@ -10,9 +10,9 @@ from shifts.common.errors import BadInput
 from shifts.images.catalog import Dataset
 from shifts.images.listfiles import list_indices
 from shifts.labels.draw import draw
-from shifts.labels.profiles import class_counts, class_rank
+from shifts.labels.profiles import class_rank
 from shifts.labels.selection import select, wanted_marginals
-from shifts.labels.shift import MAX_SEED, PUBLISHED_RATIOS, RULES, Shift
+from shifts.labels.shift import MAX_SEED, Shift, class_counts, published_shifts
 
 
 def resolve(
@@ -50,5 +50,4 @@ def _is_published(dataset: Dataset, shift: Shift, n: int, seed: int) -> bool:
         return False
     if shift.kind in ("uniform", "natural") and n == len(dataset.test):
         return entry.eleven or entry.lists is not None
-    listed = shift.kind in ("forward_lt", "backward_lt") and shift.ratio in PUBLISHED_RATIOS
-    return entry.eleven and listed and shift.rule == RULES[0] and seed == 0
+    return entry.eleven and shift.ratio is not None and shift in published_shifts() and seed == 0

@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 from shifts.common.errors import BadInput
 from shifts.images.catalog import load
 from shifts.labels.distance import total_variation
-from shifts.labels.profiles import class_counts
 from shifts.labels.selection import TOLERANCE, miss, select, wanted_marginals
-from shifts.labels.shift import Shift
+from shifts.labels.shift import Shift, class_counts
 from shifts.sets.resolve import resolve
 from shifts.sets.training import training_set
 
@@ -117,5 +116,5 @@ def test_no_rule_of_single_labels() -> None:
 @pytest.mark.parametrize("text", ["shuffled_lt-50-s3", "dirichlet-0.1-s7", "custom-x.json", "list-x"])
 def test_shifts_of_single_labels(text: str) -> None:
     dataset = load("embedded_mosaics")
-    with pytest.raises(BadInput, match="needs one label an image; multi-label data take natural, forward_lt"):
+    with pytest.raises(BadInput, match="needs one label an image; multi-label data take forward_lt, uniform"):
         resolve(dataset, Shift.parse(text), dataset.train.class_counts())

@@ -9,8 +9,8 @@ from hypothesis.extra.numpy import arrays
 from shifts.common.errors import BadInput
 from shifts.labels.distance import etvd, js_divergence, total_variation
 from shifts.labels.draw import draw
-from shifts.labels.profiles import class_counts, class_rank, train_counts
-from shifts.labels.shift import Shift
+from shifts.labels.profiles import class_rank, train_counts
+from shifts.labels.shift import Shift, class_counts
 
 weights = arrays(np.float64, 6, elements=st.floats(0, 1e6)).filter(lambda w: w.sum() > 0)
 pools = arrays(np.int64, st.integers(2, 12), elements=st.integers(1, 200))

@@ -8,7 +8,7 @@ from harness.show.access import SITUATIONS
 from harness.show.cells import listed
 from harness.show.drawing import MUTED
 from harness.show.section import Picture, Section, Table
-from harness.show.shifts import short
+from harness.show.shifts import is_ordered, short
 
 SMALLEST = 20
 """Bins with fewer images (over the seeds) are not drawn."""
@@ -53,8 +53,6 @@ def section(block: Block) -> Section | None:
 
 def _chosen(shifts: tuple[str, ...]) -> tuple[str, ...]:
     """The first and the last shift on the axis, and uniform (else the middle one)."""
-    from harness.show.shifts import is_ordered
-
     ordered = [shift for shift in shifts if is_ordered(shift)] or list(shifts)
     middle = "uniform" if "uniform" in ordered else ordered[len(ordered) // 2]
     return tuple(dict.fromkeys((ordered[0], middle, ordered[-1])))

@@ -13,7 +13,7 @@ from harness.measures.statistics import mean_sd
 from harness.pages.blocks import numbered
 from harness.records.label_rows import LabelRow, load_all
 from harness.show.section import Cell, Picture, Section, Table
-from harness.show.shifts import short
+from harness.show.shifts import shift_order, short
 
 ABLATION = (
     ("uniform branch alone", "ltml:branches=uniform,compensation=false"),
@@ -195,16 +195,7 @@ def _overall(entries: Sequence[Entry], method: str) -> float:
 
 
 def _shifts(entries: Sequence[Entry]) -> list[str]:
-    """From forward to backward, the whole pool last."""
-    kinds = ("forward_lt", "uniform", "backward_lt", "natural")
-    found = {entry["shift"]: entry for entry in entries}
-
-    def place(shift: str) -> tuple[int, float]:
-        entry = found[shift]
-        ratio = entry["shift_ratio"] or 0
-        return kinds.index(entry["shift_kind"]), -ratio if entry["shift_kind"] == "forward_lt" else ratio
-
-    return sorted(found, key=place)
+    return sorted({entry["shift"] for entry in entries}, key=shift_order)
 
 
 def _heading(group: str) -> str:

@@ -12,7 +12,7 @@ from harness.measures.statistics import mean_sd
 from harness.show.ink import WIDTH, styled, tone
 from harness.show.section import Cell, Picture, Section, Table
 from harness.show.settings import named_recipe
-from harness.show.shifts import short
+from harness.show.shifts import shift_order, short
 from harness.studies.estimate.rows import EstimateRow
 
 NONE = "mean"
@@ -33,8 +33,7 @@ class Setting:
     @cached_property
     def shifts(self) -> list[str]:
         """Shifts, forward before uniform before backward before those without an order."""
-        rows = {row.shift: row for row in self.rows}
-        return sorted(rows, key=lambda shift: rows[shift].shift_order)
+        return sorted({row.shift for row in self.rows}, key=shift_order)
 
     @cached_property
     def adapters(self) -> list[str]:

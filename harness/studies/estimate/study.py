@@ -34,8 +34,8 @@ from shifts.common.errors import BadInput, WorkFailed
 from shifts.images.catalog import Dataset
 from shifts.labels.distance import js_divergence, total_variation
 from shifts.labels.draw import draw_with_replacement
-from shifts.labels.profiles import class_prior, class_rank, sized_counts
-from shifts.labels.shift import MAX_SEED, Shift
+from shifts.labels.profiles import class_rank, sized_counts
+from shifts.labels.shift import MAX_SEED, Shift, class_prior
 
 WITHOUT = ("calibrated", "routed")
 """Adapters that estimate nothing."""

@@ -11,7 +11,7 @@ from harness.measures.statistics import mean_sd
 from harness.show.ink import INK, PAPER, SERIES, WIDTH, outermost, styled, tone
 from harness.show.section import Cell, Picture, Section, Table
 from harness.show.settings import named_recipe
-from harness.show.shifts import short
+from harness.show.shifts import shift_order, short
 from harness.show.text import mean_of
 from harness.studies.route.rows import MeasuredRow, RouteRow
 
@@ -35,8 +35,7 @@ class Setting:
         common = set.intersection(
             *({row.shift for row in self.rows if row.method == method} for method in self.methods)
         )
-        rows = {row.shift: row for row in self.rows if row.shift in common}
-        return sorted(rows, key=lambda shift: rows[shift].shift_order)
+        return sorted(common, key=shift_order)
 
     @property
     def title(self) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from harness.show.settings import named_recipe
+from harness.show.shifts import shift_order
 from harness.studies.sweep.rows import CHOICES, Sweep
 from harness.studies.sweep.text import by_method
 
@@ -27,8 +28,7 @@ class Setting:
     def shifts(self) -> list[str]:
         """Shifts that every method was swept on, forward before uniform before backward, larger ratios outermost."""
         common = set.intersection(*({sweep.first.shift for sweep in group} for group in self.methods.values()))
-        rows = {sweep.first.shift: sweep.first for sweep in self.sweeps if sweep.first.shift in common}
-        return sorted(rows, key=lambda shift: rows[shift].shift_order)
+        return sorted(common, key=shift_order)
 
     @property
     def title(self) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from harness.records import rows
 from harness.show.section import Cell, Table
 from harness.show.settings import named_recipe
-from harness.show.shifts import short
+from harness.show.shifts import shift_order, short
 from harness.studies.why import findings
 from harness.studies.why.bound import TERMS, Correlation, Point, choice, correlate, distinct, points
 from harness.studies.why.findings import Finding
@@ -282,9 +282,8 @@ def in_order(shifts: Iterable[str]) -> list[str]:
 
 
 def ordered_shifts(shifts: Iterable[str]) -> list[str]:
-    """Distinct shifts: the published ones in their order, then the others."""
-    published = {str(shift): place for place, shift in enumerate(published_shifts())}
-    return sorted(set(shifts), key=lambda shift: (published.get(shift, len(published)), shift))
+    """Distinct shifts, from forward to backward, then the others."""
+    return sorted(set(shifts), key=shift_order)
 
 
 def _place(method: str) -> tuple[int, str]:

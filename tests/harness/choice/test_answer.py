@@ -18,8 +18,7 @@ from harness.choice.text import render
 from harness.records import rows
 from harness.records.rows import Row
 from shifts.labels.draw import draw
-from shifts.labels.profiles import class_counts
-from shifts.labels.shift import Shift
+from shifts.labels.shift import Shift, class_counts
 from tests.harness.choice.test_pairs import row_of
 from tests.harness.small import command, one_line
 

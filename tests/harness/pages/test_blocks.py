@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from harness.pages.blocks import blocks
 from harness.show import cells
 from harness.show.access import SITUATIONS, situation
-from harness.show.shifts import family, is_ordered, shift_order
+from harness.show.shifts import is_ordered, shift_order
 from shifts.labels.shift import published_shifts
 from tests.harness.pages.made import measured
 from tests.harness.small import fake_row
@@ -113,12 +113,6 @@ def test_shifts_run_from_forward_to_backward_and_then_by_seed() -> None:
     wanted = ["forward_lt-100", *PUBLISHED, "backward_lt-100", *others]
     assert sorted(sorted(wanted), key=shift_order) == wanted
     assert [shift for shift in wanted if is_ordered(shift)] == ["forward_lt-100", *PUBLISHED, "backward_lt-100"]
-
-
-def test_sisters_of_other_seeds_share_a_family() -> None:
-    assert family("dirichlet-0.1-s7") == "dirichlet-0.1"
-    assert family("shuffled_lt-50-s3-first_n") == "shuffled_lt-50-first_n"
-    assert family("backward_lt-50") == "backward_lt-50"
 
 
 def test_one_line_where_only_the_shift_differs() -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from shifts.common.errors import BadInput
 from shifts.labels.distance import etvd, js_divergence, risk_bound_distance, total_variation, tv_experts_test_mean
-from shifts.labels.profiles import class_counts, class_prior, class_rank, held_out, sized_counts, train_counts
-from shifts.labels.shift import Shift, published_shifts
+from shifts.labels.profiles import class_rank, held_out, sized_counts, train_counts
+from shifts.labels.shift import Shift, class_counts, class_prior, published_shifts
 
 RANK = np.arange(100)
 TRAIN_POOL, TEST_POOL = np.full(100, 500), np.full(100, 100)
