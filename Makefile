@@ -24,10 +24,9 @@ $(STAMP): pyproject.toml constraints.txt $(wildcard $(VENV)/pyvenv.cfg)
 	@"$(or $(if $(ACTIVE),$(BIN)/python),$(PYTHON))" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo 'Python >= 3.11 is needed: make PYTHON=python3.12 ...' >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@# a PyTorch that is there already stays as it is, whatever torchvision would rather have; else what was tested
-	@$(BIN)/python -c 'import importlib.metadata as m; print("torch==" + m.version("torch"))' \
-		> $@.versions 2> /dev/null || cp constraints.txt $@.versions
-	$(BIN)/python -m pip install --quiet --constraint '$@.versions' --editable '.[dev]'
+	@# beside a PyTorch that is there, what pip picks; else what was tested
+	$(BIN)/python -m pip install --quiet --editable '.[dev]' \
+		$$($(BIN)/python -c 'import importlib.metadata as m; m.version("torch")' 2> /dev/null || echo '--constraint constraints.txt')
 	@touch '$@'
 
 clean:

@@ -4,7 +4,7 @@ Source: Jin et al., CVPR 2023 (depth-wise knowledge fusion), as in the authors' 
 replicated for each expert, shortcuts of option B (1x1 convolution and BatchNorm where shapes change). Expert k takes
 shared stage k mod L, aligns it to the last stage's shape by strided convolutions and multiplies the two maps
 (Hadamard product) before pooling. With L = 2 (CIFAR) experts 0 and 2 use the same depth, as released; networks for
-224-pixel images have L = 3 (the paper's figure; no code was released for them, the blocks are torchvision's).
+224-pixel images have L = 3 (the paper's figure; no code was released for them).
 With three experts and 100 classes, ResNet-32 has 1,277,008 parameters.
 """
 
@@ -103,8 +103,7 @@ class ShikeNetwork(ExpertNetwork):
 def shike_resnet(spec: NetworkSpec, experts: int = 3) -> ShikeNetwork:
     """Build SHIKE on the backbone of `spec`, at full width; `spec.pretrained` starts all but alignments and heads.
 
-    Raises BadInput for an unknown backbone, for a missing torchvision where it is needed, and for pre-trained weights
-    that do not fit.
+    Raises BadInput for an unknown backbone and for pre-trained weights that do not fit.
     """
     if check_name("backbone", spec.backbone, (*BLOCKS, *LAYOUTS)) in BLOCKS:
         return small_network(BLOCKS[spec.backbone], (16, 32, 64), experts, spec.classes)

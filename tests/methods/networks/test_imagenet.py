@@ -1,10 +1,4 @@
-"""Networks for 224-pixel images: sizes and costs of the published tables, and torchvision behind one door."""
-
-import builtins
-import importlib
-import subprocess
-import sys
-from typing import Any
+"""Networks for 224-pixel images: sizes and costs of the published tables."""
 
 import pytest
 import torch
@@ -12,7 +6,6 @@ from torch import nn
 
 from methods import networks, papers
 from methods.core.batch import NetworkSpec
-from methods.networks import vision
 from methods.networks.cifar_resnet import BLOCKS, expert_resnet
 from methods.networks.heads import linear_head
 from methods.networks.imagenet_resnet import LAYOUTS
@@ -71,15 +64,13 @@ def test_single_branches_at_full_width_cost_what_the_papers_print(
     assert count_macs(empty(backbone, 1, classes=classes, reduced=False), SIDE) / 1e6 == pytest.approx(macs, abs=within)
 
 
-def test_one_branch_at_full_width_is_torchvisions_network() -> None:
-    resnet = vision.torchvision_resnet()
+@pytest.mark.parametrize(
+    ("backbone", "parameters"), [("resnet50", 25_557_032), ("resnext50", 25_028_904), ("resnet152", 60_192_808)]
+)
+def test_one_branch_at_full_width_has_the_published_parameters(backbone: str, parameters: int) -> None:
     with torch.device("meta"):
-        theirs = {"resnet50": resnet.resnet50(), "resnext50": resnet.resnext50_32x4d(), "resnet152": resnet.resnet152()}
-        for backbone, network in theirs.items():
-            ours = networks.build(NetworkSpec(backbone, (1,) * 1000, SIDE), 1, reduced=False, head=linear_head)
-            assert sorted(map(tuple, (p.shape for p in ours.parameters()))) == sorted(
-                map(tuple, (p.shape for p in network.parameters()))
-            )
+        ours = networks.build(NetworkSpec(backbone, (1,) * 1000, SIDE), 1, reduced=False, head=linear_head)
+    assert count_parameters(ours) == parameters
 
 
 def test_grouped_convolutions_of_reduced_experts_are_384_and_768_wide() -> None:
@@ -143,57 +134,3 @@ def test_every_method_takes_a_four_stage_backbone(name: str) -> None:
     network = method.network(SMALL).eval()
     logits = network(torch.randn(2, 3, 32, 32)).logits
     assert logits.shape == (2, len(method.expert_priors(SMALL.counts).values), 3)
-
-
-def test_small_networks_never_import_torchvision() -> None:
-    code = (
-        "import sys, harness.run\nfrom methods import papers\n"
-        "from methods.core.batch import NetworkSpec\n"
-        "for name in papers.METHODS: papers.get(name).network(NetworkSpec('resnet8', (2, 1), (8, 8)))\n"
-        "assert not [name for name in sys.modules if name.startswith('torchvision')]\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
-
-
-@pytest.mark.parametrize("order", [("datasets", "blocks"), ("blocks", "datasets")])
-def test_torchvision_and_datasets_import_in_either_order(order: tuple[str, str]) -> None:
-    lines = {
-        "datasets": "import datasets; datasets.Dataset.from_dict({'a': [1]}).with_format('torch')[0]\n",
-        "blocks": "from methods.networks.vision import torchvision_resnet; torchvision_resnet().BasicBlock\n",
-    }
-    code = (
-        "import torch; register = torch.library.register_fake\n"
-        + "".join(lines[part] for part in order)
-        + "assert torch.library.register_fake is register\n"
-        "import torchvision; assert torchvision.models.resnet is torchvision_resnet()\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
-
-
-def test_missing_torchvision_is_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    def absent(name: str) -> Any:
-        raise ModuleNotFoundError(f"No module named {name!r}", name="torchvision")
-
-    monkeypatch.setattr(importlib, "import_module", absent)
-    with pytest.raises(BadInput, match=r"needs torchvision: pip install 'tailshift\[imagenet\]'"):
-        networks.build(SMALL, 1, reduced=False)
-
-
-def test_other_import_errors_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(name: str) -> Any:
-        raise ModuleNotFoundError("No module named 'PIL'", name="PIL")
-
-    monkeypatch.setattr(importlib, "import_module", broken)
-    with pytest.raises(ModuleNotFoundError, match="PIL"):
-        vision.torchvision_resnet()
-
-
-def test_only_torchvisions_shape_functions_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    registered = []
-    monkeypatch.setattr(torch.library, "register_fake", lambda op, *arguments, **settings: registered.append(op))
-    own = torch.library.register_fake
-    with vision._no_torchvision_fakes():
-        assert torch.library.register_fake("torchvision::nms")(abs) is builtins.abs
-        torch.library.register_fake("mine::operator", abs)
-    assert registered == ["mine::operator"]
-    assert torch.library.register_fake is own

@@ -1,25 +1,36 @@
 """Pre-trained weights, and the published recipes of 224-pixel data that need them."""
 
+from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from methods import networks, papers
 from methods.core import recipe, recipes
 from methods.core.batch import NetworkSpec
 from methods.core.stage import Augmentation
-from methods.networks.vision import torchvision_resnet
+from methods.networks.imagenet_resnet import Layers
 from shifts.common.errors import BadInput
 
 
 @pytest.fixture
-def weights(tmp_path: Path) -> Path:
-    """A ResNet-10 in torchvision's names, with the classifier that is not used."""
-    resnet = torchvision_resnet()
+def resnet() -> nn.Module:
+    """A ResNet-10 in torchvision's names, with the classifier that is not used; in evaluation mode."""
+    layers = Layers("resnet10")
+    conv1, bn1, relu, pool = layers.stem()
+    parts: dict[str, nn.Module] = {"conv1": conv1, "bn1": bn1, "relu": relu, "maxpool": pool}
+    parts |= {f"layer{number}": layers.layer(number) for number in (1, 2, 3, 4)}
+    parts |= {"avgpool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "fc": nn.Linear(512, 5)}
+    return nn.Sequential(OrderedDict(parts)).eval()
+
+
+@pytest.fixture
+def weights(resnet: nn.Module, tmp_path: Path) -> Path:
     file = tmp_path / "weights.pth"
-    torch.save(resnet.ResNet(resnet.BasicBlock, [1, 1, 1, 1], num_classes=5).state_dict(), file)
+    torch.save(resnet.state_dict(), file)
     return file
 
 
@@ -27,22 +38,20 @@ def spec(file: Path | None) -> NetworkSpec:
     return NetworkSpec("resnet10", (3, 2, 1), (32, 32), file)
 
 
-def test_pretrained_weights_reach_the_trunk_and_every_branch(weights: Path, tmp_path: Path) -> None:
+def test_pretrained_weights_reach_the_trunk_and_every_branch(
+    resnet: nn.Sequential, weights: Path, tmp_path: Path
+) -> None:
     from safetensors.torch import save_file
 
     given = torch.load(weights, weights_only=True)
     safe = tmp_path / "weights.safetensors"
     save_file(given, safe)
-    resnet = torchvision_resnet()
-    theirs = resnet.ResNet(resnet.BasicBlock, [1, 1, 1, 1], num_classes=5).eval()
-    theirs.load_state_dict(given)
-    theirs.fc = torch.nn.Identity()
     images = torch.randn(2, 3, 32, 32)
     for file in (weights, safe):
         network = networks.build(spec(file), 3, reduced=False).eval()
         features = network(images).features
         for branch in range(3):
-            torch.testing.assert_close(features[:, branch], theirs(images))
+            torch.testing.assert_close(features[:, branch], resnet[:-1](images))
 
 
 def test_pretrained_weights_reach_shikes_stages(weights: Path) -> None:

@@ -18,7 +18,6 @@ from methods import papers
 from methods.core.batch import Batch, NetworkSpec
 from methods.core.recipe import Recipe
 from methods.core.stage import Augmentation
-from methods.networks.vision import torchvision_resnet
 from methods.papers.softmax import Softmax
 from methods.pixels import crops, streaming
 from methods.pixels.augment import augment, to_float
@@ -149,15 +148,26 @@ def test_extreme_images_get_their_centre() -> None:
     assert crops.random_box((10, 1000), np.random.default_rng(0), (0.9, 1.0)) == (0, 493, 10, 506)
 
 
-@pytest.mark.parametrize("sides", [(300, 200), (200, 300), (256, 256), (10, 700)])
-def test_centre_crop_is_torchvisions(sides: tuple[int, int]) -> None:
-    torchvision_resnet()  # the helper's import, so that the next one finds the package
-    from torchvision.transforms import CenterCrop, Compose, Resize
-
+@pytest.mark.parametrize(
+    ("sides", "scaled", "corner"),
+    [
+        ((300, 200), (384, 256), (80, 16)),
+        ((200, 300), (256, 384), (16, 80)),
+        ((256, 256), (256, 256), (16, 16)),
+        ((10, 700), (256, 17920), (16, 8848)),
+        ((203, 190), (273, 256), (24, 16)),  # 273.5 falls; half of 49 goes to the even 24
+        ((207, 190), (278, 256), (27, 16)),
+    ],
+)
+def test_centre_crop_is_that_of_the_shorter_side_at_256(
+    sides: tuple[int, int], scaled: tuple[int, int], corner: tuple[int, int]
+) -> None:
+    """The figures were taken from torchvision's Resize(256) and CenterCrop(224)."""
     image = Image.effect_noise(sides, 90).convert("RGB")
-    theirs = Compose([Resize(256), CenterCrop(224)])(image)
+    left, top = corner
+    expected = image.resize(scaled, Image.Resampling.BILINEAR).crop((left, top, left + 224, top + 224))
     ours = crops.centre_crop(image, np.random.default_rng(0), size=224)
-    assert np.array_equal(np.asarray(ours), np.asarray(theirs))
+    assert np.array_equal(np.asarray(ours), np.asarray(expected))
 
 
 def test_training_crop_flips_and_jitters_where_asked() -> None:
