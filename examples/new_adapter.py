@@ -8,11 +8,11 @@ In the project it is one file in harness/adapters/ and one line in harness/adapt
 import sys
 from dataclasses import dataclass
 
-import numpy as np
 from scipy.special import softmax
 
 from harness.adapters import ADAPTERS
-from harness.adapters.parts.contract import Adapter, WeightedExperts
+from harness.adapters.parts.contract import Adapter, Counts, WeightedExperts
+from harness.evidence.access import Access
 from harness.evidence.arrays import Evidence
 from harness.run import main
 from methods.core.priors import ExpertPriors, target_prior
@@ -21,11 +21,11 @@ from methods.core.priors import ExpertPriors, target_prior
 @dataclass(frozen=True)
 class Confident(Adapter):
     name = "confident"
-    prior_access, label_access, test_access = "none", "none", "transductive"
+    access = Access("none", "none", "transductive")
     least_experts = 2
     power: float = 1.0
 
-    def fit(self, evidence: Evidence, counts: np.ndarray, expert_priors: ExpertPriors, seed: int) -> WeightedExperts:
+    def fit(self, evidence: Evidence, counts: Counts, expert_priors: ExpertPriors, seed: int) -> WeightedExperts:
         confidence = softmax(evidence.logits, -1).max(-1).mean(0) ** self.power
         weights = confidence / confidence.sum()
         return WeightedExperts(weights, prior=target_prior(expert_priors, weights))

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from harness.adapters.parts.confusion import Confusion, ConfusionAdapter
+from harness.adapters.parts.contract import PerClass
 
 
 @dataclass(frozen=True)
@@ -25,5 +26,5 @@ class Bbse(ConfusionAdapter):
 
     name: ClassVar[str] = "bbse"
 
-    def ratios(self, source: Confusion, found: Float[np.ndarray, " predictions"]) -> Float[np.ndarray, " classes"]:
+    def ratios(self, source: Confusion, found: Float[np.ndarray, " predictions"]) -> PerClass:
         return source.ratios(found)

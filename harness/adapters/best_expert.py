@@ -4,18 +4,17 @@ Source: the single-expert rows of SADE's and RIDE's tables.
 Equation: w is one-hot at argmax_e of expert e's top-1 accuracy on the drawn set; ties go to the lower index.
 Failures: not an upper bound for weights between experts, which may do better than any single one.
 
-Access: it needs every image of the set with its label, hence `transductive` and `label_access = test`.
+Access: it needs every image of the set with its label, hence `transductive` and `labels = test`.
 """
 
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Int
 
 from harness.adapters.parts.check import check_evidence
-from harness.adapters.parts.contract import TruthAdapter, WeightedExperts
-from harness.evidence.access import LabelAccess, PriorAccess, TestAccess
+from harness.adapters.parts.contract import Counts, Labels, TruthAdapter, WeightedExperts
+from harness.evidence.access import Access
 from harness.evidence.arrays import Evidence
 from harness.evidence.check import check_labels
 from methods.core.priors import ExpertPriors
@@ -26,17 +25,11 @@ class BestExpert(TruthAdapter):
     """One-hot weights at the expert with the highest test accuracy."""
 
     name: ClassVar[str] = "best_expert"
-    prior_access: ClassVar[PriorAccess] = "none"
-    label_access: ClassVar[LabelAccess] = "test"
-    test_access: ClassVar[TestAccess] = "transductive"
+    access: ClassVar[Access] = Access("none", "test", "transductive")
     least_experts: ClassVar[int] = 2
 
     def fit_with_truth(
-        self,
-        evidence: Evidence,
-        counts: Int[np.ndarray, " classes"],
-        expert_priors: ExpertPriors,
-        labels: Int[np.ndarray, " images"],
+        self, evidence: Evidence, counts: Counts, expert_priors: ExpertPriors, labels: Labels
     ) -> WeightedExperts:
         """Choose by accuracy on `labels`. Raises ValueError for unusable logits or labels."""
         images, experts, classes = check_evidence(self, evidence)

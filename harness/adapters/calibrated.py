@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Int
 
 from harness.adapters.parts.calibration import calibrated
 from harness.adapters.parts.check import check_evidence
-from harness.adapters.parts.contract import Adapter, WeightedExperts
-from harness.evidence.access import LabelAccess, PriorAccess, TestAccess
+from harness.adapters.parts.contract import Adapter, Counts, WeightedExperts
+from harness.evidence.access import Access
 from harness.evidence.arrays import Evidence
 from methods.core.priors import ExpertPriors
 
@@ -27,18 +26,10 @@ class Calibrated(Adapter):
 
     name: ClassVar[str] = "calibrated"
     version: ClassVar[int] = 2
-    prior_access: ClassVar[PriorAccess] = "none"
-    label_access: ClassVar[LabelAccess] = "source"
-    test_access: ClassVar[TestAccess] = "inductive"
+    access: ClassVar[Access] = Access("none", "source", "inductive")
     reads: ClassVar[tuple[str, ...]] = ("source",)
 
-    def fit(
-        self,
-        evidence: Evidence,
-        counts: Int[np.ndarray, " classes"],
-        expert_priors: ExpertPriors,
-        seed: int,
-    ) -> WeightedExperts:
+    def fit(self, evidence: Evidence, counts: Counts, expert_priors: ExpertPriors, seed: int) -> WeightedExperts:
         """Calibrate on the source. Raises ValueError where `missing` names a reason or logits are not finite."""
         _, experts, _ = check_evidence(self, evidence)
         assert evidence.source is not None  # `missing` refused it

@@ -25,8 +25,8 @@ from jaxtyping import Float, Int
 from harness.adapters.em import MOST_ITERATIONS, em_prior
 from harness.adapters.parts.calibration import Calibration, calibrated, calibrated_posteriors
 from harness.adapters.parts.check import check_evidence
-from harness.adapters.parts.contract import Adapter, WeightedExperts
-from harness.evidence.access import LabelAccess, PriorAccess, TestAccess
+from harness.adapters.parts.contract import Adapter, Counts, Posteriors, Prior, WeightedExperts
+from harness.evidence.access import Access
 from harness.evidence.arrays import Evidence
 from methods.core.priors import ExpertPriors, normalise
 
@@ -43,7 +43,7 @@ _TOLERANCE = 1e-5
 class Estimate:
     """prior: the estimate [C]; exponent: a-hat of its centre; kappa: the strength that was chosen."""
 
-    prior: Float[np.ndarray, " classes"]
+    prior: Prior
     exponent: float
     kappa: float
 
@@ -61,9 +61,7 @@ class EbEm(Adapter):
 
     name: ClassVar[str] = "eb_em"
     version: ClassVar[int] = 2
-    prior_access: ClassVar[PriorAccess] = "estimated"
-    label_access: ClassVar[LabelAccess] = "source"
-    test_access: ClassVar[TestAccess] = "transductive"
+    access: ClassVar[Access] = Access("estimated", "source", "transductive")
     reads: ClassVar[tuple[str, ...]] = ("source",)
 
     rule: Rule = "two_se"
@@ -72,13 +70,7 @@ class EbEm(Adapter):
         if self.rule not in ("two_se", "best"):
             raise ValueError(f"rule must be two_se or best, not {self.rule!r}")
 
-    def fit(
-        self,
-        evidence: Evidence,
-        counts: Int[np.ndarray, " classes"],
-        expert_priors: ExpertPriors,
-        seed: int,
-    ) -> EbEmFitted:
+    def fit(self, evidence: Evidence, counts: Counts, expert_priors: ExpertPriors, seed: int) -> EbEmFitted:
         """Estimate the prior of the images in `evidence`; `seed` decides the folds.
 
         Raises ValueError where `missing` names a reason and for logits that are not finite.
@@ -88,9 +80,7 @@ class EbEm(Adapter):
         calibration = calibrated(evidence.source)
         return self.answer(evidence, calibration, self.estimate(evidence, calibration, counts, seed))
 
-    def estimate(
-        self, evidence: Evidence, calibration: Calibration, counts: Int[np.ndarray, " classes"], seed: int
-    ) -> Estimate:
+    def estimate(self, evidence: Evidence, calibration: Calibration, counts: Counts, seed: int) -> Estimate:
         """Steps 1 to 3 on posteriors under the prior of `calibration`."""
         posteriors = calibrated_posteriors(calibration, evidence)
         ratios = posteriors / calibration.prior
@@ -119,15 +109,13 @@ def folds_of(images: int, seed: int) -> Int[np.ndarray, " images"]:
     return np.random.default_rng((seed, FOLDS)).permutation(images) % FOLDS
 
 
-def power(counts: Int[np.ndarray, " classes"], exponent: float) -> Float[np.ndarray, " classes"]:
+def power(counts: Counts, exponent: float) -> Prior:
     """normalise(pi^a), [C]."""
     logs = exponent * np.log(np.asarray(counts, dtype=np.float64))
     return normalise(np.exp(logs - logs.max()))
 
 
-def family_log_likelihoods(
-    ratios: Float[np.ndarray, "images classes"], counts: Int[np.ndarray, " classes"]
-) -> Float[np.ndarray, "images exponents"]:
+def family_log_likelihoods(ratios: Posteriors, counts: Counts) -> Float[np.ndarray, "images exponents"]:
     """log sum_c ratio_ic q_a,c of each image at each of EXPONENTS."""
     members = np.stack([power(counts, exponent) for exponent in EXPONENTS], axis=1)
     return np.log(ratios @ members)
@@ -145,8 +133,8 @@ def best_exponent(totals: Float[np.ndarray, " exponents"]) -> float:
 
 
 def held_out(
-    ratios: Float[np.ndarray, "images classes"],
-    counts: Int[np.ndarray, " classes"],
+    ratios: Posteriors,
+    counts: Counts,
     likelihoods: Float[np.ndarray, "images exponents"],
     folds: Int[np.ndarray, " images"],
 ) -> Float[np.ndarray, "images kappas"]:
@@ -164,8 +152,8 @@ def held_out(
 
 
 def _map_priors(
-    ratios: Float[np.ndarray, "images classes"],
-    centre: Float[np.ndarray, " classes"],
+    ratios: Posteriors,
+    centre: Prior,
     kappas: Float[np.ndarray, " kappas"],
 ) -> Float[np.ndarray, "classes kappas"]:
     """EM's fixed points for several kappas at once, each started at the centre."""

@@ -19,12 +19,10 @@ Access: labelled source images beyond the training set, as `eb_em`.
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-from jaxtyping import Int
-
 from harness.adapters.eb_em import EbEm, EbEmFitted
 from harness.adapters.parts.calibration import calibrated, recalibrated
 from harness.adapters.parts.check import check_evidence
+from harness.adapters.parts.contract import Counts
 from harness.evidence.arrays import Evidence
 from methods.core.priors import ExpertPriors
 
@@ -35,13 +33,7 @@ class EbEmRecal(EbEm):
 
     name: ClassVar[str] = "eb_em_recal"
 
-    def fit(
-        self,
-        evidence: Evidence,
-        counts: Int[np.ndarray, " classes"],
-        expert_priors: ExpertPriors,
-        seed: int,
-    ) -> EbEmFitted:
+    def fit(self, evidence: Evidence, counts: Counts, expert_priors: ExpertPriors, seed: int) -> EbEmFitted:
         """Estimate the prior of the images in `evidence`; `seed` decides the folds.
 
         Raises ValueError where `missing` names a reason and for logits that are not finite.

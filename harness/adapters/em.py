@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from scipy.special import softmax
 
 from harness.adapters.parts.check import check_evidence
-from harness.adapters.parts.contract import Adapter, WeightedExperts
+from harness.adapters.parts.contract import Adapter, Counts, PerClass, Posteriors, Prior, WeightedExperts
 from harness.adapters.parts.correction import prior_correction
-from harness.evidence.access import LabelAccess, PriorAccess, TestAccess
+from harness.evidence.access import Access
 from harness.evidence.arrays import Evidence
 from methods.core.priors import LOG_FLOOR, ExpertPriors, normalise, target_prior
 
@@ -44,17 +44,17 @@ class EMResult:
     iteration: iterations + 1 values that never fall where nothing is added.
     """
 
-    prior: Float[np.ndarray, " classes"]
+    prior: Prior
     iterations: int
     converged: bool
     log_likelihoods: Float[np.ndarray, " steps"]
 
 
 def em_prior(
-    posteriors: Float[np.ndarray, "images classes"],
-    reference: Float[np.ndarray, " classes"],
-    start: Float[np.ndarray, " classes"] | None = None,
-    added: Float[np.ndarray, " classes"] | float = 0.0,
+    posteriors: Posteriors,
+    reference: Prior,
+    start: Prior | None = None,
+    added: PerClass | float = 0.0,
 ) -> EMResult:
     """Maximum-likelihood label prior of the images, given posteriors that hold under `reference`; float64.
 
@@ -87,9 +87,7 @@ def em_prior(
     return EMResult(prior, len(trace) - 1, change < TOLERANCE, np.array(trace))
 
 
-def _pass(
-    blocks: list[Float[np.ndarray, "rows classes"]], prior: Float[np.ndarray, " classes"]
-) -> tuple[float, Float[np.ndarray, " classes"]]:
+def _pass(blocks: list[Float[np.ndarray, "rows classes"]], prior: Prior) -> tuple[float, PerClass]:
     """Mean log likelihood of `prior`; sum_i (P_ic / s_c) / sum_k (P_ik q_k / s_k) for the next estimate."""
     total, shares, images = 0.0, np.zeros_like(prior), 0
     for block in blocks:
@@ -112,17 +110,9 @@ class Em(Adapter):
     """EM estimate of the test prior with the derived target prior as reference and start."""
 
     name: ClassVar[str] = "em"
-    prior_access: ClassVar[PriorAccess] = "estimated"
-    label_access: ClassVar[LabelAccess] = "none"
-    test_access: ClassVar[TestAccess] = "transductive"
+    access: ClassVar[Access] = Access("estimated", "none", "transductive")
 
-    def fit(
-        self,
-        evidence: Evidence,
-        counts: Int[np.ndarray, " classes"],
-        expert_priors: ExpertPriors,
-        seed: int,
-    ) -> EmFitted:
+    def fit(self, evidence: Evidence, counts: Counts, expert_priors: ExpertPriors, seed: int) -> EmFitted:
         """Estimate the prior of the images in `evidence`; nothing is random, so `seed` is not used.
 
         Raises ValueError for logits that are not finite and priors that do not belong to them.

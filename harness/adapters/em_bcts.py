@@ -16,14 +16,11 @@ Access: labelled source images beyond the training set, which the published adap
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-from jaxtyping import Int
-
 from harness.adapters.em import em_prior
 from harness.adapters.parts.calibration import calibrated, calibrated_posteriors, tempered
 from harness.adapters.parts.check import check_evidence
-from harness.adapters.parts.contract import Adapter, WeightedExperts
-from harness.evidence.access import LabelAccess, PriorAccess, TestAccess
+from harness.adapters.parts.contract import Adapter, Counts, WeightedExperts
+from harness.evidence.access import Access
 from harness.evidence.arrays import Evidence
 from methods.core.priors import ExpertPriors, target_prior
 
@@ -33,20 +30,12 @@ class EmBcts(Adapter):
     """EM on calibrated posteriors with the source prior as reference and start."""
 
     name: ClassVar[str] = "em_bcts"
-    prior_access: ClassVar[PriorAccess] = "estimated"
-    label_access: ClassVar[LabelAccess] = "source"
-    test_access: ClassVar[TestAccess] = "transductive"
+    access: ClassVar[Access] = Access("estimated", "source", "transductive")
     reads: ClassVar[tuple[str, ...]] = ("source",)
 
     bias: bool = True
 
-    def fit(
-        self,
-        evidence: Evidence,
-        counts: Int[np.ndarray, " classes"],
-        expert_priors: ExpertPriors,
-        seed: int,
-    ) -> WeightedExperts:
+    def fit(self, evidence: Evidence, counts: Counts, expert_priors: ExpertPriors, seed: int) -> WeightedExperts:
         """Calibrate on the source, estimate the prior of the images; `seed` is not used.
 
         Raises ValueError where `missing` names a reason and for logits that are not finite.

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Int
 from scipy.special import softmax
 
 from harness.adapters.em import em_prior
 from harness.adapters.parts.check import check_evidence
-from harness.adapters.parts.contract import Adapter, WeightedExperts
+from harness.adapters.parts.contract import Adapter, Counts, WeightedExperts
 from harness.adapters.parts.correction import corrected_mean
-from harness.evidence.access import LabelAccess, PriorAccess, TestAccess
+from harness.evidence.access import Access
 from harness.evidence.arrays import Evidence
 from methods.core.priors import ExpertPriors, target_prior
 
@@ -29,9 +28,7 @@ class MapEm(Adapter):
     """EM for the mode under a symmetric Dirichlet(a) prior; a = 1 is `em`."""
 
     name: ClassVar[str] = "map_em"
-    prior_access: ClassVar[PriorAccess] = "estimated"
-    label_access: ClassVar[LabelAccess] = "none"
-    test_access: ClassVar[TestAccess] = "transductive"
+    access: ClassVar[Access] = Access("estimated", "none", "transductive")
 
     a: float = 2.0
 
@@ -39,13 +36,7 @@ class MapEm(Adapter):
         if self.a < 1:
             raise ValueError(f"a must be at least 1, not {self.a}")
 
-    def fit(
-        self,
-        evidence: Evidence,
-        counts: Int[np.ndarray, " classes"],
-        expert_priors: ExpertPriors,
-        seed: int,
-    ) -> WeightedExperts:
+    def fit(self, evidence: Evidence, counts: Counts, expert_priors: ExpertPriors, seed: int) -> WeightedExperts:
         """Estimate the prior of the images in `evidence`; nothing is random, so `seed` is not used.
 
         Raises ValueError for logits that are not finite and priors that do not belong to them.

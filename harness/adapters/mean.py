@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Int
 
 from harness.adapters.parts.check import check_evidence
-from harness.adapters.parts.contract import Adapter, WeightedExperts
-from harness.evidence.access import LabelAccess, PriorAccess, TestAccess
+from harness.adapters.parts.contract import Adapter, Counts, WeightedExperts
+from harness.evidence.access import Access
 from harness.evidence.arrays import Evidence
 from methods.core.priors import ExpertPriors
 
@@ -24,17 +23,9 @@ class Mean(Adapter):
     """The mean of expert logits."""
 
     name: ClassVar[str] = "mean"
-    prior_access: ClassVar[PriorAccess] = "none"
-    label_access: ClassVar[LabelAccess] = "none"
-    test_access: ClassVar[TestAccess] = "inductive"
+    access: ClassVar[Access] = Access("none", "none", "inductive")
 
-    def fit(
-        self,
-        evidence: Evidence,
-        counts: Int[np.ndarray, " classes"],
-        expert_priors: ExpertPriors,
-        seed: int,
-    ) -> WeightedExperts:
+    def fit(self, evidence: Evidence, counts: Counts, expert_priors: ExpertPriors, seed: int) -> WeightedExperts:
         """Equal weights [E]. Raises ValueError for logits that are not finite."""
         _, experts, _ = check_evidence(self, evidence)
         return WeightedExperts(np.full(experts, 1 / experts))

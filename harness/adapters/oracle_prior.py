@@ -7,19 +7,18 @@ Failures: an upper reference only where `target_prior` is exact and the posterio
 fitted adapter can exceed it. A class that is absent from the draw is all but excluded.
 
 Access: the prior is known beforehand and images are answered one at a time, hence `inductive`; what it knows
-too much is declared as `prior_access = oracle`. No label of any single image is used, only their counts.
+too much is declared as `prior = oracle`. No label of any single image is used, only their counts.
 """
 
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Int
 
 from harness.adapters.parts.check import check_evidence
-from harness.adapters.parts.contract import TruthAdapter, WeightedExperts
+from harness.adapters.parts.contract import Counts, Labels, TruthAdapter, WeightedExperts
 from harness.adapters.parts.correction import corrected_mean
-from harness.evidence.access import LabelAccess, PriorAccess, TestAccess
+from harness.evidence.access import Access
 from harness.evidence.arrays import Evidence
 from harness.evidence.check import check_labels
 from methods.core.priors import ExpertPriors, normalise
@@ -30,16 +29,10 @@ class OraclePrior(TruthAdapter):
     """Mean logits under the true test prior."""
 
     name: ClassVar[str] = "oracle_prior"
-    prior_access: ClassVar[PriorAccess] = "oracle"
-    label_access: ClassVar[LabelAccess] = "none"
-    test_access: ClassVar[TestAccess] = "inductive"
+    access: ClassVar[Access] = Access("oracle", "none", "inductive")
 
     def fit_with_truth(
-        self,
-        evidence: Evidence,
-        counts: Int[np.ndarray, " classes"],
-        expert_priors: ExpertPriors,
-        labels: Int[np.ndarray, " images"],
+        self, evidence: Evidence, counts: Counts, expert_priors: ExpertPriors, labels: Labels
     ) -> WeightedExperts:
         """Read the prior off the counts of `labels`. Raises ValueError for unusable logits or labels."""
         images, _, classes = check_evidence(self, evidence, expert_priors)

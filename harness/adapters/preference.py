@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from harness.adapters.parts.check import check_evidence
-from harness.adapters.parts.contract import Adapter
-from harness.evidence.access import LabelAccess, PriorAccess, TestAccess
+from harness.adapters.parts.contract import Adapter, Counts, Logits, Prior, Weights
+from harness.evidence.access import Access
 from harness.evidence.arrays import Evidence
 from harness.evidence.check import check_finite, usable_heads
 from harness.evidence.heads import PreferenceHeads, agreement
@@ -38,12 +38,12 @@ class PreferredHeads:
     """
 
     point: int
-    preference: Float[np.ndarray, " experts"]
-    prior: Float[np.ndarray, " classes"]
+    preference: Weights
+    prior: Prior
     scores: Float[np.ndarray, " points"]
     weights: None = None
 
-    def predict(self, evidence: Evidence) -> Float[np.ndarray, "images classes"]:
+    def predict(self, evidence: Evidence) -> Logits:
         """Mean over experts of the logits at the preference. Raises ValueError where head or features are missing."""
         heads, features = usable_heads(evidence)
         return heads.ensemble(features, self.point)
@@ -54,19 +54,11 @@ class Preference(Adapter):
     """The heads of the most view-stable preference."""
 
     name: ClassVar[str] = "preference"
-    prior_access: ClassVar[PriorAccess] = "none"
-    label_access: ClassVar[LabelAccess] = "none"
-    test_access: ClassVar[TestAccess] = "transductive"
+    access: ClassVar[Access] = Access("none", "none", "transductive")
     reads: ClassVar[tuple[str, ...]] = ("features", "view_features", "head")
     least_experts: ClassVar[int] = 2
 
-    def fit(
-        self,
-        evidence: Evidence,
-        counts: Int[np.ndarray, " classes"],
-        expert_priors: ExpertPriors,
-        seed: int,
-    ) -> PreferredHeads:
+    def fit(self, evidence: Evidence, counts: Counts, expert_priors: ExpertPriors, seed: int) -> PreferredHeads:
         """Judge every lattice point by all images and view pairs; nothing is random, so `seed` is not used.
 
         Raises ValueError where `missing` names a reason and for parts that are not finite or of wrong shapes.

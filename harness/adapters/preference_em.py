@@ -17,14 +17,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Int
 from scipy.special import softmax
 
 from harness.adapters.em import em_prior
 from harness.adapters.parts.check import check_evidence
-from harness.adapters.parts.contract import Adapter
+from harness.adapters.parts.contract import Adapter, Counts
 from harness.adapters.preference import PreferredHeads, preferred
-from harness.evidence.access import LabelAccess, PriorAccess, TestAccess
+from harness.evidence.access import Access
 from harness.evidence.arrays import Evidence
 from harness.evidence.check import usable_heads
 from methods.core.priors import ExpertPriors, target_prior
@@ -36,19 +35,11 @@ class PreferenceEm(Adapter):
     """The heads of the preference nearest to an estimated prior; its `scores` are negated total variations."""
 
     name: ClassVar[str] = "preference_em"
-    prior_access: ClassVar[PriorAccess] = "estimated"
-    label_access: ClassVar[LabelAccess] = "none"
-    test_access: ClassVar[TestAccess] = "transductive"
+    access: ClassVar[Access] = Access("estimated", "none", "transductive")
     reads: ClassVar[tuple[str, ...]] = ("features", "head")
     least_experts: ClassVar[int] = 2
 
-    def fit(
-        self,
-        evidence: Evidence,
-        counts: Int[np.ndarray, " classes"],
-        expert_priors: ExpertPriors,
-        seed: int,
-    ) -> PreferredHeads:
+    def fit(self, evidence: Evidence, counts: Counts, expert_priors: ExpertPriors, seed: int) -> PreferredHeads:
         """Estimate the prior of the images in `evidence`; nothing is random, so `seed` is not used.
 
         Raises ValueError where `missing` names a reason and for parts that are not finite or of wrong shapes.

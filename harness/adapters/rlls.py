@@ -19,6 +19,7 @@ from jaxtyping import Float
 from scipy.optimize import minimize_scalar, nnls
 
 from harness.adapters.parts.confusion import Confusion, ConfusionAdapter
+from harness.adapters.parts.contract import PerClass
 
 GAMMA = 1.0
 CONFIDENCE = 0.05
@@ -32,7 +33,7 @@ class Rlls(ConfusionAdapter):
 
     name: ClassVar[str] = "rlls"
 
-    def ratios(self, source: Confusion, found: Float[np.ndarray, " predictions"]) -> Float[np.ndarray, " classes"]:
+    def ratios(self, source: Confusion, found: Float[np.ndarray, " predictions"]) -> PerClass:
         theta = solve(source.joint, found - source.joint.sum(axis=1), penalty(len(found), source.images))
         return 1 + GAMMA * theta
 
@@ -45,7 +46,7 @@ def penalty(classes: int, images: int) -> float:
 
 def solve(
     matrix: Float[np.ndarray, "predictions classes"], target: Float[np.ndarray, " predictions"], delta: float
-) -> Float[np.ndarray, " classes"]:
+) -> PerClass:
     """argmin over theta >= -1 of ||matrix theta - target|| + delta ||theta||, [C].
 
     A minimiser of the sum of norms is one of ||matrix theta - target||^2 + ridge ||theta||^2 for some ridge (both trade
@@ -54,12 +55,12 @@ def solve(
     """
     classes = matrix.shape[1]
 
-    def at(log_ridge: float) -> Float[np.ndarray, " classes"]:
+    def at(log_ridge: float) -> PerClass:
         root = np.exp(log_ridge / 2)
         rows = np.vstack([matrix, root * np.eye(classes)])
         return nnls(rows, np.concatenate([target + matrix.sum(axis=1), np.full(classes, root)]))[0] - 1
 
-    def cost(theta: Float[np.ndarray, " classes"]) -> float:
+    def cost(theta: PerClass) -> float:
         return float(np.linalg.norm(matrix @ theta - target) + delta * np.linalg.norm(theta))
 
     found = minimize_scalar(lambda x: cost(at(x)), bounds=_LOG_RIDGE, method="bounded", options={"xatol": 1e-6})

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from scipy.special import expit
 
 from harness.adapters.parts.check import check_evidence
-from harness.adapters.parts.contract import Adapter
-from harness.evidence.access import LabelAccess, PriorAccess, TestAccess
+from harness.adapters.parts.contract import Adapter, Counts, Logits
+from harness.evidence.access import Access
 from harness.evidence.arrays import Evidence
 from harness.evidence.check import check_finite
 from methods.core.priors import ExpertPriors
@@ -48,7 +48,7 @@ class RoutedExperts:
         """Mean number of experts run on an image."""
         return float(self.used(evidence).mean())
 
-    def predict(self, evidence: Evidence) -> Float[np.ndarray, "images classes"]:
+    def predict(self, evidence: Evidence) -> Logits:
         """Mean logits [N, C] of the experts run. Raises ValueError for unusable gate logits."""
         used = self.used(evidence)
         run = np.arange(evidence.logits.shape[1]) < used[:, None]
@@ -61,9 +61,7 @@ class Routed(Adapter):
 
     name: ClassVar[str] = "routed"
     version: ClassVar[int] = 2
-    prior_access: ClassVar[PriorAccess] = "none"
-    label_access: ClassVar[LabelAccess] = "none"
-    test_access: ClassVar[TestAccess] = "inductive"
+    access: ClassVar[Access] = Access("none", "none", "inductive")
     reads: ClassVar[tuple[str, ...]] = ("gate_logits",)
     least_experts: ClassVar[int] = 2
     threshold: float = 0.5
@@ -72,13 +70,7 @@ class Routed(Adapter):
         if not 0 <= self.threshold <= 1:
             raise ValueError(f"threshold must lie in 0..1, not {self.threshold}")
 
-    def fit(
-        self,
-        evidence: Evidence,
-        counts: Int[np.ndarray, " classes"],
-        expert_priors: ExpertPriors,
-        seed: int,
-    ) -> RoutedExperts:
+    def fit(self, evidence: Evidence, counts: Counts, expert_priors: ExpertPriors, seed: int) -> RoutedExperts:
         """The gates' threshold. Raises ValueError for logits or gate logits that are missing or not finite."""
         check_evidence(self, evidence)
         fitted = RoutedExperts(self.threshold)

@@ -25,8 +25,8 @@ import numpy as np
 from jaxtyping import Float, Float32, Int
 
 from harness.adapters.parts.check import check_evidence
-from harness.adapters.parts.contract import Adapter, WeightedExperts
-from harness.evidence.access import LabelAccess, PriorAccess, TestAccess
+from harness.adapters.parts.contract import Adapter, Counts, WeightedExperts, Weights
+from harness.evidence.access import Access
 from harness.evidence.arrays import Evidence
 from harness.evidence.check import check_finite
 from methods.core.priors import ExpertPriors, target_prior
@@ -53,9 +53,7 @@ class Sade(Adapter):
     """Expert weights learned from the agreement of views."""
 
     name: ClassVar[str] = "sade"
-    prior_access: ClassVar[PriorAccess] = "none"
-    label_access: ClassVar[LabelAccess] = "none"
-    test_access: ClassVar[TestAccess] = "transductive"
+    access: ClassVar[Access] = Access("none", "none", "transductive")
     reads: ClassVar[tuple[str, ...]] = ("views",)
     least_experts: ClassVar[int] = 2
 
@@ -67,13 +65,7 @@ class Sade(Adapter):
         if self.epochs < 1:
             raise ValueError(f"epochs must be at least 1, not {self.epochs}")
 
-    def fit(
-        self,
-        evidence: Evidence,
-        counts: Int[np.ndarray, " classes"],
-        expert_priors: ExpertPriors,
-        seed: int,
-    ) -> SadeFitted:
+    def fit(self, evidence: Evidence, counts: Counts, expert_priors: ExpertPriors, seed: int) -> SadeFitted:
         """Learn the weights on all images of `evidence`; `seed` decides the shuffles.
 
         Raises ValueError where `missing` names a reason or logits or views are not finite.
@@ -129,7 +121,7 @@ def _learn(
     seed: int,
     objective: Objective,
     epochs: int,
-) -> tuple[Float[np.ndarray, " experts"], int]:
+) -> tuple[Weights, int]:
     """Weights [E] and epochs run; `rows` is [K, 2 * images * experts, C], so that a batch is one gather."""
     generator = np.random.default_rng(seed)
     # Row of (expert, view, image 0); experts come first, so that the weighted sum runs over long vectors.
@@ -147,11 +139,11 @@ def _learn(
 
 
 def sgd_step(
-    values: Float[np.ndarray, " experts"],
-    velocity: Float[np.ndarray, " experts"],
+    values: Weights,
+    velocity: Weights,
     logits: Float32[np.ndarray, "experts 2 batch classes"],
     objective: Objective,
-) -> tuple[Float[np.ndarray, " experts"], Float[np.ndarray, " experts"]]:
+) -> tuple[Weights, Weights]:
     """v and its velocity [E] after one step of SGD with Nesterov momentum on a batch's two views."""
     weights = on_simplex(values)
     slope = agreement_slope(logits, weights, objective)
@@ -160,16 +152,16 @@ def sgd_step(
     return values - LEARNING_RATE * (gradient + MOMENTUM * velocity), velocity
 
 
-def must_stop(weights: Float[np.ndarray, " experts"]) -> bool:
+def must_stop(weights: Weights) -> bool:
     """Whether a weight, rounded to two decimals, is below 0.05."""
     return bool((np.round(weights, 2) < LOWEST_WEIGHT).any())
 
 
 def agreement_slope(
     logits: Float32[np.ndarray, "experts 2 batch classes"],
-    weights: Float[np.ndarray, " experts"],
+    weights: Weights,
     objective: Objective,
-) -> Float[np.ndarray, " experts"]:
+) -> Weights:
     """Derivative of the batch mean of the two views' agreement by the weights [E]; float32 inside.
 
     With p = softmax(a), a = sum_e w_e z_e: for the inner product d/da1 = p1 * (p2 - p1.p2); the cosine
@@ -195,7 +187,7 @@ def agreement_slope(
     return np.asarray(by_image.mean(axis=1, dtype=np.float64))
 
 
-def on_simplex(values: Float[np.ndarray, " experts"]) -> Float[np.ndarray, " experts"]:
+def on_simplex(values: Weights) -> Weights:
     """Weights w = softmax(v), [E]."""
     powers = np.exp(values - values.max())
     return np.asarray(powers / powers.sum())

@@ -14,14 +14,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from scipy.special import softmax
 
 from harness.adapters.parts.calibration import Calibration
 from harness.adapters.parts.check import check_evidence
+from harness.adapters.parts.contract import Counts, Posteriors, Prior
 from harness.adapters.parts.correction import prior_correction
 from harness.adapters.parts.streams import StreamAdapter, StreamFitted
-from harness.evidence.access import LabelAccess, PriorAccess
+from harness.evidence.access import Access
 from harness.evidence.arrays import Evidence
 from methods.core.priors import LOG_FLOOR, ExpertPriors, normalise, target_prior
 
@@ -31,8 +32,7 @@ class StreamEm(StreamAdapter):
     """Online EM with the derived target prior as reference and start."""
 
     name: ClassVar[str] = "stream_em"
-    prior_access: ClassVar[PriorAccess] = "estimated"
-    label_access: ClassVar[LabelAccess] = "none"
+    access: ClassVar[Access] = Access("estimated", "none", "stream")
 
     memory: float = 1.0
 
@@ -41,13 +41,7 @@ class StreamEm(StreamAdapter):
         if not 0 <= self.memory <= 1:
             raise ValueError(f"memory must lie in 0..1, not {self.memory}")
 
-    def fit(
-        self,
-        evidence: Evidence,
-        counts: Int[np.ndarray, " classes"],
-        expert_priors: ExpertPriors,
-        seed: int,
-    ) -> StreamFitted:
+    def fit(self, evidence: Evidence, counts: Counts, expert_priors: ExpertPriors, seed: int) -> StreamFitted:
         """Read the stream once; nothing is random, so `seed` is not used.
 
         Raises ValueError where `missing` names a reason and for logits that are not finite.
@@ -65,9 +59,7 @@ class StreamEm(StreamAdapter):
         answered = target_prior(expert_priors)
         return Calibration(1.0, np.zeros_like(answered), answered)
 
-    def running(
-        self, posteriors: Float[np.ndarray, "images classes"], reference: Float[np.ndarray, " classes"]
-    ) -> Float[np.ndarray, "batches classes"]:
+    def running(self, posteriors: Posteriors, reference: Prior) -> Float[np.ndarray, "batches classes"]:
         """The estimate that each batch is answered with, from posteriors that hold under `reference`."""
         held = normalise(np.maximum(reference, LOG_FLOOR))
         ratios, seen, found = posteriors / held, self.batch * held, []

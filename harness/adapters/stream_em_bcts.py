@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from harness.adapters.parts.calibration import Calibration, calibrated
 from harness.adapters.stream_em import StreamEm
-from harness.evidence.access import LabelAccess
+from harness.evidence.access import Access
 from harness.evidence.arrays import Evidence
 from methods.core.priors import ExpertPriors
 
@@ -23,7 +23,7 @@ class StreamEmBcts(StreamEm):
     """Online EM with the source prior as reference and start."""
 
     name: ClassVar[str] = "stream_em_bcts"
-    label_access: ClassVar[LabelAccess] = "source"
+    access: ClassVar[Access] = Access("estimated", "source", "stream")
     reads: ClassVar[tuple[str, ...]] = ("source",)
 
     def calibration(self, evidence: Evidence, expert_priors: ExpertPriors) -> Calibration:

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Int
 
 from harness.adapters.parts.check import check_evidence
 from harness.adapters.parts.confusion import confusion, predictions
+from harness.adapters.parts.contract import Counts
 from harness.adapters.parts.correction import prior_correction
 from harness.adapters.parts.streams import StreamAdapter, StreamFitted
-from harness.evidence.access import LabelAccess, PriorAccess
+from harness.evidence.access import Access
 from harness.evidence.arrays import Evidence
 from methods.core.priors import ExpertPriors, target_prior
 
@@ -31,8 +31,7 @@ class StreamHistory(StreamAdapter):
     """The running mean of black-box estimates, one batch late."""
 
     name: ClassVar[str] = "stream_history"
-    prior_access: ClassVar[PriorAccess] = "estimated"
-    label_access: ClassVar[LabelAccess] = "source"
+    access: ClassVar[Access] = Access("estimated", "source", "stream")
     reads: ClassVar[tuple[str, ...]] = ("source",)
 
     window: int = 0
@@ -42,13 +41,7 @@ class StreamHistory(StreamAdapter):
         if self.window < 0:
             raise ValueError(f"window must be at least 0 (all batches), not {self.window}")
 
-    def fit(
-        self,
-        evidence: Evidence,
-        counts: Int[np.ndarray, " classes"],
-        expert_priors: ExpertPriors,
-        seed: int,
-    ) -> StreamFitted:
+    def fit(self, evidence: Evidence, counts: Counts, expert_priors: ExpertPriors, seed: int) -> StreamFitted:
         """Read the stream once; nothing is random, so `seed` is not used.
 
         Raises ValueError where `missing` names a reason and for logits that are not finite.

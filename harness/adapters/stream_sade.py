@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Int
 
 from harness.adapters.parts.check import check_evidence
+from harness.adapters.parts.contract import Counts
 from harness.adapters.parts.streams import StreamAdapter, StreamFitted
 from harness.adapters.sade import Objective, check_objective, check_views, on_simplex, sgd_step
-from harness.evidence.access import LabelAccess, PriorAccess
+from harness.evidence.access import Access
 from harness.evidence.arrays import Evidence
 from methods.core.priors import ExpertPriors, target_prior
 
@@ -27,8 +27,7 @@ class StreamSade(StreamAdapter):
     """Expert weights that follow the agreement of views through a stream."""
 
     name: ClassVar[str] = "stream_sade"
-    prior_access: ClassVar[PriorAccess] = "none"
-    label_access: ClassVar[LabelAccess] = "none"
+    access: ClassVar[Access] = Access("none", "none", "stream")
     reads: ClassVar[tuple[str, ...]] = ("views",)
     least_experts: ClassVar[int] = 2
 
@@ -38,13 +37,7 @@ class StreamSade(StreamAdapter):
         super().__post_init__()
         check_objective(self.objective)
 
-    def fit(
-        self,
-        evidence: Evidence,
-        counts: Int[np.ndarray, " classes"],
-        expert_priors: ExpertPriors,
-        seed: int,
-    ) -> StreamFitted:
+    def fit(self, evidence: Evidence, counts: Counts, expert_priors: ExpertPriors, seed: int) -> StreamFitted:
         """Read the stream once; nothing is random, so `seed` is not used.
 
         Raises ValueError where `missing` names a reason or logits or views are not finite.

@@ -9,7 +9,7 @@ from harness.choice.bootstrap import Comparison, compare
 from harness.choice.contenders import Answer, Contender
 from harness.choice.entrants import Entrant, Field, fields
 from harness.choice.wording import sentence
-from harness.evidence.access import Access, _order, _within, is_upper
+from harness.evidence.access import Access
 from harness.records.rows import Row
 from harness.show.access import class_words, situation_words
 from harness.show.settings import recipe_words, train_words
@@ -29,7 +29,7 @@ def situations(found: Sequence[Row]) -> list[Answer]:
 
 
 def _by_class(field: Field) -> list[Answer]:
-    classes = sorted({entrant.access for entrant in field.entrants}, key=_order)
+    classes = sorted({entrant.access for entrant in field.entrants}, key=lambda access: access.rank)
     return [
         _answer(
             field,
@@ -44,12 +44,13 @@ def _by_class(field: Field) -> list[Answer]:
 
 def _by_situation(field: Field) -> list[Answer]:
     made = []
-    honest = [entrant for entrant in field.entrants if not is_upper(entrant.access)]
-    for label, test in dict.fromkeys(access[1:] for access in sorted({one.access for one in honest}, key=_order)):
-        gives = ("none" if test == "inductive" else "estimated", label, test)
+    honest = [entrant for entrant in field.entrants if not entrant.access.is_upper]
+    classes = sorted({entrant.access for entrant in honest}, key=lambda access: access.rank)
+    for label, test in dict.fromkeys(access[1:] for access in classes):
+        gives = Access("none" if test == "inductive" else "estimated", label, test)
         words = situation_words(label, test)
-        admitted = [entrant for entrant in honest if _within(entrant.access, gives)]
-        left_out = sum(count for access, count in field.incomplete.items() if _within(access, gives))
+        admitted = [entrant for entrant in honest if entrant.access.within(gives)]
+        left_out = sum(count for access, count in field.incomplete.items() if access.within(gives))
         made.append(_answer(field, admitted, gives, words, left_out, words))
     return made
 

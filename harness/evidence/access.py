@@ -1,39 +1,39 @@
 """What a row may have known: of the test prior, of labels, of test images; and the order of these."""
 
-from typing import Literal
-
-PriorAccess = Literal["none", "estimated", "oracle"]
-
-
-LabelAccess = Literal["none", "source", "test"]
-
-
-TestAccess = Literal["inductive", "transductive", "stream"]
-
+from typing import NamedTuple
 
 PRIORS = ("none", "estimated", "oracle")
-
-
 LABELS = ("none", "source", "test")
-
-
 TESTS = ("inductive", "stream", "transductive")
 
 
-Access = tuple[str, str, str]
+class Access(NamedTuple):
+    """What was known besides the training set: of the test prior, of labels, of test images.
 
+    prior: one of PRIORS; labels: one of LABELS (`source`: of images beyond the training set); test: one of TESTS (one
+    image at a time, what came before it in a stream, or all images of the set).
+    """
 
-def is_upper(access: Access) -> bool:
-    """Whether rows of this access are upper references: they were told what nobody knows."""
-    return access[0] == "oracle" or access[1] == "test"
+    prior: str
+    labels: str
+    test: str
 
+    @property
+    def fields(self) -> dict[str, str]:
+        """The row fields that tell it."""
+        return {f"{what}_access": value for what, value in zip(("prior", "label", "test"), self, strict=True)}
 
-def _within(access: Access, gives: Access) -> bool:
-    """Whether a contender of this access needs no more than is given."""
-    scales = (PRIORS, LABELS, TESTS)
-    return all(scale.index(need) <= scale.index(has) for scale, need, has in zip(scales, access, gives, strict=True))
+    @property
+    def is_upper(self) -> bool:
+        """Whether it makes an upper reference: it was told what nobody knows."""
+        return self.prior == "oracle" or self.labels == "test"
 
+    @property
+    def rank(self) -> tuple[bool, int, int, int]:
+        """What accesses are sorted by: least first, upper references last."""
+        return self.is_upper, LABELS.index(self.labels), TESTS.index(self.test), PRIORS.index(self.prior)
 
-def _order(access: Access) -> tuple[bool, int, int, int]:
-    prior, label, test = access
-    return is_upper(access), LABELS.index(label), TESTS.index(test), PRIORS.index(prior)
+    def within(self, given: "Access") -> bool:
+        """Return whether it needs no more than is given."""
+        scales = (PRIORS, LABELS, TESTS)
+        return all(scale.index(need) <= scale.index(has) for scale, need, has in zip(scales, self, given, strict=True))

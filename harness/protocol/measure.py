@@ -155,9 +155,7 @@ def declared(adapter: AnyAdapter, evidence: Evidence, priors: ExpertPriors) -> d
     source = evidence.source if "source" in adapter.reads else None
     return {
         **settings_of(adapter, evidence),
-        "prior_access": adapter.prior_access,
-        "label_access": adapter.label_access,
-        "test_access": adapter.test_access,
+        **adapter.access.fields,
         "target_prior_kind": priors.kind,
         "source_n": 0 if source is None else len(source.labels),
         "source_seen": 0 if source is None else source.seen,
@@ -204,7 +202,7 @@ def _scalars(
 
 def _expected(pool: PoolEvidence, adapter: AnyAdapter, totals: Sequence[int]) -> float | None:
     """Mean top-1 over all draws with these class totals, from the pool; None where predictions depend on the draw."""
-    if isinstance(adapter, TruthAdapter) or adapter.test_access != "inductive":
+    if isinstance(adapter, TruthAdapter) or adapter.access.test != "inductive":
         return None
     name = canonical_name(adapter)
     if name not in pool.accuracies:

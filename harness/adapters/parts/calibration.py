@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from scipy.optimize import minimize
 from scipy.special import logsumexp, softmax
 
-from harness.adapters.parts.contract import WeightedExperts
+from harness.adapters.parts.contract import Logits, PerClass, Posteriors, Prior, WeightedExperts
 from harness.adapters.parts.correction import prior_correction
 from harness.evidence.arrays import Evidence, Source
 from harness.evidence.check import check_finite, check_labels
@@ -32,14 +32,14 @@ class Calibration:
     """z' = slope z + bias, which answers for `prior` [C]: the source's class shares, where a bias was fitted."""
 
     slope: float
-    bias: Float[np.ndarray, " classes"]
-    prior: Float[np.ndarray, " classes"]
+    bias: PerClass
+    prior: Prior
 
-    def apply(self, logits: Float[np.ndarray, "images classes"]) -> Float[np.ndarray, "images classes"]:
+    def apply(self, logits: Logits) -> Logits:
         """Calibrated logits, float64."""
         return self.slope * np.asarray(logits, dtype=np.float64) + self.bias
 
-    def corrected(self, experts: int, prior: Float[np.ndarray, " classes"]) -> WeightedExperts:
+    def corrected(self, experts: int, prior: Prior) -> WeightedExperts:
         """What predicts the calibrated mean of `experts` experts' logits + log prior - log s."""
         bias = self.bias + prior_correction(prior, self.prior)
         return WeightedExperts(np.full(experts, self.slope / experts), bias=bias, prior=prior)
@@ -63,7 +63,7 @@ def bias_corrected_temperature_scaling(
     return _fit(logits, labels, biased=True)
 
 
-def recalibrated(source: Source, first: Calibration, prior: Float[np.ndarray, " classes"]) -> Calibration:
+def recalibrated(source: Source, first: Calibration, prior: Prior) -> Calibration:
     """BCTS of the mean of expert logits with source images weighted so that their classes have the shares `prior`.
 
     It answers for `prior`, and is calibrated where images of that prior lie. first: what it starts from. Raises
@@ -79,7 +79,7 @@ def calibrated(source: Source) -> Calibration:
     return bias_corrected_temperature_scaling(_mean(source), source.labels)
 
 
-def tempered(source: Source, answered: Float[np.ndarray, " classes"]) -> Calibration:
+def tempered(source: Source, answered: Prior) -> Calibration:
     """Temperature scaling of the mean of expert logits, corrected from the prior that it answers for to the source's.
 
     z' = a (z + log s - log answered), so a is fitted to posteriors under s.
@@ -90,7 +90,7 @@ def tempered(source: Source, answered: Float[np.ndarray, " classes"]) -> Calibra
     return replace(fitted, bias=fitted.slope * moved)
 
 
-def calibrated_posteriors(calibration: Calibration, evidence: Evidence) -> Float[np.ndarray, "images classes"]:
+def calibrated_posteriors(calibration: Calibration, evidence: Evidence) -> Posteriors:
     """Posteriors of the images under the source prior: softmax of the calibrated mean of expert logits; float64."""
     return np.asarray(softmax(calibration.apply(evidence.logits.mean(axis=1, dtype=np.float64)), axis=1))
 

@@ -12,13 +12,13 @@ from functools import lru_cache
 from typing import ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from scipy.special import softmax
 
 from harness.adapters.parts.check import check_evidence
-from harness.adapters.parts.contract import Adapter, WeightedExperts
+from harness.adapters.parts.contract import Adapter, Counts, PerClass, Posteriors, Prior, WeightedExperts
 from harness.adapters.parts.correction import corrected_mean
-from harness.evidence.access import LabelAccess, PriorAccess, TestAccess
+from harness.evidence.access import Access
 from harness.evidence.arrays import Evidence, Source
 from harness.evidence.check import check_finite
 from methods.core.priors import ExpertPriors, normalise
@@ -34,14 +34,14 @@ class Confusion:
     """
 
     joint: Float[np.ndarray, "predictions classes"]
-    prior: Float[np.ndarray, " classes"]
+    prior: Prior
     images: int
 
-    def ratios(self, found: Float[np.ndarray, " predictions"]) -> Float[np.ndarray, " classes"]:
+    def ratios(self, found: Float[np.ndarray, " predictions"]) -> PerClass:
         """w [C] with joint w = `found` (frequencies of predictions on test images), of several the nearest to 1."""
         return 1 + np.linalg.lstsq(self.joint, found - self.joint.sum(axis=1), rcond=None)[0]
 
-    def nearest_prior(self, values: Float[np.ndarray, " classes"]) -> Float[np.ndarray, " classes"]:
+    def nearest_prior(self, values: PerClass) -> Prior:
         """normalise(max(values, 0)) for an estimate s w; s itself where nothing is left above zero.
 
         The latter needs hard predictions on the test images that no source image gets.
@@ -54,9 +54,7 @@ class Confusion:
 class ConfusionAdapter(Adapter):
     """Mean logits under a prior that `ratios` finds; subclasses differ in how they invert the confusion matrix."""
 
-    prior_access: ClassVar[PriorAccess] = "estimated"
-    label_access: ClassVar[LabelAccess] = "source"
-    test_access: ClassVar[TestAccess] = "transductive"
+    access: ClassVar[Access] = Access("estimated", "source", "transductive")
     reads: ClassVar[tuple[str, ...]] = ("source",)
 
     kind: Kind = "soft"
@@ -65,13 +63,7 @@ class ConfusionAdapter(Adapter):
         if self.kind not in ("soft", "hard"):
             raise ValueError(f"kind must be soft or hard, not {self.kind!r}")
 
-    def fit(
-        self,
-        evidence: Evidence,
-        counts: Int[np.ndarray, " classes"],
-        expert_priors: ExpertPriors,
-        seed: int,
-    ) -> WeightedExperts:
+    def fit(self, evidence: Evidence, counts: Counts, expert_priors: ExpertPriors, seed: int) -> WeightedExperts:
         """Estimate the prior of the images in `evidence`; nothing is random, so `seed` is not used.
 
         Raises ValueError where `missing` names a reason and for logits that are not finite.
@@ -83,11 +75,11 @@ class ConfusionAdapter(Adapter):
         return corrected_mean(evidence, expert_priors, source.nearest_prior(source.prior * ratios))
 
     @abstractmethod
-    def ratios(self, source: Confusion, found: Float[np.ndarray, " predictions"]) -> Float[np.ndarray, " classes"]:
+    def ratios(self, source: Confusion, found: Float[np.ndarray, " predictions"]) -> PerClass:
         """w [C], of test over source prior, from the frequency of each prediction on the test images."""
 
 
-def predictions(logits: Float[np.ndarray, "images experts classes"], kind: Kind) -> Float[np.ndarray, "images classes"]:
+def predictions(logits: Float[np.ndarray, "images experts classes"], kind: Kind) -> Posteriors:
     """Of the mean of expert logits: rows that sum to one (soft) or hold a single one (hard); float64."""
     mean = logits.mean(axis=1, dtype=np.float64)
     if kind == "hard":

@@ -13,9 +13,28 @@ from typing import ClassVar, Protocol
 import numpy as np
 from jaxtyping import Float, Int
 
-from harness.evidence.access import LabelAccess, PriorAccess, TestAccess
+from harness.evidence.access import Access
 from harness.evidence.arrays import Evidence
 from methods.core.priors import ExpertPriors
+
+Counts = Int[np.ndarray, " classes"]
+"""Training images of each class."""
+
+Labels = Int[np.ndarray, " images"]
+
+PerClass = Float[np.ndarray, " classes"]
+"""One number a class."""
+
+Prior = PerClass
+"""A probability for each class; they sum to one."""
+
+Weights = Float[np.ndarray, " experts"]
+"""One number an expert."""
+
+Logits = Float[np.ndarray, "images classes"]
+
+Posteriors = Float[np.ndarray, "images classes"]
+"""A probability for each class, for each image."""
 
 
 class Fitted(Protocol):
@@ -25,12 +44,12 @@ class Fitted(Protocol):
     """
 
     @property
-    def prior(self) -> Float[np.ndarray, " classes"] | None: ...
+    def prior(self) -> Prior | None: ...
 
     @property
-    def weights(self) -> Float[np.ndarray, " experts"] | None: ...
+    def weights(self) -> Weights | None: ...
 
-    def predict(self, evidence: Evidence) -> Float[np.ndarray, "images classes"]:
+    def predict(self, evidence: Evidence) -> Logits:
         """Adapted logits of images."""
         ...
 
@@ -42,11 +61,11 @@ class WeightedExperts:
     weights: [E]; bias: [C] added to every image's logits (zero where None); prior: the estimate behind it.
     """
 
-    weights: Float[np.ndarray, " experts"]
-    bias: Float[np.ndarray, " classes"] | None = None
-    prior: Float[np.ndarray, " classes"] | None = None
+    weights: Weights
+    bias: PerClass | None = None
+    prior: Prior | None = None
 
-    def predict(self, evidence: Evidence) -> Float[np.ndarray, "images classes"]:
+    def predict(self, evidence: Evidence) -> Logits:
         logits = np.einsum("nec,e->nc", evidence.logits, self.weights.astype(np.float32))
         return logits if self.bias is None else logits + self.bias.astype(np.float32)
 
@@ -57,9 +76,8 @@ class _Named(ABC):
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
-    prior_access: ClassVar[PriorAccess]
-    label_access: ClassVar[LabelAccess]
-    test_access: ClassVar[TestAccess]
+    access: ClassVar[Access]
+    """What it may know: of the test prior, of labels, of test images."""
     reads: ClassVar[tuple[str, ...]] = ()
     """Optional parts of the evidence that it needs."""
     least_experts: ClassVar[int] = 1
@@ -83,13 +101,7 @@ class Adapter(_Named):
     """An adapter without access to test labels."""
 
     @abstractmethod
-    def fit(
-        self,
-        evidence: Evidence,
-        counts: Int[np.ndarray, " classes"],
-        expert_priors: ExpertPriors,
-        seed: int,
-    ) -> Fitted:
+    def fit(self, evidence: Evidence, counts: Counts, expert_priors: ExpertPriors, seed: int) -> Fitted:
         """Fit to the unlabelled test images in `evidence`; `counts` are the train counts [C].
 
         Raises ValueError where `missing` names a reason.
@@ -101,11 +113,5 @@ class TruthAdapter(_Named):
     """An upper reference that is told the test labels; its rows are never ranked with the others."""
 
     @abstractmethod
-    def fit_with_truth(
-        self,
-        evidence: Evidence,
-        counts: Int[np.ndarray, " classes"],
-        expert_priors: ExpertPriors,
-        labels: Int[np.ndarray, " images"],
-    ) -> Fitted:
+    def fit_with_truth(self, evidence: Evidence, counts: Counts, expert_priors: ExpertPriors, labels: Labels) -> Fitted:
         """Fit with the labels [N] of the images in `evidence`."""

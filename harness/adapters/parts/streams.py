@@ -8,13 +8,12 @@ adapter itself only sees what arrives.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 
-from harness.adapters.parts.contract import Adapter
-from harness.evidence.access import TestAccess
+from harness.adapters.parts.contract import Adapter, Logits, Prior, Weights
 from harness.evidence.arrays import Evidence
 
 BATCH = 64
@@ -26,8 +25,6 @@ Order = Literal["shuffled", "drift"]
 @dataclass(frozen=True)
 class StreamAdapter(Adapter):
     """An adapter that reads batches of `batch` images in order; the last one may be smaller."""
-
-    test_access: ClassVar[TestAccess] = "stream"
 
     batch: int = BATCH
     order: Order = "shuffled"
@@ -54,10 +51,10 @@ class StreamFitted:
     batch: int
     weights_at: Float[np.ndarray, "batches experts"]
     bias_at: Float[np.ndarray, "batches classes"]
-    weights: Float[np.ndarray, " experts"]
-    prior: Float[np.ndarray, " classes"]
+    weights: Weights
+    prior: Prior
 
-    def predict(self, evidence: Evidence) -> Float[np.ndarray, "images classes"]:
+    def predict(self, evidence: Evidence) -> Logits:
         """Adapted logits of the stream that was read, in its order. Raises ValueError for one of another length."""
         if len(evidence.logits) != self.images:
             raise ValueError(f"a stream of {self.images} images was read; {len(evidence.logits)} are to be predicted")

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Bool, Float
 
+from harness.evidence.access import Access
 from harness.records.study_rows import StudyRow
 from harness.studies.sweep.control import controllability, hypervolume, non_dominated
 
@@ -22,14 +23,14 @@ GROUPS = ("many", "medium", "few")
 
 
 ACCESS = {
-    LATTICE: ("none", "none", "inductive"),
-    "centre": ("none", "none", "inductive"),
-    "corner": ("oracle", "none", "inductive"),
-    "stability": ("none", "none", "transductive"),
-    "em": ("estimated", "none", "transductive"),
-    "best": ("none", "test", "transductive"),
+    LATTICE: Access("none", "none", "inductive"),
+    "centre": Access("none", "none", "inductive"),
+    "corner": Access("oracle", "none", "inductive"),
+    "stability": Access("none", "none", "transductive"),
+    "em": Access("estimated", "none", "transductive"),
+    "best": Access("none", "test", "transductive"),
 }
-"""prior_access, label_access and test_access of a point of the lattice as it stands, and of each way of choosing."""
+"""What is known to a point of the lattice as it stands, and of each way of choosing."""
 
 
 @dataclass(frozen=True)

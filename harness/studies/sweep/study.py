@@ -81,12 +81,9 @@ class SweepStudy(Study):
 
 def _fields(swept: ShiftSweep, selection: str, point: int) -> dict[str, Any]:
     """The figures of one point and what choosing it so took."""
-    prior_access, label_access, test_access = ACCESS[selection]
     return {
         "selection": selection,
-        "prior_access": prior_access,
-        "label_access": label_access,
-        "test_access": test_access,
+        **ACCESS[selection].fields,
         "point": point,
         **{
             name: None if values is None else float(np.asarray(values)[point])

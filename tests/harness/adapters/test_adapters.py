@@ -270,7 +270,7 @@ def test_adapters_are_found_by_name_with_options() -> None:
 
 def test_access_is_declared() -> None:
     declared = {name: adapters.get(name) for name in ALL}
-    assert {name: (a.prior_access, a.label_access, a.test_access) for name, a in declared.items()} == {
+    assert {name: adapter.access for name, adapter in declared.items()} == {
         "mean": ("none", "none", "inductive"),
         "sade": ("none", "none", "transductive"),
         "em": ("estimated", "none", "transductive"),

@@ -169,8 +169,7 @@ def test_em_finds_the_preference_behind_a_test_prior(number: int) -> None:
 
 def test_what_they_know_is_declared() -> None:
     for adapter, prior_access in ((Preference, "none"), (PreferenceEm, "estimated")):
-        assert (adapter.prior_access, adapter.label_access) == (prior_access, "none")
-        assert adapter.test_access == "transductive"
+        assert adapter.access == (prior_access, "none", "transductive")
     assert {"preference", "preference_em"} <= set(dict(adapters.names()))
 
 

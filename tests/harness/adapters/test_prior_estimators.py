@@ -251,7 +251,7 @@ def test_without_a_source_or_a_class_in_it_they_do_not_apply(name: str) -> None:
     assert adapter.missing(partly) == "its source has no image of class 3"
     with pytest.raises(ValueError, match="no image of class 3"):
         fit(name, partly)
-    assert (adapter.prior_access, adapter.label_access, adapter.test_access) == ("estimated", "source", "transductive")
+    assert adapter.access == ("estimated", "source", "transductive")
 
 
 @pytest.mark.parametrize(
@@ -386,5 +386,5 @@ def test_the_control_uses_the_source_and_no_test_image() -> None:
     alone = evidence.take(np.arange(1))
     np.testing.assert_allclose(fit("calibrated", alone).predict(alone), found.predict(evidence)[:1], atol=1e-5)
     adapter = adapters.get("calibrated")
-    assert (adapter.prior_access, adapter.label_access, adapter.test_access) == ("none", "source", "inductive")
+    assert adapter.access == ("none", "source", "inductive")
     assert adapter.missing(replace(evidence, source=None)) == "the evidence has no source"

@@ -56,7 +56,7 @@ def test_the_threshold_is_a_probability() -> None:
 
 
 def test_what_it_knows_is_declared() -> None:
-    assert (Routed.prior_access, Routed.label_access, Routed.test_access) == ("none", "none", "inductive")
+    assert Routed.access == ("none", "none", "inductive")
     assert Routed.reads == ("gate_logits",)
     assert "routed" in dict(adapters.names())
 

@@ -108,8 +108,8 @@ def test_stream_history_by_hand(window: int) -> None:
 def test_streams_declare_themselves_and_refuse_another_stream(name: str) -> None:
     evidence, priors = evidence_of()
     adapter = adapters.get(name)
-    assert adapter.test_access == "stream"
-    assert adapter.label_access == ("source" if "source" in adapter.reads else "none")
+    assert adapter.access.test == "stream"
+    assert adapter.access.labels == ("source" if "source" in adapter.reads else "none")
     fitted = fit(name, evidence, priors)
     assert fitted.prior.sum() == pytest.approx(1)
     with pytest.raises(ValueError, match="150 images was read; 20"):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from harness import adapters
 from harness.adapters.eb_em import FOLDS, folds_of
 from harness.adapters.parts.contract import Adapter
-from harness.evidence.access import LabelAccess, PriorAccess, TestAccess
+from harness.evidence.access import Access
 from harness.evidence.arrays import Evidence, PoolEvidence
 from harness.measures.metrics import evaluate, unpack_bits
 from harness.protocol.arrival import arrival
@@ -21,7 +21,6 @@ from shifts.labels.draw import draw
 from tests.harness.small import random_pool
 
 light = settings(deadline=None, derandomize=True, max_examples=15)
-TestAccess.__test__ = False  # type: ignore[attr-defined]
 
 COUNTS = np.array([5, 10, 20, 40, 80])
 
@@ -85,9 +84,7 @@ class Recorder(Adapter):
     """Keeps what it is shown; predicts the class that the first expert's first logit names."""
 
     name: ClassVar[str] = "recorder"
-    prior_access: ClassVar[PriorAccess] = "none"
-    label_access: ClassVar[LabelAccess] = "none"
-    test_access: ClassVar[TestAccess] = "stream"
+    access: ClassVar[Access] = Access("none", "none", "stream")
 
     def fit(self, evidence: Evidence, counts: Any, expert_priors: Any, seed: int) -> Any:
         SEEN.append((evidence.logits[:, 0, 0].astype(int), seed, counts, expert_priors.values))
