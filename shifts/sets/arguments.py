@@ -4,6 +4,7 @@ import argparse
 from typing import Literal
 
 from shifts.images.catalog import Dataset, load
+from shifts.labels.kinds import KINDS
 from shifts.labels.profiles import PROFILES, check_ratio
 from shifts.labels.shift import MAX_SEED, RULES, Shift, expand_shifts
 from shifts.sets.training import TrainingSet, training_set
@@ -60,9 +61,8 @@ def add_shift_arguments(parser: argparse.ArgumentParser) -> None:
         "--shift",
         nargs="+",
         metavar="SHIFT",
-        help="all, forward_lt, uniform, backward_lt, shuffled_lt, natural (the pool as it is), or a full form: "
-        "backward_lt-50, shuffled_lt-50-s3, dirichlet-0.1-s7, custom-FILE.json, list-FILE; -first_n at the end changes "
-        "the draw rule (default: backward_lt)",
+        help=f"all (eleven published sets), {', '.join(kind.example for kind in KINDS.values())}; a ratio or seed may "
+        "be left out; -first_n at the end changes the draw rule (default: backward_lt)",
     )
     group.add_argument(
         "--imbalance",

@@ -1,12 +1,17 @@
 """Shifts in tables and figures, also those of a kind that is added by one entry."""
 
+import re
+from argparse import ArgumentParser
+
 import numpy as np
 import pytest
 
+from harness.session.listing import listing
 from harness.show.shifts import is_ordered, shift_order, short
 from shifts.labels.kinds import KINDS, Pool, ShiftKind
 from shifts.labels.selection import wanted_marginals
 from shifts.labels.shift import Shift, class_counts, expand_shifts, published_shifts
+from shifts.sets.arguments import add_shift_arguments
 
 
 def test_a_name_that_tells_two_draws_of_a_shift_apart() -> None:
@@ -24,6 +29,10 @@ def test_a_kind_is_added_by_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
         "halved", ("ratio", "seed", "rule"), "halved-4-s1", "half of the classes are rare", counts=halves, letter="H"
     )
     monkeypatch.setitem(KINDS, "halved", made_up)
+    assert re.search(r"\n  halved-4-s1 +half of the classes are rare\n", listing())
+    parser = ArgumentParser()
+    add_shift_arguments(parser)
+    assert "halved-4-s1" in parser.format_help()
     assert Shift.parse("halved-4-s1") == Shift("halved", 4, seed=1)
     assert [str(shift) for shift in expand_shifts(["halved-s2"], [3, 5])[0]] == ["halved-3-s2", "halved-5-s2"]
     with pytest.raises(ValueError, match=r"its form is halved-4-s1 \(half of the classes are rare\)"):
