@@ -36,11 +36,8 @@ def render(report: Report, figures: Mapping[str, drawing.Drawing]) -> str:
         report=report,
         drawings=drawings,
         styles=Markup(styles),
-        light={drawing.variable(colour): colour for colour in drawing.DARK},
-        dark={drawing.variable(colour): dark for colour, dark in drawing.DARK.items()},
-        names={"ink": ink.INK, "faint": ink.FAINT, "muted": drawing.MUTED, "grid": ink.GRID, "paper": ink.PAPER}
-        | {"accent": ink.SERIES[0], "loss": ink.SERIES[1]},
-        variable=drawing.variable,
+        light={name: light for name, (light, _) in ink.PAGE.items()},
+        dark={name: dark for name, (_, dark) in ink.PAGE.items()},
         data=board([chapter.block for chapter in report.chapters]),
         folded=FOLDED,
         summary=_summary(report),

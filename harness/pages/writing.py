@@ -4,7 +4,7 @@ from pathlib import Path
 
 from harness.pages import markdown, page
 from harness.pages.parts import Report
-from harness.show.drawing import Drawing, png, svg
+from harness.show.drawing import drawn
 from shifts.common.files import atomic, file_name, write_text
 
 
@@ -14,11 +14,10 @@ def write(report: Report, output: Path) -> Path:
     for section in report.sections:
         for picture in section.pictures:
             name = file_name(picture.name)
-            drawn = Drawing(svg(picture), png(picture))
-            drawings[picture.name] = drawn
-            write_text(output / "figures" / f"{name}.svg", drawn.svg)
+            drawings[picture.name] = drawn(picture)
+            write_text(output / "figures" / f"{name}.svg", drawings[picture.name].svg)
             with atomic(output / "figures" / f"{name}.png") as temporary:
-                temporary.write_bytes(drawn.png)
+                temporary.write_bytes(drawings[picture.name].png)
     write_text(output / "report.md", markdown.render(report))
     write_text(output / "index.html", page.render(report, drawings))
     return output / "index.html"

@@ -4,9 +4,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-INK, FAINT, GRID, PAPER = "#1c2024", "#5f6872", "#e1e4e8", "#fefefe"
+INK, FAINT, MUTED, GRID, PAPER = "#1c2024", "#5f6872", "#bfc6ce", "#e1e4e8", "#fefefe"
 SERIES = ("#0067a8", "#c24a00", "#00785c", "#a8468a", "#8a6100", "#4b5563")
 """After Okabe and Ito, darkened for thin lines."""
+PAGE = {
+    "ink": (INK, "#e8eaed"),
+    "faint": (FAINT, "#a4adb8"),
+    "muted": (MUTED, "#515b67"),
+    "grid": (GRID, "#2d343c"),
+    "paper": (PAPER, "#14181d"),
+    "accent": (SERIES[0], "#5cb3f0"),
+    "loss": (SERIES[1], "#ff9152"),
+}
+"""Colours of the page by name, light and dark."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (2, 1)), (0, (6, 1, 1.5, 1)), "-", "-")
 WIDTH = 7.0

@@ -6,7 +6,6 @@ from harness.pages.blocks import Block, Entry, Line
 from harness.show import ink, plot
 from harness.show.access import SITUATIONS
 from harness.show.cells import listed, percent, points
-from harness.show.drawing import MUTED
 from harness.show.section import Picture, Section, Table
 from harness.show.shifts import is_ordered, short
 
@@ -228,4 +227,4 @@ def _spread(line: Line) -> dict[str, float | None]:
 
 
 def _grey(panel: "Axes", axis: plot.ShiftAxis, line: Line, label: str) -> None:
-    plot.line(panel, axis, _means(line), color=MUTED, marker="none", linewidth=0.9, label=label, zorder=1)
+    plot.line(panel, axis, _means(line), color=ink.MUTED, marker="none", linewidth=0.9, label=label, zorder=1)

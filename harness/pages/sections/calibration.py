@@ -6,7 +6,6 @@ from harness.pages.blocks import Block, Line
 from harness.show import ink, plot
 from harness.show.access import SITUATIONS
 from harness.show.cells import listed
-from harness.show.drawing import MUTED
 from harness.show.section import Picture, Section, Table
 from harness.show.shifts import is_ordered, short
 
@@ -28,7 +27,7 @@ def section(block: Block) -> Section | None:
         figure, axes = plot.panels(len(drawn), height=1.85)
         for panel, method in zip(axes, drawn, strict=True):
             panel.set_title(plot.heading(method))
-            panel.plot([0, 100], [0, 100], color=MUTED, linewidth=0.9, label="perfect calibration")
+            panel.plot([0, 100], [0, 100], color=ink.MUTED, linewidth=0.9, label="perfect calibration")
             for number, shift in enumerate(shifts):
                 if shift in plain[method].entries:
                     rows = [by_id[row_id] for row_id in plain[method].entries[shift]["row_ids"]]

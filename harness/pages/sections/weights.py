@@ -3,7 +3,6 @@
 from harness.pages.blocks import Block, Line
 from harness.show import ink, plot
 from harness.show.cells import listed
-from harness.show.drawing import MUTED
 from harness.show.section import Picture, Section, Table
 from harness.show.shifts import short
 
@@ -23,7 +22,7 @@ def section(block: Block) -> Section | None:
             panel.set_title(plot.heading(f"{line.method}, {line.adapter}" if several else line.method))
             weights = _weights(line)
             experts = len(next(iter(weights.values())))
-            panel.axhline(100 / experts, color=MUTED, linewidth=0.9, label="equal weights")
+            panel.axhline(100 / experts, color=ink.MUTED, linewidth=0.9, label="equal weights")
             for expert in range(experts):
                 values = {shift: vector[expert] for shift, vector in weights.items()}
                 spread = {shift: vector[expert] for shift, vector in spreads[line].items()}
