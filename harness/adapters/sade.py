@@ -17,12 +17,11 @@ shifts that ignore it gain nothing. `harness.measures.metrics.view_stability` sh
 The network is frozen, so a fit is indexing into cached logits and a closed-form gradient with E numbers.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Float, Float32
 
 from harness.adapters.parts.check import check_evidence
 from harness.adapters.parts.contract import Adapter, Counts, WeightedExperts, Weights
@@ -36,16 +35,6 @@ Objective = Literal["cosine", "inner"]
 LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 0.1, 0.9, 5e-4
 BATCH = 128
 LOWEST_WEIGHT = 0.05
-
-
-@dataclass(frozen=True)
-class SadeFitted(WeightedExperts):
-    """Learned weights [E] and the test prior that they imply, target_prior(expert_priors, weights).
-
-    epochs: how many were run; fewer than asked for where the 0.05 stop acted.
-    """
-
-    epochs: int = 0
 
 
 @dataclass(frozen=True)
@@ -65,36 +54,18 @@ class Sade(Adapter):
         if self.epochs < 1:
             raise ValueError(f"epochs must be at least 1, not {self.epochs}")
 
-    def fit(self, evidence: Evidence, counts: Counts, expert_priors: ExpertPriors, seed: int) -> SadeFitted:
+    def fit(self, evidence: Evidence, counts: Counts, expert_priors: ExpertPriors, seed: int) -> WeightedExperts:
         """Learn the weights on all images of `evidence`; `seed` decides the shuffles.
 
+        The prior that the weights imply is target_prior(expert_priors, weights).
         Raises ValueError where `missing` names a reason or logits or views are not finite.
         """
-        return self.fit_draws(evidence, [np.arange(len(evidence.logits))], expert_priors, [seed])[0]
-
-    def fit_draws(
-        self,
-        pool: Evidence,
-        draws: Sequence[Int[np.ndarray, " drawn"]],
-        expert_priors: ExpertPriors,
-        seeds: Sequence[int],
-    ) -> list[SadeFitted]:
-        """Fit each draw (indices into `pool`, in the order that the adapter is to see) with its seed.
-
-        Equal to `fit(pool.take(draw), ...)` for each; the pool is checked once and no draw is copied.
-        Raises ValueError as `fit`, and for an empty draw or another number of seeds than draws.
-        """
-        images, experts, classes = check_evidence(self, pool, expert_priors)
-        views = check_views(pool)
-        if len(seeds) != len(draws) or any(len(draw) == 0 for draw in draws):
-            raise ValueError("each draw needs one seed and at least one image")
+        images, experts, classes = check_evidence(self, evidence, expert_priors)
+        views = check_views(evidence)
+        # [K, 2 * images * experts, C], so that a batch is one gather.
         rows = np.ascontiguousarray(views, dtype=np.float32).reshape(len(views), -1, classes)
-        fitted = []
-        for draw, seed in zip(draws, seeds, strict=True):
-            weights, epochs = _learn(rows, np.asarray(draw), images, experts, seed, self.objective, self.epochs)
-            implied = target_prior(expert_priors, weights)
-            fitted.append(SadeFitted(weights, prior=implied, epochs=epochs))
-        return fitted
+        weights = _learn(rows, images, experts, seed, self.objective, self.epochs)
+        return WeightedExperts(weights, prior=target_prior(expert_priors, weights))
 
 
 def check_objective(objective: str) -> None:
@@ -115,27 +86,25 @@ def check_views(evidence: Evidence) -> Float[np.ndarray, "pairs 2 images experts
 
 def _learn(
     rows: Float32[np.ndarray, "pairs rows classes"],
-    draw: Int[np.ndarray, " drawn"],
     images: int,
     experts: int,
     seed: int,
     objective: Objective,
     epochs: int,
-) -> tuple[Weights, int]:
-    """Weights [E] and epochs run; `rows` is [K, 2 * images * experts, C], so that a batch is one gather."""
+) -> Weights:
     generator = np.random.default_rng(seed)
     # Row of (expert, view, image 0); experts come first, so that the weighted sum runs over long vectors.
     first = (np.arange(experts)[:, None] + np.arange(2) * images * experts)[:, :, None]
     values, velocity = np.zeros(experts), np.zeros(experts)
     for epoch in range(epochs):
         pair = rows[epoch % len(rows)]
-        order = draw[generator.permutation(len(draw))] * experts
+        order = generator.permutation(images) * experts
         for start in range(0, len(order), BATCH):
             logits = pair.take(first + order[start : start + BATCH], axis=0)
             values, velocity = sgd_step(values, velocity, logits, objective)
         if must_stop(on_simplex(values)):
-            return on_simplex(values), epoch + 1
-    return on_simplex(values), epochs
+            break
+    return on_simplex(values)
 
 
 def sgd_step(

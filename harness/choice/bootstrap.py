@@ -48,7 +48,7 @@ class DrawnSet:
 class Comparison:
     """M contenders. Means and their percentile intervals; `best` has the highest mean (ties: the first).
 
-    difference (and its interval): best minus contender. p: two-sided, of no difference; p_adjusted: Holm over the other
+    difference: best minus contender. p: two-sided, of no difference; p_adjusted: Holm over the other
     contenders, 1 for the best itself. group: adjusted p >= .05, not distinguishable from the best.
     """
 
@@ -57,8 +57,6 @@ class Comparison:
     high: Float[np.ndarray, " contenders"]
     best: int
     difference: Float[np.ndarray, " contenders"]
-    difference_low: Float[np.ndarray, " contenders"]
-    difference_high: Float[np.ndarray, " contenders"]
     p: Float[np.ndarray, " contenders"]
     p_adjusted: Float[np.ndarray, " contenders"]
     group: Bool[np.ndarray, " contenders"]
@@ -99,10 +97,7 @@ def compare(
     p_adjusted = np.ones(contenders)
     p_adjusted[others] = holm(p[others])
     low, high = mean + np.quantile(noise, tail, axis=0)
-    difference_low, difference_high = difference + np.quantile(gaps, tail, axis=0)
-    return Comparison(
-        mean, low, high, best, difference, difference_low, difference_high, p, p_adjusted, p_adjusted >= 0.05
-    )
+    return Comparison(mean, low, high, best, difference, p, p_adjusted, p_adjusted >= 0.05)
 
 
 def _by_seed(

@@ -6,7 +6,6 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from harness.measures.metrics import unpack_bits
-from harness.measures.statistics import mcnemar
 from harness.records.rows import Row
 from shifts.labels.draw import draw, indices_sha256
 
@@ -22,13 +21,6 @@ def correctness(row: Row) -> Bool[np.ndarray, " images"]:
 def image_classes(row: Row) -> Int[np.ndarray, " images"]:
     """The class of each image of the row's draw, in the order of `correctness`."""
     return np.repeat(np.arange(len(row.per_class_total)), row.per_class_total)
-
-
-def mcnemar_of(a: Row, b: Row) -> float:
-    """Two-sided exact p of McNemar's test between two rows. Raises ValueError unless they are of the same images."""
-    if (a.test_fingerprint, a.indices_sha256) != (b.test_fingerprint, b.indices_sha256):
-        raise ValueError(f"McNemar's test needs the same images twice, not {a.row_id[:12]} and {b.row_id[:12]}")
-    return mcnemar(correctness(a), correctness(b))
 
 
 def pool_counts(found: Iterable[Row]) -> dict[str, Int[np.ndarray, " classes"]]:

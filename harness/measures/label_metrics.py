@@ -54,8 +54,6 @@ def evaluate(
     labels: UInt8[np.ndarray, "images classes"],
     train_counts: Int[np.ndarray, " classes"],
     *,
-    head_from: int = 100,
-    tail_below: int = 20,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Metrics:
@@ -69,7 +67,7 @@ def evaluate(
         raise ValueError(f"scores {scores.shape}, labels {labels.shape}, train counts {np.shape(train_counts)}")
     if not np.isfinite(scores).all():
         raise WorkFailed(f"the scores of {int((~np.isfinite(scores)).any(axis=1).sum())} test images are not finite")
-    groups = label_groups(train_counts, head_from, tail_below)
+    groups = label_groups(train_counts)
     precisions = average_precisions(scores, labels)
     if np.isnan(precisions).all():
         raise ValueError("no image of the draw has a label")
@@ -95,12 +93,10 @@ def evaluate(
     )
 
 
-def label_groups(
-    train_counts: ArrayLike, head_from: int = 100, tail_below: int = 20
-) -> dict[str, Int[np.ndarray, " group"]]:
-    """Label indices of `map` (all), `head` (>= head_from), `medium` and `tail` (< tail_below)."""
+def label_groups(train_counts: ArrayLike) -> dict[str, Int[np.ndarray, " group"]]:
+    """Return the label indices of `map` (all), `head` (>= 100 training images), `medium` and `tail` (< 20)."""
     counts = np.asarray(train_counts)
-    head, tail = counts >= head_from, counts < tail_below
+    head, tail = counts >= 100, counts < 20
     masks = {"map": np.ones(len(counts), dtype=bool), "head": head, "medium": ~head & ~tail, "tail": tail}
     return {name: np.flatnonzero(mask) for name, mask in masks.items()}
 

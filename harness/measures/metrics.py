@@ -7,7 +7,7 @@ All in float64.
 """
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,9 +66,6 @@ def accuracy(
     labels: Int[np.ndarray, " images"],
     train_counts: Int[np.ndarray, " classes"],
     indices: Int[np.ndarray, " images"] | None = None,
-    *,
-    many_above: int = 100,
-    few_below: int = 20,
 ) -> tuple[Accuracy, Bool[np.ndarray, " images"]]:
     """Return the accuracy of one draw and which images are right; the prediction is the argmax (ties: lowest class).
 
@@ -92,7 +89,7 @@ def accuracy(
     correct = guesses == labels
     total = np.bincount(labels, minlength=classes)
     hits = np.bincount(labels[correct], minlength=classes)
-    groups = group_accuracies(hits, total, shot_groups(counts, many_above, few_below))
+    groups = group_accuracies(hits, total, shot_groups(counts))
     found = Accuracy(
         n=images,
         top1=float(correct.mean()),
@@ -112,9 +109,6 @@ def evaluate(
     labels: Int[np.ndarray, " images"],
     train_counts: Int[np.ndarray, " classes"],
     indices: Int[np.ndarray, " images"] | None = None,
-    *,
-    many_above: int = 100,
-    few_below: int = 20,
 ) -> Metrics:
     """Return all metrics of one draw.
 
@@ -122,8 +116,7 @@ def evaluate(
     position in `logits`. Raises WorkFailed naming the first image with logits that are not finite, ValueError
     for shapes that do not fit and labels out of range.
     """
-    groups = {"many_above": many_above, "few_below": few_below}
-    found, correct = accuracy(logits, labels, train_counts, indices, **groups)
+    found, correct = accuracy(logits, labels, train_counts, indices)
     labels = np.asarray(labels)
     positions = np.arange(found.n) if indices is None else np.asarray(indices)
     log_probs = log_softmax(np.asarray(logits, dtype=np.float64), axis=1)
@@ -146,12 +139,10 @@ def evaluate(
     )
 
 
-def shot_groups(
-    train_counts: ArrayLike, many_above: int = 100, few_below: int = 20
-) -> dict[str, Int[np.ndarray, " group"]]:
-    """Class indices of `many` (> many_above), `medium` (both ends inclusive) and `few` (< few_below)."""
+def shot_groups(train_counts: ArrayLike) -> dict[str, Int[np.ndarray, " group"]]:
+    """Return the class indices of `many` (> 100 training images), `medium` (20..100) and `few` (< 20)."""
     counts = np.asarray(train_counts)
-    many, few = counts > many_above, counts < few_below
+    many, few = counts > 100, counts < 20
     masks = {"many": many, "medium": ~many & ~few, "few": few}
     return {name: np.flatnonzero(mask) for name, mask in masks.items()}
 
@@ -171,11 +162,6 @@ def group_accuracies(
         present = members[total[members] > 0]
         result[name] = float((correct[present] / total[present]).mean()) if len(present) else None
     return result
-
-
-def top1_from_row(per_class_correct: Sequence[int], per_class_total: Sequence[int]) -> float:
-    """Top-1 accuracy from a stored row's per-class totals."""
-    return sum(per_class_correct) / sum(per_class_total)
 
 
 def ece_from_bins(bins_count: ArrayLike, bins_correct: ArrayLike, bins_confidence: ArrayLike) -> float:

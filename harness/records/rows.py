@@ -131,7 +131,6 @@ def _from_older(values: Json) -> Json:
 FILES = RowFiles(Row, "row", ROW_SCHEMA, folder="rows", packed="rows", older=_from_older)
 path, store, read, from_json = FILES.path, FILES.store, FILES.read, FILES.from_json
 load_all, pack, order = FILES.load_all, FILES.pack, row_files.order
-FIELDS = FILES.fields
 
 
 def folder(results: Path) -> Path:

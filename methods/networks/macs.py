@@ -2,9 +2,7 @@
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
-from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from methods.networks.heads import CosineHead
@@ -45,17 +43,6 @@ def split_macs(build: Callable[[int], nn.Module], image_size: tuple[int, int]) -
     """Return MACs that all experts share, and MACs of each expert, from networks of two and three: `build(experts)`."""
     two, three = (count_macs(build(experts), image_size) for experts in (2, 3))
     return 3 * two - 2 * three, three - two
-
-
-def routed_macs(shared: float, per_expert: float, used: ArrayLike) -> float:
-    """Return the mean MACs of an image where image i was shown to used[i] experts, used: [N]; gates are not counted.
-
-    Source: how RIDE's paper counts its routed networks. Raises ValueError where an image has no expert.
-    """
-    experts = np.asarray(used, dtype=np.float64)
-    if experts.size == 0 or not (experts >= 1).all():
-        raise ValueError("every image is shown to one expert at least")
-    return float(shared + per_expert * experts.mean())
 
 
 def count_parameters(network: nn.Module) -> int:

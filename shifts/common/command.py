@@ -77,11 +77,6 @@ def command(main: Main) -> Main:
     return run
 
 
-def run_command(main: Main) -> NoReturn:
-    """Run a command on the process's arguments and exit with its status."""
-    sys.exit(command(main)(None))
-
-
 def whole(least: int) -> Callable[[str], int]:
     """Return a parser of whole numbers from `least` on."""
 

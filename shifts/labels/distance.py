@@ -60,14 +60,6 @@ def tv_experts_test_mean(
     return float(np.mean([total_variation(row, test_prior) for row in _table(priors)]))
 
 
-def risk_bound_distance(
-    priors: Float[np.ndarray, "experts classes"], test_prior: Float[np.ndarray, " classes"]
-) -> float:
-    """Return both distance terms of the bound together: (1/N) sum_m TV(E_m, E_test) + (N-1)/N * ETVD."""
-    experts = len(_table(priors))
-    return tv_experts_test_mean(priors, test_prior) + (experts - 1) / experts * etvd(priors)
-
-
 def _table(priors: Float[np.ndarray, "experts classes"]) -> Float[np.ndarray, "experts classes"]:
     table = np.asarray(priors, dtype=np.float64)
     if table.ndim != 2 or len(table) == 0:

@@ -77,9 +77,8 @@ def sade_by_torch(views: np.ndarray, seed: int, objective: str, epochs: int) -> 
 def test_sade_equals_autograd_and_torch_sgd(objective: str, pairs: int) -> None:
     evidence = random_evidence(images=300, classes=10, pairs=pairs)
     fitted = fit(adapters.get(f"sade:objective={objective}"), evidence, seed=7)
-    weights, epochs = sade_by_torch(evidence.views, 7, objective, 5)
+    weights, _ = sade_by_torch(evidence.views, 7, objective, 5)
     np.testing.assert_allclose(fitted.weights, weights, atol=1e-6)
-    assert fitted.epochs == epochs
     assert np.abs(weights - 1 / 3).max() > 0.01  # the comparison is about weights that moved
 
 
@@ -91,9 +90,10 @@ def test_sade_stops_once_a_rounded_weight_is_below_a_twentieth() -> None:
     evidence = Evidence(views[0, 0], views)
     fitted = fit(Sade(epochs=40), evidence)
     weights, epochs = sade_by_torch(views, 0, "cosine", 40)
-    assert 1 < fitted.epochs == epochs < 40
+    assert 1 < epochs < 40
     assert np.round(fitted.weights, 2).min() < 0.05
     np.testing.assert_allclose(fitted.weights, weights, atol=1e-5)
+    np.testing.assert_array_equal(fit(Sade(epochs=epochs), evidence).weights, fitted.weights)
     one_less = fit(Sade(epochs=epochs - 1), evidence)
     assert np.round(one_less.weights, 2).min() >= 0.05
 
@@ -110,14 +110,6 @@ def test_sade_cycles_through_the_pairs() -> None:
     other = Evidence(evidence.logits, evidence.views[:1])
     assert not np.array_equal(fit(Sade(), evidence).weights, fit(Sade(), other).weights)
     assert np.array_equal(fit(Sade(epochs=1), evidence).weights, fit(Sade(epochs=1), other).weights)
-
-
-def test_sade_fits_draws_of_a_pool_as_if_each_were_taken_out_first() -> None:
-    pool, rng = random_evidence(images=500), np.random.default_rng(1)
-    draws = [rng.permutation(500)[:size] for size in (1, 128, 300)]
-    together = Sade().fit_draws(pool, draws, uniform_priors(3, 6), [4, 5, 6])
-    for draw, seed, fitted in zip(draws, [4, 5, 6], together, strict=True):
-        np.testing.assert_array_equal(fitted.weights, fit(Sade(), pool.take(draw), seed=seed).weights)
 
 
 def test_sade_implies_the_prior_of_its_weights() -> None:

@@ -13,7 +13,7 @@ from huggingface_hub import EvalResult, ModelCard
 
 from harness.board.exports import METRICS, SCALARS, csv_text, hub_files, hub_id_of, model_name
 from harness.records import rows
-from harness.records.rows import FIELDS, Row
+from harness.records.rows import FILES, Row
 from shifts.common.files import file_name
 from tests.harness.small import command, fake_row, one_line
 
@@ -34,7 +34,7 @@ def found() -> list[Row]:
 
 
 def test_columns_are_the_single_values() -> None:
-    assert set(FIELDS) - set(SCALARS) == {
+    assert set(FILES.fields) - set(SCALARS) == {
         *("versions", "redraws", "view_stability", "weights", "preference", "prior_estimate", "train_counts"),
         *("per_class_correct", "per_class_total", "predicted", "correct_bits"),
         *("bins_count", "bins_correct", "bins_confidence", "data_notes"),

@@ -4,13 +4,11 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.choice.pairs import correctness, image_classes, mcnemar_of, places, pool_counts
+from harness.choice.pairs import correctness, image_classes, places, pool_counts
 from harness.measures.metrics import evaluate
-from harness.measures.statistics import mcnemar
 from harness.records.rows import Row, load_all
 from shifts.labels.draw import draw, indices_sha256
 from tests.harness.small import fake_row
@@ -81,13 +79,3 @@ def test_the_reference_rows_agree_image_by_image() -> None:
             assert (correctness(row) == whole[row.checkpoint_sha256][found]).all()
             checked += row.shift != "uniform"
     assert checked >= 300
-
-
-def test_mcnemar_of_rows() -> None:
-    a, b = reference()[0], reference()[-1]
-    same = [row for row in reference() if row.shift == a.shift]
-    assert mcnemar_of(same[0], same[1]) == mcnemar(correctness(same[0]), correctness(same[1]))
-    assert mcnemar_of(a, a) == 1
-    assert a.shift != b.shift
-    with pytest.raises(ValueError, match="same images"):
-        mcnemar_of(a, b)

@@ -94,8 +94,6 @@ def test_only_the_order_of_scores_counts() -> None:
 def test_groups_and_their_boundaries() -> None:
     groups = {name: members.tolist() for name, members in label_groups(COUNTS).items()}
     assert groups == {"map": [0, 1, 2, 3, 4, 5], "head": [0, 1], "medium": [2, 3], "tail": [4, 5]}
-    moved = {name: members.tolist() for name, members in label_groups(COUNTS, 101, 19).items()}
-    assert (moved["head"], moved["medium"], moved["tail"]) == ([0], [1, 2, 3, 4], [5])
     scores, labels = drawn(0, 300)
     found = evaluate(scores, labels, COUNTS, resamples=5)
     precisions = average_precisions(scores, labels)

@@ -17,7 +17,6 @@ from harness.measures.metrics import (
     group_accuracies,
     pack_bits,
     shot_groups,
-    top1_from_row,
     tv_estimate_test,
     tv_predicted_test,
     unpack_bits,
@@ -81,7 +80,7 @@ def test_metrics_equal_plain_python_and_their_own_row(seed: int, images: int, cl
         assert getattr(metrics, name) == (value if value is None else pytest.approx(value, abs=1e-9)), name
     row = json.loads(json.dumps(asdict(metrics)))
     correct, total = row["per_class_correct"], row["per_class_total"]
-    assert top1_from_row(correct, total) == pytest.approx(row["top1"])
+    assert sum(correct) / sum(total) == pytest.approx(row["top1"])
     again = group_accuracies(correct, total, shot_groups(counts))
     assert again == {name: row[name] for name in ("many", "medium", "few")}
     assert ece_from_bins(row["bins_count"], row["bins_correct"], row["bins_confidence"]) == row["ece"]
@@ -98,7 +97,6 @@ def test_boundaries_of_the_shot_groups() -> None:
         "medium": [1, 2],
         "few": [3, 5],
     }
-    assert shot_groups([100, 99], many_above=99)["many"].tolist() == [0]
 
 
 def test_an_empty_group_is_none() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.measures.metrics import ece_from_bins, group_accuracies, shot_groups, top1_from_row, unpack_bits
+from harness.measures.metrics import ece_from_bins, group_accuracies, shot_groups, unpack_bits
 from harness.measures.statistics import mcnemar, wilson
 from harness.records import rows
 from harness.records.rows import ROW_SCHEMA, Row
@@ -137,7 +137,7 @@ def test_rows_recompute_their_own_numbers(small_results: Path) -> None:
     mean = {row.method: row for row in found if row.adapter == "mean"}
     for row in found:
         correct, reference = (unpack_bits(one.correct_bits, one.n) for one in (row, mean[row.method]))
-        assert row.top1 == top1_from_row(row.per_class_correct, row.per_class_total) == correct.mean()
+        assert row.top1 == sum(row.per_class_correct) / sum(row.per_class_total) == correct.mean()
         groups = group_accuracies(row.per_class_correct, row.per_class_total, shot_groups(row.train_counts))
         assert groups == {"many": row.many, "medium": row.medium, "few": row.few}
         shares = np.divide(row.per_class_correct, row.per_class_total)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from shifts.common.errors import BadInput
-from shifts.labels.distance import etvd, js_divergence, risk_bound_distance, total_variation, tv_experts_test_mean
+from shifts.labels.distance import etvd, js_divergence, total_variation, tv_experts_test_mean
 from shifts.labels.profiles import class_rank, held_out, sized_counts, train_counts
 from shifts.labels.shift import Shift, class_counts, class_prior, published_shifts
 
@@ -149,7 +149,6 @@ def test_environment_distances() -> None:
     assert etvd(np.stack([pi, uniform, reversed_squared])) == pytest.approx(0.926, abs=5e-4)
     experts = np.stack([pi, uniform])
     assert tv_experts_test_mean(experts, uniform) == pytest.approx(total_variation(pi, uniform) / 2)
-    assert risk_bound_distance(experts, uniform) == pytest.approx(total_variation(pi, uniform))
     assert etvd(pi[None]) == 0
     for wrong in ([np.nan, 1], [-1, 2], [0, 0], [np.inf, 1]):
         with pytest.raises(ValueError, match="label distribution"):
