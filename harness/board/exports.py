@@ -23,7 +23,8 @@ from collections.abc import Sequence
 from typing import Any, get_type_hints
 
 from harness.board.build import current
-from harness.records.rows import Row, order
+from harness.records.record import order
+from harness.records.rows import Row
 from harness.show.access import knew
 from harness.show.settings import recipe_words, train_words
 from shifts.common.files import file_name

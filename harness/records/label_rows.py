@@ -7,18 +7,14 @@ Stored as single-label rows are (`harness.records.rows`): one JSON file each, co
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.records import record as row_files
-from harness.records.record import Json, RowFiles
+from harness.records.record import Json, JsonFiles, Kind
 
 ROW_SCHEMA = 4
 
 
 @dataclass(frozen=True)
 class LabelRow:
-    """One measured result. mAPs are fractions of 1, times seconds, distances total variations of label marginals.
-
-    Rows of schema 1 have no F1.
-    """
+    """One measured result. mAPs are fractions of 1, times seconds, distances total variations of label marginals."""
 
     schema_version: int
     row_id: str
@@ -98,21 +94,14 @@ class LabelRow:
 
 
 def _from_older(values: Json) -> Json:
-    later: Json = {}
-    if values["schema_version"] < 2:
-        later |= dict.fromkeys(("f1_micro", "f1_macro", "per_class_predicted", "per_class_right"))
-    if values["schema_version"] < 3:  # data had no check-up then
-        later |= {"data_notes": []}
-    if values["schema_version"] < 4:  # all evidence was float32 then
-        later |= {"evidence_precision": "fp32"}
-    return {**later, **values, "schema_version": ROW_SCHEMA}
+    # Data had no check-up before schema 3, and all evidence was float32 before schema 4.
+    return {"data_notes": [], "evidence_precision": "fp32"} | values
 
 
-FILES = RowFiles(
-    LabelRow, "multi-label row", ROW_SCHEMA, folder="rows/multi_label", packed="multi_label", older=_from_older
+FILES = JsonFiles(
+    Kind(LabelRow, "multi-label row", ROW_SCHEMA, _from_older), folder="rows/multi_label", packed="multi_label"
 )
-path, store, read, from_json = FILES.path, FILES.store, FILES.read, FILES.from_json
-load_all, pack, order = FILES.load_all, FILES.pack, row_files.order
+path, store, read, load_all, pack = FILES.path, FILES.store, FILES.read, FILES.load_all, FILES.pack
 
 
 def complete(where: Path, checkpoint_sha256: str | None) -> bool:

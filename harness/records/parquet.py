@@ -1,6 +1,5 @@
 """Parquet files with a checksum on every page: complete or absent when written, checked as a whole when read."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +21,8 @@ def write(where: Path, table: "pa.Table", **options: Any) -> None:
         pq.write_table(table, temporary, compression="zstd", write_page_checksum=True, **options)
 
 
-def read(where: Path, filled: Iterable[str] = ()) -> "pa.Table":
-    """Read a table; of the columns named in `filled`, those that it has must have a value in every row.
+def read(where: Path) -> "pa.Table":
+    """Read a table.
 
     Raises Damaged where bytes of it were changed or it is none (of files without checksums: as far as that shows), and
     OSError where it cannot be opened.
@@ -36,10 +35,6 @@ def read(where: Path, filled: Iterable[str] = ()) -> "pa.Table":
     try:
         table = pq.read_table(where, page_checksum_verification=True)
         table.validate(full=True)
-        names = table.schema.names
     except (pa.ArrowException, OSError, UnicodeDecodeError, MemoryError) as error:
         raise Damaged(" ".join(str(error).split())) from error
-    for name in filled:
-        if names.count(name) == 1 and table.column(name).null_count:
-            raise Damaged(f"{name} is missing in {table.column(name).null_count} rows")
     return table

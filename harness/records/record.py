@@ -1,16 +1,24 @@
-"""Files of flat, typed rows: one JSON file each, complete or absent; packed, one Parquet file a dataset."""
+"""Records as files: flat, typed values, kept as JSON files of one record each or as Parquet files of many.
+
+A file is complete or absent, whatever moment a process is killed at; a file in the writing has a name with a leading
+dot. Records of an older schema are brought up to date as they are read, those of a newer one are refused.
+"""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import Field, asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import Field, asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from types import UnionType
-from typing import Any, ClassVar, Generic, Protocol, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 from harness.records import parquet
 from shifts.common.errors import WorkFailed
 from shifts.common.files import file_name, sanitised, shortened, write_text
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Json = dict[str, Any]
 
@@ -20,10 +28,14 @@ NAME_BYTES = 255
 """Bytes that file systems take of a name."""
 
 
-class FlatRow(Protocol):
-    """What every kind of row has; a frozen dataclass whose fields are JSON values."""
+class Record(Protocol):
+    """What every record is: a frozen dataclass whose fields are JSON values, `schema_version` among them."""
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+
+class FlatRow(Record, Protocol):
+    """What every row of a leaderboard has."""
 
     @property
     def row_id(self) -> str: ...
@@ -41,51 +53,35 @@ class FlatRow(Protocol):
     def train_seed(self) -> int | None: ...
 
 
-R = TypeVar("R", bound=FlatRow)
+R = TypeVar("R", bound=Record)
+F = TypeVar("F", bound=FlatRow)
 
 
 def order(row: FlatRow) -> tuple[Any, ...]:
-    """Sorting key of rows: data, method, recipe, adapter, shift, seed."""
+    """Return the sorting key of a row: data, method, recipe, adapter, shift, seed."""
     return (row.dataset, row.method, row.recipe or "", row.adapter, row.shift, row.train_seed or 0, row.row_id)
 
 
 @dataclass(frozen=True)
-class RowFiles(Generic[R]):
-    """The files of one kind of row under a results folder.
+class Kind(Generic[R]):
+    """One kind of record.
 
-    noun: what messages call a row; schema: `schema_version` that is written, a newer one is refused; folder: of JSON
-    files, which lie in it by checkpoint; packed: first part of the names of Parquet files; older: brings a row's JSON
-    object up to `schema`.
+    record: the dataclass; the order of its fields is the order of columns. noun: what messages call a record. schema:
+    `schema_version` that is written. older: brings the values of a record of an older schema up to this one.
     """
 
-    kind: type[R]
+    record: type[R]
     noun: str
     schema: int
-    folder: str
-    packed: str
     older: Callable[[Json], Json] = lambda values: values
 
-    def path(self, results: Path, stem: str, adapter: str, shift: str, row_id: str) -> Path:
-        """The file of one row: `<folder>/<checkpoint>/<adapter>@<shift>-<row id>.json`."""
-        end = f"-{row_id[:12]}.json"
-        name = sanitised(f"{adapter}@{shift}")[:NAME_LETTERS]
-        return results / self.folder / stem / (shortened(name, NAME_BYTES - len(end)) + end)
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Names of a record's fields."""
+        return tuple(field.name for field in fields(self.record))
 
-    def store(self, where: Path, row: R) -> None:
-        """Write a row, complete or not at all."""
-        write_text(where, json.dumps(asdict(row), allow_nan=False, sort_keys=True) + "\n")
-
-    def read(self, where: Path) -> R:
-        """Read one row file. Raises WorkFailed, naming the file, if it is no row or of a newer schema."""
-        try:
-            return self.from_json(json.loads(where.read_text(encoding="utf-8")))
-        except (ValueError, TypeError, KeyError) as error:
-            raise WorkFailed(
-                f"{where}: not a {self.noun} of schema {self.schema} ({error}); delete it and run again"
-            ) from error
-
-    def from_json(self, values: Json) -> R:
-        """A row from its JSON object, also of an older schema.
+    def parse(self, values: Json) -> R:
+        """Return the record of a JSON object, which may be of an older schema.
 
         Raises ValueError for a newer schema, missing or unknown fields, wrong types.
         """
@@ -93,16 +89,81 @@ class RowFiles(Generic[R]):
             raise ValueError("no schema_version")
         if values["schema_version"] > self.schema:
             raise ValueError(f"schema {values['schema_version']} is newer than this program")
-        values = self.older(values)
-        if set(values) != set(self.fields):
-            raise ValueError(f"fields {sorted(set(values) ^ set(self.fields))} are missing or unknown")
-        for name, kinds in self._kinds.items():
-            if type(values[name]) not in kinds:
-                raise ValueError(f"{name} is {values[name]!r}")
-        return self.kind(**values)
+        if values["schema_version"] < self.schema:
+            values = self.older(values) | {"schema_version": self.schema}
+        if values.keys() != self._types.keys():
+            raise ValueError(f"fields {sorted(values.keys() ^ self._types.keys())} are missing or unknown")
+        for name, (types, parts) in self._types.items():
+            value = values[name]
+            if type(value) not in types or (parts and value and not parts.issuperset(map(type, value))):
+                raise ValueError(f"{name} is {value!r}")
+        return self.record(**values)
 
-    def load_all(self, results: Path) -> list[R]:
-        """All rows under a results folder, JSON files and packed Parquet files, each row_id once, sorted.
+    @contextmanager
+    def named(self, where: Path, what: str) -> Iterator[None]:
+        """Turn the errors of reading a file into a WorkFailed that names it."""
+        try:
+            yield
+        except (ValueError, TypeError, KeyError) as error:
+            said = " ".join(str(error).split())
+            raise WorkFailed(
+                f"{where}: not {what} of schema {self.schema} ({said}); delete it and run again"
+            ) from error
+
+    def arrow_schema(self) -> "pa.Schema":
+        """Return the columns of a Parquet file of these records, so that one of nothing but None keeps its type."""
+        import pyarrow as pa
+
+        arrow = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}
+
+        def column(name: str, hint: Any) -> pa.Field:
+            (kind,) = (part for part in _parts(hint) if part is not type(None))
+            made = pa.list_(arrow[get_args(kind)[0]]) if get_origin(kind) is list else arrow[kind]
+            return pa.field(name, made, nullable=type(None) in _parts(hint))
+
+        hints = get_type_hints(self.record)
+        return pa.schema([column(name, hints[name]) for name in self.fields])
+
+    @cached_property
+    def _types(self) -> dict[str, tuple[set[type], set[type]]]:
+        """Types of each field's values as JSON has them, and of a list's entries (none: not looked at)."""
+        hints = get_type_hints(self.record)
+        return {name: (_types_of(hints[name]), _types_of(*_entries(hints[name]))) for name in self.fields}
+
+    @cached_property
+    def nested(self) -> list[str]:
+        """Fields that hold objects, which a Parquet file keeps as JSON text."""
+        return [name for name, hint in get_type_hints(self.record).items() if "dict" in str(hint)]
+
+
+@dataclass(frozen=True)
+class JsonFiles(Generic[F]):
+    """Rows under a results folder as one JSON file each; packed, as one Parquet file a dataset.
+
+    folder: of JSON files, which lie in it by checkpoint; packed: first part of the names of Parquet files.
+    """
+
+    kind: Kind[F]
+    folder: str
+    packed: str
+
+    def path(self, results: Path, stem: str, adapter: str, shift: str, row_id: str) -> Path:
+        """Return the file of one row: `<folder>/<checkpoint>/<adapter>@<shift>-<row id>.json`."""
+        end = f"-{row_id[:12]}.json"
+        name = sanitised(f"{adapter}@{shift}")[:NAME_LETTERS]
+        return results / self.folder / stem / (shortened(name, NAME_BYTES - len(end)) + end)
+
+    def store(self, where: Path, row: F) -> None:
+        """Write a row, complete or not at all."""
+        write_text(where, json.dumps(asdict(row), allow_nan=False, sort_keys=True) + "\n")
+
+    def read(self, where: Path) -> F:
+        """Read one row file. Raises WorkFailed, naming the file, if it is no row or of a newer schema."""
+        with self.kind.named(where, f"a {self.kind.noun}"):
+            return self.kind.parse(json.loads(where.read_text(encoding="utf-8")))
+
+    def load_all(self, results: Path) -> list[F]:
+        """Read all rows under a results folder, JSON files and packed Parquet files: each row_id once, sorted.
 
         Raises WorkFailed, naming the file, for one that is no row.
         """
@@ -113,7 +174,7 @@ class RowFiles(Generic[R]):
             found[row.row_id] = row
         return sorted(found.values(), key=order)
 
-    def pack(self, rows: Iterable[R], destination: Path) -> list[Path]:
+    def pack(self, rows: Iterable[F], destination: Path) -> list[Path]:
         """Write rows as one Parquet file a dataset, `<packed>-<dataset>.parquet`; returns the files.
 
         No two datasets share a file (`shifts.common.files.file_name`).
@@ -122,7 +183,7 @@ class RowFiles(Generic[R]):
 
         by_dataset: dict[str, list[Json]] = {}
         for row in rows:
-            texts = {name: json.dumps(getattr(row, name), sort_keys=True) for name in self._nested}
+            texts = {name: json.dumps(getattr(row, name), sort_keys=True) for name in self.kind.nested}
             by_dataset.setdefault(row.dataset, []).append(asdict(row) | texts)
         written = []
         for dataset, columns in sorted(by_dataset.items()):
@@ -131,36 +192,61 @@ class RowFiles(Generic[R]):
             written.append(where)
         return written
 
-    def _unpacked(self, results: Path) -> Iterator[R]:
+    def _unpacked(self, results: Path) -> Iterator[F]:
         """Rows of the folder's Parquet files."""
         for file in sorted(results.glob(f"{self.packed}-*.parquet")):
-            try:
+            with self.kind.named(file, f"a file of {self.kind.noun}s"):
                 for values in parquet.read(file).to_pylist():
-                    values.update({name: json.loads(values[name]) for name in self._nested})
-                    yield self.from_json(values)
-            except (ValueError, TypeError, KeyError) as error:
-                raise WorkFailed(f"{file}: not a file of packed {self.noun}s ({error})") from error
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """Names of a row's fields."""
-        return tuple(self.kind.__dataclass_fields__)
-
-    @cached_property
-    def _kinds(self) -> dict[str, set[type]]:
-        hints = get_type_hints(self.kind)
-        return {name: _kinds_of(hints[name]) for name in self.fields}
-
-    @cached_property
-    def _nested(self) -> list[str]:
-        """Fields that hold objects, which a Parquet file keeps as JSON text."""
-        return [name for name, hint in get_type_hints(self.kind).items() if "dict" in str(hint)]
+                    values.update({name: json.loads(values[name]) for name in self.kind.nested})
+                    yield self.kind.parse(values)
 
 
-def _kinds_of(hint: Any) -> set[type]:
-    """The Python types of a field's values as JSON has them; a whole number may stand for a float."""
-    kinds = {get_origin(part) or part for part in (get_args(hint) if isinstance(hint, UnionType) else (hint,))}
-    return kinds | {int} if float in kinds else kinds
+@dataclass(frozen=True)
+class ParquetFiles(Generic[R]):
+    """Records under a results folder, those of one owner (a checkpoint, or all) as one Parquet file in `folder`."""
+
+    kind: Kind[R]
+    folder: str
+
+    def path(self, results: Path, stem: str) -> Path:
+        """Return the file of one owner."""
+        return results / self.folder / f"{stem}.parquet"
+
+    def store(self, where: Path, records: Sequence[R]) -> None:
+        """Write records, complete or not at all."""
+        import pyarrow as pa
+
+        values = [asdict(record) for record in records]
+        parquet.write(where, pa.Table.from_pylist(values, self.kind.arrow_schema()))
+
+    def read(self, where: Path) -> list[R]:
+        """Read the records of one file, none where there is no file. Raises WorkFailed, naming it, for another file."""
+        if not where.exists():
+            return []
+        with self.kind.named(where, f"a file of {self.kind.noun}s"):
+            return [self.kind.parse(values) for values in parquet.read(where).to_pylist()]
+
+    def load_all(self, results: Path) -> list[R]:
+        """Read all records under a results folder, file by file. Raises WorkFailed as `read`."""
+        # A file in the writing has a name with a leading dot, which pathlib's * matches too.
+        files = sorted((results / self.folder).glob("[!.]*.parquet"))
+        return [record for file in files for record in self.read(file)]
+
+
+def _parts(hint: Any) -> tuple[Any, ...]:
+    """The members of a union; of any other hint the hint itself."""
+    return get_args(hint) if isinstance(hint, UnionType) else (hint,)
+
+
+def _entries(hint: Any) -> list[Any]:
+    """What the lists among a hint's members are lists of."""
+    return [get_args(part)[0] for part in _parts(hint) if get_origin(part) is list]
+
+
+def _types_of(*hints: Any) -> set[type]:
+    """The Python types of values as JSON has them; a whole number may stand for a float."""
+    types = {get_origin(part) or part for hint in hints for part in _parts(hint)}
+    return types | {int} if float in types else types
 
 
 def _write_small(table: Any, path: Path) -> None:

@@ -7,8 +7,7 @@ computed again while what determines it stays the same (`row_id`).
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.records import record as row_files
-from harness.records.record import Json, RowFiles
+from harness.records.record import Json, JsonFiles, Kind
 
 ROW_SCHEMA = 3
 
@@ -121,16 +120,11 @@ class Row:
 
 
 def _from_older(values: Json) -> Json:
-    if values["schema_version"] == 1:  # all evidence was float32 then
-        values = {**values, "schema_version": 2, "evidence_precision": "fp32"}
-    if values["schema_version"] == 2:  # data had no check-up then
-        values = {**values, "schema_version": ROW_SCHEMA, "data_notes": []}
-    return values
+    return {"data_notes": []} | values  # data had no check-up before schema 3
 
 
-FILES = RowFiles(Row, "row", ROW_SCHEMA, folder="rows", packed="rows", older=_from_older)
-path, store, read, from_json = FILES.path, FILES.store, FILES.read, FILES.from_json
-load_all, pack, order = FILES.load_all, FILES.pack, row_files.order
+FILES = JsonFiles(Kind(Row, "row", ROW_SCHEMA, _from_older), folder="rows", packed="rows")
+path, store, read, load_all, pack = FILES.path, FILES.store, FILES.read, FILES.load_all, FILES.pack
 
 
 def folder(results: Path) -> Path:

@@ -1,17 +1,9 @@
 """Typed rows of a study: flat dataclass values, one Parquet file for each checkpoint, complete or absent."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
-from types import UnionType
-from typing import Any, ClassVar, Self, cast, get_args, get_origin, get_type_hints
+from dataclasses import dataclass
+from typing import ClassVar, Self
 
-import pyarrow as pa
-
-from harness.records import parquet
-from shifts.common.errors import WorkFailed
-
-_TYPES = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}
+from harness.records.record import Json, Kind, ParquetFiles
 
 
 @dataclass(frozen=True)
@@ -70,64 +62,12 @@ class StudyRow:
     revision: str
     """Git revision or version of the program; no part of `study_id`."""
 
-    @classmethod
-    def arrow_schema(cls) -> pa.Schema:
-        """The columns as Parquet has them."""
-        hints = get_type_hints(cls)
-        return pa.schema([_column(field.name, hints[field.name]) for field in fields(cls)])
+    @staticmethod
+    def older(values: Json) -> Json:
+        """Bring the values of a row of an older schema up to `schema`."""
+        return values
 
     @classmethod
-    def path(cls, results: Path, stem: str) -> Path:
-        """The file of one checkpoint."""
-        return results / cls.folder / f"{stem}.parquet"
-
-    @classmethod
-    def read(cls, where: Path) -> list[Self]:
-        """The rows of one file. Raises WorkFailed, naming it, if it is none of this kind or of a newer schema."""
-        table = cls._table(where)
-        rows = [cls(**values) for values in table.to_pylist()]
-        if any(row.schema_version > cls.schema for row in rows):
-            raise WorkFailed(f"{where}: written by a newer version of this program")
-        return rows
-
-    @classmethod
-    def stored(cls, where: Path) -> set[tuple[str, str]]:
-        """(study_id, checkpoint_sha256) of what a file holds, none where there is none. Raises WorkFailed as `read`."""
-        if not where.exists():
-            return set()
-        table = cls._table(where)
-        return set(zip(*(table.column(name).to_pylist() for name in ("study_id", "checkpoint_sha256")), strict=True))
-
-    @classmethod
-    def load_all(cls, results: Path) -> list[Self]:
-        """All rows under a results folder, file by file; none where nothing is stored. Raises WorkFailed as `read`."""
-        # A file in the writing has a name with a leading dot, which pathlib's * matches too.
-        files = sorted((results / cls.folder).glob("[!.]*.parquet"))
-        return [row for file in files for row in cls.read(file)]
-
-    @classmethod
-    def _table(cls, where: Path) -> pa.Table:
-        expected = cls.arrow_schema()
-        try:
-            table = parquet.read(where)
-        except parquet.Damaged as error:
-            raise WorkFailed(f"{where}: not a Parquet file ({error}); delete it and run again") from error
-        if not table.schema.equals(expected, check_metadata=False):
-            odd = sorted(set(table.schema.names) ^ set(expected.names)) or "types of columns"
-            raise WorkFailed(
-                f"{where}: not rows of {cls.folder} of schema {cls.schema} ({odd}); delete it and run again"
-            )
-        return table
-
-
-def store(where: Path, rows: Sequence[StudyRow]) -> None:
-    """Write rows of one kind (at least one), complete or not at all."""
-    table = pa.Table.from_pylist([asdict(row) for row in rows], schema=type(rows[0]).arrow_schema())
-    parquet.write(where, table)
-
-
-def _column(name: str, hint: Any) -> pa.Field:
-    parts = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    (kind,) = (part for part in parts if part is not type(None))
-    made = pa.list_(_TYPES[get_args(kind)[0]]) if get_origin(kind) is list else _TYPES[cast(type, kind)]
-    return pa.field(name, made, nullable=type(None) in parts)
+    def files(cls) -> ParquetFiles[Self]:
+        """Return the files of rows of this kind, one for each checkpoint."""
+        return ParquetFiles(Kind(cls, f"{cls.folder} row", cls.schema, cls.older), cls.folder)

@@ -120,7 +120,7 @@ class LabelSession(Session):
             "tv_train_test": total_variation(pool.train_counts, labels.sum(axis=0)),
             "tv_wanted": miss(labels, draws.shift, rank),
         }
-        return label_rows.LabelRow(**{name: values[name] for name in label_rows.FILES.fields})
+        return label_rows.LabelRow(**{name: values[name] for name in label_rows.FILES.kind.fields})
 
     def report(self) -> str:
         wanted = {task.row_id for work in self.works for task in work.tasks}

@@ -19,7 +19,7 @@ from harness.measures.metrics import METRICS_VERSION
 from harness.passes import gather as passes
 from harness.passes.pools import Pools
 from harness.protocol.draws import Draws
-from harness.records.study_rows import StudyRow, store
+from harness.records.study_rows import StudyRow
 from harness.session import subject
 from harness.session.circumstances import revision
 from harness.session.models import Model
@@ -72,14 +72,15 @@ class Study(ABC):
 
     def path(self, model: Model) -> Path:
         """The model's file."""
-        return self.row.path(self.results, model.subject.stem)
+        return self.row.files().path(self.results, model.subject.stem)
 
     def missing(self, model: Model) -> list[str]:
         """Study ids that are asked for and not stored for the checkpoint that there is (any, where there is none)."""
         sha256 = model.subject.fields.get("checkpoint_sha256")
         if model.job is not None and (described := checkpoint.describe(model.job.path(self.results))) is not None:
             sha256 = described["sha256"]
-        stored = {study_id for study_id, of in self.row.stored(self.path(model)) if sha256 in (None, of)}
+        rows = self.row.files().read(self.path(model))
+        stored = {row.study_id for row in rows if sha256 in (None, row.checkpoint_sha256)}
         return [study_id for study_id in self.asked[model.subject.stem] if study_id not in stored]
 
     def forecast(self) -> str:
@@ -108,7 +109,7 @@ class Study(ABC):
         found = []
         for model in self.models:
             by_id = defaultdict(list)
-            for row in self.row.read(self.path(model)):
+            for row in self.row.files().read(self.path(model)):
                 by_id[row.study_id].append(row)
             found += [row for study_id in self.asked[model.subject.stem] for row in by_id[study_id]]
         return found
@@ -137,7 +138,7 @@ class Study(ABC):
                 return
             pool, sha256 = self._evidence(model, patience)
             asked = self.asked[model.subject.stem]
-            before = self.row.read(path) if path.exists() else []
+            before = self.row.files().read(path)
             kept = [row for row in before if row.checkpoint_sha256 == sha256 and self._current(row)]
             done = {row.study_id for row in kept}
             todo = {study_id: draws for study_id, draws in asked.items() if study_id not in done}
@@ -147,7 +148,7 @@ class Study(ABC):
                 for (study_id, draws), of_shift in zip(todo.items(), computed, strict=True)
                 for own in of_shift
             ]
-            store(path, [*kept, *made])
+            self.row.files().store(path, [*kept, *made])
 
     def _current(self, row: StudyRow) -> bool:
         """Whether this program, with its versions of study, evidence and metrics, would compute the row."""

@@ -66,7 +66,7 @@ class Setting:
 def section(results: Path) -> Section | None:
     """Errors of estimated test priors, from the stored estimates; None where there are none."""
     groups: dict[tuple[Any, ...], dict[tuple[str, ...], EstimateRow]] = {}
-    for row in EstimateRow.load_all(results):
+    for row in EstimateRow.files().load_all(results):
         key = row.dataset, row.train_fingerprint, row.train_counts_sha256, row.recipe_sha256, row.n, row.trials
         # One row an adapter, whichever lists of adapters it was part of.
         groups.setdefault(key, {})[row.checkpoint_sha256, row.adapter, row.indices_sha256, row.shift] = row

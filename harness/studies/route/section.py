@@ -54,10 +54,10 @@ class Setting:
 
 def section(results: Path) -> Section | None:
     """Accuracy and cost by threshold and shift, from the stored routes; None where there are none."""
-    found = _settings(RouteRow.load_all(results))
+    found = _settings(RouteRow.files().load_all(results))
     if not found:
         return None
-    measured = MeasuredRow.load_all(results)
+    measured = MeasuredRow.files().load_all(results)
     tables: list[Table] = []
     pictures: list[Picture] = []
     for number, setting in enumerate(found):

@@ -19,7 +19,7 @@ from harness.studies.sweep.text import by_seed
 
 def section(results: Path) -> Section | None:
     """Control, front, choices and their regret, from the stored sweeps; None where there are none."""
-    found = settings_of(sweeps_of(SweepRow.load_all(results)))
+    found = settings_of(sweeps_of(SweepRow.files().load_all(results)))
     if not found:
         return None
     tables: list[Table] = []

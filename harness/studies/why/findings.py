@@ -6,7 +6,7 @@ of them) on one group of classes, over the models that differ in training draw a
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from harness.measures.metrics import shot_groups
-from harness.records import parquet
+from harness.records.record import Kind, ParquetFiles
 from harness.studies.why.answers import Answers, predictors
 from harness.studies.why.bias_variance import PARTS, by_group, decompose, jackknife, tied
-from shifts.common.errors import WorkFailed
 from shifts.common.files import digest
 
 FINDINGS_SCHEMA = 1
@@ -86,9 +85,13 @@ SETTING = (
 _MADE = (*SETTING, "method", "method_version", "train_version")
 
 
+FILES = ParquetFiles(Kind(Finding, "finding", FINDINGS_SCHEMA), folder="why")
+store, load = FILES.store, FILES.load_all
+
+
 def path(results: Path) -> Path:
-    """Where findings are kept."""
-    return results / "why" / "bias-variance.parquet"
+    """Return where findings are kept."""
+    return FILES.path(results, "bias-variance")
 
 
 def of_answers(stored: Iterable[Answers]) -> list[Finding]:
@@ -189,32 +192,6 @@ def _values(
     return {name: by_group(by_image[name], labels, groups) for name in MEASURES}
 
 
-def store(where: Path, found: Sequence[Finding]) -> None:
-    """Write findings as Parquet, complete or not at all."""
-    import pyarrow as pa
-
-    parquet.write(where, pa.Table.from_pylist([asdict(one) for one in found], _schema()))
-
-
-def load(results: Path) -> list[Finding]:
-    """Stored findings, none where there is no file. Raises WorkFailed, naming the file, for one that holds others."""
-    where = path(results)
-    if not where.exists():
-        return []
-    try:
-        table = parquet.read(where, [field.name for field in fields(Finding) if "None" not in str(field.type)])
-        if table.schema.names != [field.name for field in fields(Finding)]:
-            raise ValueError(f"columns {', '.join(table.schema.names)}")
-        if not table.schema.equals(_schema(), check_metadata=False):
-            raise ValueError("types of columns")
-        found = [Finding(**values) for values in table.to_pylist()]
-        if any(one.schema_version > FINDINGS_SCHEMA for one in found):
-            raise ValueError("written by a newer version")
-        return found
-    except ValueError as error:
-        raise WorkFailed(f"{where}: not a file of findings ({error}); delete it and run again") from error
-
-
 def difference(first: Sequence[Finding], second: Sequence[Finding]) -> tuple[float, tuple[float, float] | None]:
     """Mean of `first` - mean of `second`, of one measure, and its jackknife interval over the draws that all share.
 
@@ -229,19 +206,3 @@ def difference(first: Sequence[Finding], second: Sequence[Finding]) -> tuple[flo
         return value, None
     sides = [np.mean([one.left_out for one in side], axis=0) for side in (first, second)]
     return value, jackknife(value, sides[0] - sides[1])
-
-
-def _schema() -> Any:
-    """The Parquet columns, so that a column of nothing but None keeps its type."""
-    import pyarrow as pa
-
-    kinds = {
-        int: pa.int64(),
-        float: pa.float64(),
-        str: pa.string(),
-        bool: pa.bool_(),
-        list[int]: pa.list_(pa.int64()),
-        list[float]: pa.list_(pa.float64()),
-        float | None: pa.float64(),
-    }
-    return pa.schema([(field.name, kinds[field.type]) for field in fields(Finding)])  # type: ignore[index]

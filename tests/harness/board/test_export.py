@@ -13,7 +13,8 @@ from huggingface_hub import EvalResult, ModelCard
 
 from harness.board.exports import METRICS, SCALARS, csv_text, hub_files, hub_id_of, model_name
 from harness.records import rows
-from harness.records.rows import FILES, Row
+from harness.records.record import order
+from harness.records.rows import Row
 from shifts.common.files import file_name
 from tests.harness.small import command, fake_row, one_line
 
@@ -30,11 +31,11 @@ def found() -> list[Row]:
         for shift in ("backward_lt-50", "uniform")
     ]
     made[0] = replace(made[0], device='a "GPU", with\ncommas', reported_source="Größe", reported_value=2 / 3)
-    return sorted(made, key=rows.order)
+    return sorted(made, key=order)
 
 
 def test_columns_are_the_single_values() -> None:
-    assert set(FILES.fields) - set(SCALARS) == {
+    assert set(rows.FILES.kind.fields) - set(SCALARS) == {
         *("versions", "redraws", "view_stability", "weights", "preference", "prior_estimate", "train_counts"),
         *("per_class_correct", "per_class_total", "predicted", "correct_bits"),
         *("bins_count", "bins_correct", "bins_confidence", "data_notes"),

@@ -24,7 +24,7 @@ FLIPS = 300
 
 Load = Callable[[Path], list[Any]]
 KINDS: dict[str, tuple[str, Load]] = {
-    "study": (STUDY, EstimateRow.load_all),
+    "study": (STUDY, EstimateRow.files().load_all),
     "findings": (FINDINGS, findings.load),
     "rows": ("rows-embedded.parquet", rows.load_all),
 }
@@ -113,7 +113,7 @@ def test_what_is_not_the_files_fault(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(parquet.Path, "open", refuse)
     with pytest.raises(PermissionError):
-        EstimateRow.load_all(tmp_path)
+        EstimateRow.files().load_all(tmp_path)
 
 
 def test_an_older_file_stays_where_the_new_one_cannot_be_written(

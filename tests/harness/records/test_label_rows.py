@@ -14,6 +14,7 @@ from harness.board.label_build import build
 from harness.records import label_rows as rows
 from harness.records import rows as single_rows
 from harness.records.label_rows import LabelRow
+from harness.records.record import order
 from shifts.common.errors import WorkFailed
 from tests.harness.labels import fake_label_row
 from tests.harness.small import call, fake_row, leaderboard_bytes
@@ -47,7 +48,7 @@ def test_round_trips(tmp_path: Path, row: LabelRow) -> None:
         "multi_label-own_voc~96f72220f765.parquet",
     ]
     back = rows.load_all(tmp_path / "b")
-    assert back == sorted([row, other], key=rows.order)
+    assert back == sorted([row, other], key=order)
     assert json.dumps([asdict(one) for one in back]), "plain Python types throughout"
     put(tmp_path / "b", row)
     assert rows.load_all(tmp_path / "b") == back, "packed and loose count once"
@@ -80,25 +81,6 @@ def test_files_that_are_no_rows(tmp_path: Path, change: dict[str, Any], said: st
     with pytest.raises(WorkFailed, match=said) as found:
         rows.load_all(tmp_path)
     assert str(where) in str(found.value)
-
-
-def test_rows_of_the_first_schema_have_no_f1(tmp_path: Path) -> None:
-    later = ("f1_micro", "f1_macro", "per_class_predicted", "per_class_right")
-    row = fake_label_row()
-    new = (*later, "evidence_precision")
-    old = {name: value for name, value in asdict(row).items() if name not in new} | {"schema_version": 1}
-    read = rows.from_json(old)
-    assert read.schema_version == rows.ROW_SCHEMA
-    assert asdict(read) == asdict(row) | dict.fromkeys(later)
-    (entry,) = build([read])["entries"]
-    assert entry["f1_micro"] is entry["f1_macro"] is None
-
-
-def test_rows_of_the_second_schema_are_of_float32() -> None:
-    row = fake_label_row()
-    old = asdict(row) | {"schema_version": 2}
-    del old["evidence_precision"]
-    assert rows.from_json(old) == row
 
 
 def test_precisions_of_evidence_are_never_mixed(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from harness.evidence.heads import lattice
-from harness.records.study_rows import store
 from harness.show.section import Section
 from harness.studies.route import section as routing
 from harness.studies.route.rows import MeasuredRow, RouteRow
@@ -133,7 +132,8 @@ def keep(results: Path, rows: list[Any]) -> None:
     for row in rows:
         by_checkpoint.setdefault(row.checkpoint_sha256, []).append(row)
     for sha256, own in by_checkpoint.items():
-        store(type(own[0]).path(results, sha256[:12]), own)
+        files = type(own[0]).files()
+        files.store(files.path(results, sha256[:12]), own)
 
 
 def drawn(section: Section) -> dict[str, bytes]:

@@ -60,7 +60,7 @@ def test_sets_are_of_their_size_and_prior(dataset: Dataset) -> None:
 
 def test_figures_are_those_of_the_adapters(estimated: tuple[Path, Result], dataset: Dataset) -> None:
     results, result = estimated
-    found = EstimateRow.load_all(results)
+    found = EstimateRow.files().load_all(results)
     assert len(found) == len(SHIFTS) * (len(ADAPTERS) + len(ADAPTERS) - 1)
     assert "sade does not apply to softmax" in result.out
     (file,) = (results / "evidence").glob("[!.]*-sade-*.safetensors")
@@ -87,7 +87,7 @@ def test_figures_are_those_of_the_adapters(estimated: tuple[Path, Result], datas
 def test_one_adapter_by_two_names_counts_once(asked: list[str], tmp_path: Path) -> None:
     twice = ["--adapters", "em", "em_bcts", "em_bcts:bias=true", "--shift", "uniform", "--results", str(tmp_path)]
     assert call(*asked, *twice, module="harness.estimate").status == 0
-    assert [(row.method, row.adapter) for row in EstimateRow.load_all(tmp_path)] == [
+    assert [(row.method, row.adapter) for row in EstimateRow.files().load_all(tmp_path)] == [
         (method, adapter) for method in ("sade", "softmax") for adapter in ("em", "em_bcts")
     ]
 
@@ -128,7 +128,7 @@ def test_somebody_elses_model(tmp_path: Path) -> None:
     given += ["--shift", "dirichlet-1"]
     result = call(*given, "--results", tmp_path / "results", module="harness.estimate")
     assert result.status == 0, result.err
-    errors = {row.adapter: float(np.mean(row.tv)) for row in EstimateRow.load_all(tmp_path / "results")}
+    errors = {row.adapter: float(np.mean(row.tv)) for row in EstimateRow.files().load_all(tmp_path / "results")}
     assert errors["em_bcts"] < errors["mean"] / 2
     assert errors["rlls"] < errors["mean"] / 2
 
@@ -139,7 +139,7 @@ def test_part_of_the_report(estimated: tuple[Path, Result], tmp_path: Path) -> N
     assert made is not None
     (table,) = made.tables
     assert len(table.rows) == len(ADAPTERS) + len(ADAPTERS) - 1
-    rows = {(row.method, row.adapter, row.shift): row for row in EstimateRow.load_all(results)}
+    rows = {(row.method, row.adapter, row.shift): row for row in EstimateRow.files().load_all(results)}
     place = table.columns.index("B5 TV")
     for line in table.rows:
         row = rows[str(line[0]), str(line[1]), "backward_lt-5"]

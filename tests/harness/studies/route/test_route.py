@@ -157,7 +157,7 @@ def routed(asked: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[
 def test_rows_of_routes(routed: tuple[Path, Result], asked: list[str]) -> None:
     results, result = routed
     assert result.err == ""
-    found = RouteRow.load_all(results)
+    found = RouteRow.files().load_all(results)
     assert len(found) == 2 * len(THRESHOLDS)
     ran = call(
         *asked,
@@ -192,9 +192,9 @@ def test_rows_of_routes(routed: tuple[Path, Result], asked: list[str]) -> None:
 
 def test_the_measured_run_agrees_with_the_evidence(routed: tuple[Path, Result]) -> None:
     results, _ = routed
-    measured = {row.shift: row for row in MeasuredRow.load_all(results)}
+    measured = {row.shift: row for row in MeasuredRow.files().load_all(results)}
     assert set(measured) == {"uniform", "backward_lt-5"}
-    published = {row.shift: row for row in RouteRow.load_all(results) if row.published}
+    published = {row.shift: row for row in RouteRow.files().load_all(results) if row.published}
     for shift, row in measured.items():
         assert row.images == row.n == published[shift].n
         assert row.agreed == 1
@@ -217,7 +217,7 @@ def test_again_nothing_other_thresholds_are_added(routed: tuple[Path, Result], a
     assert stamps(results) == before
     more = call(*asked, "--shift", "uniform", "--thresholds", "0.25", "--results", results, module="harness.route")
     assert more.status == 0, more.err
-    new = [row for row in RouteRow.load_all(results) if row.threshold == 0.25]
+    new = [row for row in RouteRow.files().load_all(results) if row.threshold == 0.25]
     assert [row.shift for row in new] == ["uniform"]
     shown = [line.split()[0] for line in more.out.splitlines() if line and line[0] == "0"]
     assert shown == ["0.25", "0.5*"], "what was asked for, and the released threshold"
@@ -230,7 +230,7 @@ def test_somebody_elses_gates(tmp_path: Path) -> None:
     evidence.save(file, gated())
     result = call("--evidence", file, "--shift", "uniform", "--results", tmp_path / "results", module="harness.route")
     assert result.status == 0, result.err
-    found = RouteRow.load_all(tmp_path / "results")
+    found = RouteRow.files().load_all(tmp_path / "results")
     assert len(found) == len(THRESHOLDS)
     assert {(row.macs, row.macs_all, row.train_seed) for row in found} == {(None, None, None)}
 

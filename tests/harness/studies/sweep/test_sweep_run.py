@@ -13,7 +13,6 @@ import pytest
 
 from harness.evidence import files as evidence
 from harness.records import rows
-from harness.records.study_rows import store
 from harness.studies.sweep.rows import CHOICES, LATTICE, SweepRow, sweeps_of
 from shifts.common.errors import WorkFailed
 from shifts.common.files import atomic
@@ -42,7 +41,7 @@ def swept(asked: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[P
 def test_rows_of_a_sweep(swept: tuple[Path, Result]) -> None:
     results, result = swept
     assert result.err == ""
-    found = SweepRow.load_all(results)
+    found = SweepRow.files().load_all(results)
     assert len(list((results / "sweeps").glob("[!.]*.parquet"))) == 3, "one file for each checkpoint"
     for method in METHODS:
         for shift in ("uniform", "backward_lt-5"):
@@ -76,7 +75,7 @@ def test_centre_and_choices_agree_with_the_main_command(swept: tuple[Path, Resul
     assert ran.status == 0, ran.err
     main = {(row.method, row.shift, row.adapter): row for row in rows.load_all(results)}
     assert len(main) == 2 * (3 + 2)
-    for sweep in sweeps_of(SweepRow.load_all(results)):
+    for sweep in sweeps_of(SweepRow.files().load_all(results)):
         method, shift = sweep.first.method, sweep.first.shift
         pairs = [("mean", "centre")] if method != "balanced_softmax" else []
         pairs += [("preference", "stability"), ("preference_em", "em")] if method == "prl" else []
@@ -98,11 +97,11 @@ def test_again_nothing_and_more_shifts_are_added(swept: tuple[Path, Result], ask
     plan = call(*asked, "--shift", "uniform", "forward_lt-3", "--results", results, "--dry-run", module="harness.sweep")
     assert plan.out.count("1 of 2 shifts done") == 3
     assert stamps(results) == before, "a dry run writes nothing"
-    old = {row.study_id for row in SweepRow.load_all(results)}
+    old = {row.study_id for row in SweepRow.files().load_all(results)}
     more = call(*asked, "--shift", "forward_lt-3", "--results", results, module="harness.sweep")
     assert more.status == 0, more.err
     assert "backward" not in more.out.split("control:")[0], "the table shows what was asked for"
-    new = {row.study_id for row in SweepRow.load_all(results)}
+    new = {row.study_id for row in SweepRow.files().load_all(results)}
     assert old < new
     assert len(new - old) == 3
     changed = {path for path, stamp in stamps(results).items() if before.get(path) != stamp}
@@ -116,7 +115,7 @@ def test_a_finer_lattice_asks_the_network_and_is_kept_apart(swept: tuple[Path, R
     assert fine.status == 0, fine.err
     assert "note: a hypernetwork shows nothing without its controls; missing here: sade, balpoe, balanced" in fine.out
     assert "232 preferences" in fine.out
-    own = [row for row in SweepRow.load_all(results) if (row.method, row.shift) == ("prl", "uniform")]
+    own = [row for row in SweepRow.files().load_all(results) if (row.method, row.shift) == ("prl", "uniform")]
     assert {row.steps for row in own} == {10, 20}
     coarse, finer = (
         {tuple(np.round(row.preference, 9)): row for row in own if row.steps == steps and row.selection == LATTICE}
@@ -134,20 +133,21 @@ def test_a_finer_lattice_asks_the_network_and_is_kept_apart(swept: tuple[Path, R
 def test_stale_and_broken_files(swept: tuple[Path, Result], asked: list[str], tmp_path: Path) -> None:
     results = Path(shutil.copytree(swept[0], tmp_path / "copied"))
     (file,) = (results / "sweeps").glob("[!.]*-sade-*.parquet")
-    whole = SweepRow.read(file)
+    whole = SweepRow.files().read(file)
     given = [*asked[:-3], "sade", "--shift", "uniform", "--results", results]
     # of other evidence under the same checkpoint: computed again, and the old rows go
-    store(file, [replace(row, evidence_version=0, study_id="0" * 64) for row in whole])
+    SweepRow.files().store(file, [replace(row, evidence_version=0, study_id="0" * 64) for row in whole])
     assert call(*given, module="harness.sweep").status == 0
-    assert SweepRow.read(file) == [row for row in whole if row.shift == "uniform" and row.steps == 10]
+    assert SweepRow.files().read(file) == [row for row in whole if row.shift == "uniform" and row.steps == 10]
     # of another checkpoint: computed again, and the old rows go
-    store(file, [replace(row, checkpoint_sha256="f" * 64) for row in whole])
+    SweepRow.files().store(file, [replace(row, checkpoint_sha256="f" * 64) for row in whole])
     assert call(*given, module="harness.sweep").status == 0
-    assert SweepRow.read(file) == [row for row in whole if row.shift == "uniform" and row.steps == 10]
+    assert SweepRow.files().read(file) == [row for row in whole if row.shift == "uniform" and row.steps == 10]
     # of a newer schema, not Parquet at all, other columns: refused by name, nothing overwritten
-    store(file, [replace(row, schema_version=99) for row in whole])
-    with pytest.raises(WorkFailed, match="newer version"):
-        SweepRow.read(file)
+    SweepRow.files().store(file, [replace(row, schema_version=99) for row in whole])
+    with pytest.raises(WorkFailed, match="newer than this program"):
+        SweepRow.files().read(file)
+    SweepRow.files().store(file, whole)
     with atomic(file) as temporary:
         pq.write_table(pq.read_table(file).drop_columns(["top1"]), temporary)
     refused = call(*given, module="harness.sweep")
@@ -175,7 +175,7 @@ def test_somebody_elses_model(kind: str, tmp_path: Path) -> None:
     given = ["--evidence", file, "--shift", "uniform", "--step", "0.5", "--results", tmp_path / "results"]
     result = call(*given, module="harness.sweep")
     assert result.status == 0, result.err
-    (sweep,) = sweeps_of(SweepRow.load_all(tmp_path / "results"))
+    (sweep,) = sweeps_of(SweepRow.files().load_all(tmp_path / "results"))
     assert sweep.first.kind == kind
     assert len(sweep.lattice) == 7
     assert sweep.first.steps == (None if kind == "hypernetwork" else 2)
@@ -191,8 +191,8 @@ def test_without_views_there_is_no_choice_by_stability(asked: list[str], swept: 
     given = [*asked[:-3], "sade", "--views", "0", "--shift", "uniform", "--results", results]
     result = call(*given, module="harness.sweep")
     assert result.status == 0, result.err
-    (none,) = {row.study_id for row in SweepRow.load_all(results) if row.views is None}
-    own = [row for row in SweepRow.load_all(results) if row.study_id == none]
+    (none,) = {row.study_id for row in SweepRow.files().load_all(results) if row.views is None}
+    own = [row for row in SweepRow.files().load_all(results) if row.study_id == none]
     assert "stability" not in {row.selection for row in own}
     assert {row.agreement for row in own} == {None}
     assert "\nstability" not in result.out
@@ -234,6 +234,6 @@ def test_two_runs_at_once_share_a_file(tmp_path: Path) -> None:
     for process in running:
         _, error = process.communicate(timeout=300)
         assert (process.returncode, error) == (0, b"")
-    found = SweepRow.load_all(results)
+    found = SweepRow.files().load_all(results)
     assert {row.shift for row in found} == {"uniform", "forward_lt-5", "backward_lt-5"}
     assert Counter((row.shift, row.point, row.selection) for row in found).most_common(1)[0][1] == 1
