@@ -1,11 +1,10 @@
 """Tables of the multi-label task for a terminal, made from leaderboard entries alone."""
 
 from collections.abc import Sequence
-from typing import Any
 
+from harness.board.entries import Entry
 from harness.show.shifts import short
-
-Entry = dict[str, Any]
+from harness.show.text import aligned, counted, interval, mean_percent, percent
 
 LEGEND = """\
 mAP: mean average precision over labels; head, medium, tail: over labels with >= 100, 20-99, < 20 training images (- =
@@ -32,7 +31,7 @@ def _title(entries: Sequence[Entry]) -> str:
     precision = f", evidence in {first['evidence_precision']}" if "evidence_precision" in first else ""
     return (
         f"{first['dataset']} (label sets, {first['train_labels_per_image']:.2f} labels a training image), "
-        f"recipe {recipes}, {seeds} train seed{'s' if seeds > 1 else ''}, adapter mean{precision}"
+        f"recipe {recipes}, {counted(seeds, 'train seed')}, adapter mean{precision}"
     )
 
 
@@ -49,15 +48,15 @@ def _detailed(entries: Sequence[Entry]) -> str:
     body = [
         [
             entry["method"],
-            percent(entry["map"]),
+            mean_percent(entry["map"]),
             interval(entry, "map"),
-            *(percent(entry[name]) for name in ("head", "medium", "tail", "f1_micro", "f1_macro")),
-            *(([f"{100 * entry['reported']['value']:.1f}" if entry["reported"] else ""]) if paper else []),
+            *(mean_percent(entry[name]) for name in ("head", "medium", "tail", "f1_micro", "f1_macro")),
+            *(([percent(entry["reported"]["value"]) if entry["reported"] else ""]) if paper else []),
         ]
         for entry in sorted(entries, key=_rank)
     ]
-    chance = ["(random ranking)", f"{100 * random_map(first):.1f}", *[""] * (len(heading) - 2)]
-    return title + "\n" + _aligned([heading, *body, chance])
+    chance = ["(random ranking)", percent(random_map(first)), *[""] * (len(heading) - 2)]
+    return "\n".join([title, *aligned(heading, [*body, chance])])
 
 
 def _side_by_side(entries: Sequence[Entry], shifts: Sequence[str]) -> str:
@@ -70,10 +69,10 @@ def _side_by_side(entries: Sequence[Entry], shifts: Sequence[str]) -> str:
         if all(shift in line for shift in shifts)
     }
     body = [
-        [method, *(percent(lines[method][shift]["map"]) for shift in shifts), f"{100 * means[method]:.1f}"]
+        [method, *(mean_percent(lines[method][shift]["map"]) for shift in shifts), percent(means[method])]
         for method in sorted(means, key=lambda method: -means[method])
     ]
-    return "mAP % side by side\n" + _aligned([["method", *map(short, shifts), "mean"], *body])
+    return "\n".join(["mAP % side by side", *aligned(["method", *map(short, shifts), "mean"], body)])
 
 
 def random_map(entry: Entry) -> float:
@@ -82,30 +81,5 @@ def random_map(entry: Entry) -> float:
     return sum(shares) / len(shares)
 
 
-def percent(summary: Entry | None) -> str:
-    """A mean in percent with one digit; - where there is none."""
-    return "-" if summary is None else f"{100 * summary['mean']:.1f}"
-
-
-def interval(entry: Entry, name: str) -> str:
-    """The bootstrap interval of one seed, the standard deviation over several."""
-    if entry[f"{name}_interval"] is not None:
-        low, high = entry[f"{name}_interval"]
-        return f"{100 * low:.1f}-{100 * high:.1f}"
-    summary = entry[name]
-    return "" if summary is None or summary["sd"] is None else f"± {100 * summary['sd']:.1f}"
-
-
 def _rank(entry: Entry) -> float:
     return -float(entry["map"]["mean"])
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Columns aligned, the first to the left."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            [row[0].ljust(widths[0]), *(text.rjust(w) for text, w in zip(row[1:], widths[1:], strict=True))]
-        ).rstrip()
-        for row in rows
-    )

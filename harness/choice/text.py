@@ -20,6 +20,7 @@ from harness.choice.wording import name
 from harness.records.rows import Row
 from harness.show.access import class_words
 from harness.show.shifts import short
+from harness.show.text import aligned, percent
 
 
 def render(found: Sequence[Row], width: int = 100) -> str:
@@ -47,31 +48,22 @@ LEGEND = (
 NOTHING = "no contender has all eleven published shifts, or an order-free one, with the same train seeds"
 
 
-HEADINGS = ("method + adapter", "mean", "interval", "worst on", "regret on", "adj. p")
+HEADINGS = ("  method + adapter", "mean", "interval", "worst on", "regret on", "adj. p")
 
 
 def _table(answer: Answer) -> str:
-    lines = [HEADINGS, *(_line(one, one == answer.best_mean) for one in answer.contenders)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    marks = [" ", *("=" if one.best_group else " " for one in answer.contenders)]
-    text = [
-        "  ".join(
-            [f"{mark} {line[0]:<{widths[0]}}", *(f"{cell:>{w}}" for cell, w in zip(line[1:], widths[1:], strict=True))]
-        ).rstrip()
-        for mark, line in zip(marks, lines, strict=True)
-    ]
+    lines = aligned(HEADINGS, [_line(one, one == answer.best_mean) for one in answer.contenders])
     if answer.left_out:
-        text.append(f"  {answer.left_out} left out: not on all of these shifts with the same train seeds")
-    return "\n".join(text)
+        lines.append(f"  {answer.left_out} left out: not on all of these shifts with the same train seeds")
+    return "\n".join(lines)
 
 
 def _line(one: Contender, best: bool) -> tuple[str, ...]:
-    known = one.mean_low is not None and one.mean_high is not None
     return (
-        name(one),
-        f"{100 * one.mean:.1f}",
-        f"{100 * (one.mean_low or 0):.1f}-{100 * (one.mean_high or 0):.1f}" if known else "",
-        f"{100 * one.worst:.1f} {short(one.worst_shift):<3}",
-        f"{100 * one.regret:.1f} {short(one.regret_shift) if one.regret > 0 else '':<3}",
+        f"{'=' if one.best_group else ' '} {name(one)}",
+        percent(one.mean),
+        "" if one.mean_low is None else f"{percent(one.mean_low)}-{percent(one.mean_high)}",
+        f"{percent(one.worst)} {short(one.worst_shift):<3}",
+        f"{percent(one.regret)} {short(one.regret_shift) if one.regret > 0 else '':<3}",
         "" if best else f"{one.p_adjusted:.3f}",
     )

@@ -1,11 +1,9 @@
 """Answers in words: what somebody has at hand, which choice follows, how sure it is."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from harness.choice.contenders import Contender
-
+from harness.choice.contenders import Contender
+from harness.show.text import counted
 
 NAMED = 3
 """Contenders of a rank group that a sentence names."""
@@ -13,22 +11,22 @@ NAMED = 3
 
 def sentence(
     scope: str,
-    contenders: "Sequence[Contender]",
-    best_worst: "Contender",
-    least_regret: "Contender",
+    contenders: Sequence[Contender],
+    best_worst: Contender,
+    least_regret: Contender,
     shifts: int,
 ) -> str:
     """What to choose, with numbers, or that the best are not distinguishable. contenders: by mean, best first."""
-    over = f"{scope}, over {shifts} shift{'s' if shifts > 1 else ''}"
+    over = f"{scope}, over {counted(shifts, 'shift')}"
     return f"{over}: {_choice(contenders)}. {_further(contenders[0], best_worst, least_regret)}. {_seeds(contenders)}"
 
 
-def name(one: "Contender") -> str:
+def name(one: Contender) -> str:
     """Method and adapter."""
     return f"{one.method} + {one.adapter}"
 
 
-def _choice(contenders: "Sequence[Contender]") -> str:
+def _choice(contenders: Sequence[Contender]) -> str:
     best, others = contenders[0], contenders[1:]
     group = [one for one in contenders if one.best_group]
     if not others:
@@ -50,7 +48,7 @@ def _choice(contenders: "Sequence[Contender]") -> str:
     )
 
 
-def _further(best: "Contender", best_worst: "Contender", least_regret: "Contender") -> str:
+def _further(best: Contender, best_worst: Contender, least_regret: Contender) -> str:
     worst = f"worst shift ({100 * best_worst.worst:.1f}% on {best_worst.worst_shift})"
     regret = f"largest regret ({100 * least_regret.regret:.1f} points on {least_regret.regret_shift})"
     if best_worst == least_regret:
@@ -59,14 +57,14 @@ def _further(best: "Contender", best_worst: "Contender", least_regret: "Contende
     return f"{name(best_worst)} has the best {worst}, {name(least_regret)} the smallest {regret}"
 
 
-def _seeds(contenders: "Sequence[Contender]") -> str:
+def _seeds(contenders: Sequence[Contender]) -> str:
     if len({one.train_seeds for one in contenders}) > 1:
         return "Train seeds differ between contenders; the spread of a single seed is not known."
     seeds = len(contenders[0].train_seeds)
     return f"{seeds} train seeds." if seeds > 1 else "One train seed: intervals and p tell of test images only."
 
 
-def _with_mean(one: "Contender") -> str:
+def _with_mean(one: Contender) -> str:
     mean = f"{name(one)} with a mean of {100 * one.mean:.1f}%"
     if one.mean_low is None or one.mean_high is None:
         return mean

@@ -4,13 +4,13 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain, count
 from typing import Any
 
 from harness.board import build as leaderboard
 from harness.records.rows import Row
 from harness.show.access import SITUATIONS, situation
 from harness.show.shifts import shift_order
+from harness.show.text import numbered
 
 Entry = dict[str, Any]
 
@@ -190,12 +190,3 @@ def _apart(titles: Sequence[str], heads: Sequence[Row]) -> list[str]:
 def _slug(title: str) -> str:
     short = title.replace("train imbalance ", "if").replace("recipe ", "").replace("natural train counts", "natural")
     return re.sub(r"[^a-z0-9.]+", "-", short.lower()).strip("-.")[:60] or "data"
-
-
-def numbered(names: Sequence[str]) -> list[str]:
-    """Names made unique by a number where needed."""
-    unique: list[str] = []
-    for name in names:
-        others = (f"{name}-{number}" for number in count(2))
-        unique.append(next(other for other in chain([name], others) if other not in unique))
-    return unique

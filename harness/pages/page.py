@@ -14,6 +14,7 @@ from harness.pages.sections.choice import NO_ANSWER
 from harness.pages.words import READING
 from harness.show import cells, drawing, ink
 from harness.show.section import Section
+from harness.show.text import counted
 
 FOLDED = 16
 """Tables of more rows than this are folded away behind their caption."""
@@ -77,18 +78,14 @@ def _summary(report: Report) -> str:
     """One line on what was read."""
     blocks = [chapter.block for chapter in report.chapters]
     if not blocks:
-        return _many(len(report.further), "analysis", "analyses")
+        return counted(len(report.further), "analysis", "analyses")
     lines = [line for block in blocks for line in block.lines]
     return ", ".join(
         (
-            _many(sum(len(block.rows) for block in blocks), "stored row"),
-            _many(len({line.method for line in lines}), "method"),
-            _many(len({line.adapter for line in lines}), "adapter"),
-            _many(len({shift for block in blocks for shift in block.shifts}), "shift"),
-            _many(max(block.seeds for block in blocks), "train seed"),
+            counted(sum(len(block.rows) for block in blocks), "stored row"),
+            counted(len({line.method for line in lines}), "method"),
+            counted(len({line.adapter for line in lines}), "adapter"),
+            counted(len({shift for block in blocks for shift in block.shifts}), "shift"),
+            counted(max(block.seeds for block in blocks), "train seed"),
         )
     )
-
-
-def _many(number: int, one: str, several: str = "") -> str:
-    return f"{number:,} {one if number == 1 else several or one + 's'}"

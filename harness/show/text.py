@@ -1,32 +1,67 @@
 """Plain text: numbers, lists, aligned tables."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain, count
 from textwrap import wrap
+from typing import Any
 
 from harness.measures.statistics import mean_sd
 from harness.show.section import Cell, Table
 
 
-def aligned(header: Sequence[str], lines: Sequence[Sequence[str] | str], left: int = 1) -> list[str]:
-    """Columns two blanks apart, the first `left` of them flush left; a line that is a text stays as it is."""
-    cells = [header, *(line for line in lines if not isinstance(line, str))]
-    widths = [max(len(line[number]) for line in cells) for number in range(len(header))]
+def aligned(
+    headings: Sequence[str], lines: Sequence[Sequence[str] | str], left: int | Sequence[bool] = 1, gap: int = 2
+) -> list[str]:
+    """Return columns as lines, `gap` blanks apart; a line that is a text stays as it is.
+
+    left: the first so many columns are flush left, or whether each one is; the others are flush right.
+    """
+    cells = [headings, *(line for line in lines if not isinstance(line, str))]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    flush = [place < left for place in range(len(widths))] if isinstance(left, int) else left
 
     def text(line: Sequence[str] | str) -> str:
         if isinstance(line, str):
             return line
         padded = [
-            cell.ljust(width) if number < left else cell.rjust(width)
-            for number, (cell, width) in enumerate(zip(line, widths, strict=True))
+            cell.ljust(width) if to_left else cell.rjust(width)
+            for cell, width, to_left in zip(line, widths, flush, strict=True)
         ]
-        return "  ".join(padded).rstrip()
+        return (" " * gap).join(padded).rstrip()
 
-    return [text(header), *map(text, lines)]
+    return [text(headings), *map(text, lines)]
+
+
+def counted(number: int, one: str, several: str = "") -> str:
+    """Return a number and what is counted: `1 shift`, `1,394 images`."""
+    return f"{number:,} {one if number == 1 else several or one + 's'}"
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """Return names made unique by a number where needed."""
+    unique: list[str] = []
+    for name in names:
+        others = (f"{name}-{number}" for number in count(2))
+        unique.append(next(other for other in chain([name], others) if other not in unique))
+    return unique
 
 
 def percent(value: float | None) -> str:
-    """A fraction as percent with one digit, `-` for none."""
+    """Return a fraction as percent with one digit, `-` for none."""
     return "-" if value is None else f"{100 * value:.1f}"
+
+
+def mean_percent(summary: Mapping[str, Any] | None) -> str:
+    """Return the mean over train seeds as percent, `-` for none."""
+    return percent(None if summary is None else summary["mean"])
+
+
+def interval(entry: Mapping[str, Any], name: str) -> str:
+    """Return the interval of a leaderboard's value for one train seed, the standard deviation over several; or ''."""
+    if entry[f"{name}_interval"] is not None:
+        return "-".join(map(percent, entry[f"{name}_interval"]))
+    summary = entry[name]
+    return "" if summary is None or summary["sd"] is None else f"± {percent(summary['sd'])}"
 
 
 def spread(values: Sequence[float | None], scale: float = 1.0, digits: int = 1) -> str:
@@ -50,22 +85,11 @@ def as_text(table: Table) -> str:
     A table wider than WIDTH gets narrower gaps, then fewer decimals.
     """
     for digits, gap in ((3, 2), (3, 1), (2, 2), (2, 1)):
-        lines = _aligned(table, digits, " " * gap)
+        left = [all(isinstance(cell, str) for cell in column) for column in zip(*table.rows, strict=True)]
+        lines = aligned(table.columns, [[_text(cell, digits) for cell in row] for row in table.rows], left, gap)
         if max(map(len, lines)) <= WIDTH:
             break
     return "\n".join([*wrap(table.caption, WIDTH), *lines])
-
-
-def _aligned(table: Table, digits: int, gap: str) -> list[str]:
-    body = [[_text(cell, digits) for cell in row] for row in table.rows]
-    widths = [max(map(len, column)) for column in zip(table.columns, *body, strict=True)]
-    left = [all(isinstance(row[place], str) for row in table.rows) for place in range(len(widths))]
-
-    def line(row: Sequence[str]) -> str:
-        cells = zip(row, widths, left, strict=True)
-        return gap.join(cell.ljust(width) if flush else cell.rjust(width) for cell, width, flush in cells).rstrip()
-
-    return [line(table.columns), *map(line, body)]
 
 
 def _text(cell: Cell, digits: int) -> str:

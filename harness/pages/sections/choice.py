@@ -10,6 +10,7 @@ from harness.show.access import access_text, situation
 from harness.show.cells import percent
 from harness.show.section import Table
 from harness.show.shifts import is_ordered, short
+from harness.show.text import counted
 
 if TYPE_CHECKING:
     from harness.choice.contenders import Answer, Contender
@@ -95,8 +96,8 @@ def contender_name(contender: "Contender") -> str:
 
 
 def shifts_text(shifts: Sequence[str]) -> str:
-    """How many shifts of which kind an answer is over."""
-    return f"{len(shifts)} {'published' if any(map(is_ordered, shifts)) else 'order-free'}"
+    """Return which kind of shifts an answer is over."""
+    return "published" if any(map(is_ordered, shifts)) else "order-free"
 
 
 def _choice(answer: "Answer", note: str) -> Choice:
@@ -124,7 +125,7 @@ def _choice(answer: "Answer", note: str) -> Choice:
         notes.append(note)
     return Choice(
         answer.situation or access_text(*answer.access),
-        f"{shifts_text(answer.shifts)} shift{'s' if len(answer.shifts) > 1 else ''}",
+        counted(len(answer.shifts), f"{shifts_text(answer.shifts)} shift"),
         situation(*answer.access) == "told",
         answer.sentence,
         tuple(notes),
@@ -158,7 +159,7 @@ def _overview(caption: str, found: "Sequence[Answer]") -> Table:
     rows = tuple(
         (
             answer.situation or access_text(*answer.access),
-            shifts_text(answer.shifts),
+            f"{len(answer.shifts)} {shifts_text(answer.shifts)}",
             contender_name(answer.best_mean),
             answer.best_mean.mean,
             contender_name(answer.best_worst),

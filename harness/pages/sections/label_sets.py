@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from harness.board.label_build import F1, GROUPS, build
 from harness.board.label_table import random_map
 from harness.measures.statistics import mean_sd
-from harness.pages.blocks import numbered
 from harness.records.label_rows import LabelRow, load_all
 from harness.show.section import Cell, Picture, Section, Table
 from harness.show.shifts import shift_order, short
+from harness.show.text import counted, numbered
 
 ABLATION = (
     ("uniform branch alone", "ltml:branches=uniform,compensation=false"),
@@ -66,11 +66,11 @@ def _results(where: str, entries: Sequence[Entry]) -> Table:
             values = [value for group in GROUPS for value in _mean_sd(entry[group])]
             values += [_mean_sd(entry[name])[0] for name in F1]
             rows.append((shift, entry["n"], entry["tv_wanted"], random_map(entry), entry["method"], *values))
-    counts = f"{seeds} train seed{'s' if seeds > 1 else ''}"
     caption = (
-        f"Mean average precision on {where}: mean and standard deviation over {counts}; head, medium and tail are "
-        "labels with at least 100, 20 to 99 and fewer than 20 training images. A random ranking has the mAP of the "
-        "column before the method's, so methods compare on one shift, not shifts with one another. F1 of logit > 0."
+        f"Mean average precision on {where}: mean and standard deviation over {counted(seeds, 'train seed')}; head, "
+        "medium and tail are labels with at least 100, 20 to 99 and fewer than 20 training images. A random ranking "
+        "has the mAP of the column before the method's, so methods compare on one shift, not shifts with one another. "
+        "F1 of logit > 0."
     )
     return Table(caption, tuple(columns), tuple(rows))
 
@@ -117,7 +117,7 @@ def _lead(where: str, entries: Sequence[Entry], rows: Sequence[LabelRow]) -> str
     if gains:
         text += (
             f"; consistency adds {mean_sd(gains).text(100)} points to LTML's two branches "
-            f"({len(gains)} train seed{'s' if len(gains) > 1 else ''}; the paper: +{100 * PAPER_CONSISTENCY:.1f} on "
+            f"({counted(len(gains), 'train seed')}; the paper: +{100 * PAPER_CONSISTENCY:.1f} on "
             "VOC-MLT)"
         )
     return text + "."

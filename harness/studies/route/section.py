@@ -12,7 +12,7 @@ from harness.show.ink import INK, PAPER, SERIES, WIDTH, outermost, styled, tone
 from harness.show.section import Cell, Picture, Section, Table
 from harness.show.settings import named_recipe
 from harness.show.shifts import shift_order, short
-from harness.show.text import mean_of
+from harness.show.text import counted, mean_of
 from harness.studies.route.rows import MeasuredRow, RouteRow
 
 GROUPS = ("many", "medium", "few")
@@ -253,7 +253,7 @@ def _shares(setting: Setting, slug: str) -> Picture:
         experts = setting.of(method)[0].experts
         for k in range(experts):
             heights = [100 * fmean(row.shares[k] for row in setting.of(method, shift)) for shift in setting.shifts]
-            label = f"{k + 1} expert{'s' if k else ''}"
+            label = counted(k + 1, "expert")
             colour = SERIES[(0, 4, 1, 2, 3, 5)[k % 6]]
             axes.bar(
                 places, heights, bottom=below, width=0.8, color=colour, edgecolor=PAPER, linewidth=0.5, label=label

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from harness.show.settings import named_recipe
 from harness.show.shifts import short
-from harness.show.text import aligned, mean_of, percent
+from harness.show.text import aligned, counted, mean_of, percent
 from harness.studies.route.rows import MeasuredRow, RouteRow
 
 LEGEND = """\
@@ -90,7 +90,7 @@ def render_measured(rows: Sequence[MeasuredRow]) -> str:
     ]
     first = rows[0]
     title = (
-        f"measured on {first.device}, {first.threads} thread{'s' if first.threads > 1 else ''}, "
+        f"measured on {first.device}, {counted(first.threads, 'thread')}, "
         f"batches of {first.batch}, {len(first.seconds)} repeats: median (least-most) of the forward passes"
     )
     note = (
