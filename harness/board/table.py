@@ -1,10 +1,14 @@
 """Tables for a terminal, made from leaderboard entries alone: one shift in detail, or several side by side."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.show.access import ACCESS, Entry, knew
+from harness.board.entries import Entry
+from harness.evidence.access import Access
+from harness.show.access import heading, knew
 from harness.show.shifts import short
+from harness.show.text import aligned, counted, interval, mean_percent, percent
 
 
 def seen_note(found: Iterable[Entry]) -> str:
@@ -30,19 +34,19 @@ class Column:
 DETAILS = (
     Column("method", lambda e: e["method"], left=True),
     Column("adapter", lambda e: e["adapter"], left=True),
-    Column("top-1 %", lambda e: _percent(e["top1"]["mean"])),
-    Column("interval", lambda e: _interval(e), dropped=4),
-    Column("many", lambda e: _optional(e["many"], 1), dropped=5),
-    Column("med", lambda e: _optional(e["medium"], 1), dropped=5),
-    Column("few", lambda e: _optional(e["few"], 1), dropped=5),
+    Column("top-1 %", lambda e: mean_percent(e["top1"])),
+    Column("interval", lambda e: interval(e, "top1"), dropped=4),
+    Column("many", lambda e: mean_percent(e["many"]), dropped=5),
+    Column("med", lambda e: mean_percent(e["medium"]), dropped=5),
+    Column("few", lambda e: mean_percent(e["few"]), dropped=5),
     Column("vs mean", lambda e: _delta(e)),
-    Column("TV pred", lambda e: f"{e['tv_predicted_test']['mean']:.3f}", dropped=2),
-    Column("TV est", lambda e: _optional(e["tv_estimate_test"], 3), dropped=1),
+    Column("TV pred", lambda e: _distance(e["tv_predicted_test"]), dropped=2),
+    Column("TV est", lambda e: _distance(e["tv_estimate_test"]), dropped=1),
     Column("knew", lambda e: knew(e), left=True, dropped=3),
 )
 
 
-PAPER = Column("paper", lambda e: _percent(e["reported"]["value"]) if e["reported"] else "")
+PAPER = Column("paper", lambda e: percent(e["reported"]["value"]) if e["reported"] else "")
 
 
 def render(entries: Sequence[Entry], shifts: Sequence[str], width: int | None = None, top: int = 0) -> str:
@@ -90,9 +94,9 @@ def side_by_side(entries: Iterable[Entry], shifts: Sequence[str], width: int | N
         return sum(on(entry, shift)["top1"]["mean"] for shift in shifts) / len(shifts)
 
     def column(shift: str) -> Column:
-        return Column(short(shift), lambda e: _percent(on(e, shift)["top1"]["mean"]) + _mark(on(e, shift)))
+        return Column(short(shift), lambda e: mean_percent(on(e, shift)["top1"]) + _mark(on(e, shift)))
 
-    columns = [*DETAILS[:2], *map(column, shifts), Column("mean", lambda e: _percent(mean(e)))]
+    columns = [*DETAILS[:2], *map(column, shifts), Column("mean", lambda e: percent(mean(e)))]
     body = _table(columns, heads, lambda e: -mean(e), width, top)
     note = "! = adaptation loses more than the interval. Compare rows within one block of access only."
     return "\n".join(filter(None, [f"{_title(heads)}, top-1 %\n{body}\n\n{note}", seen_note(heads)]))
@@ -107,7 +111,7 @@ def _title(group: Sequence[Entry]) -> str:
         first["dataset"],
         "natural train counts" if first["train_imbalance"] is None else f"train imbalance {first['train_imbalance']:g}",
         *(["recipe " + ", ".join(recipes)] if recipes else []),
-        f"{seeds} train seed{'s' if seeds > 1 else ''}",
+        counted(seeds, "train seed"),
     ]
     return ", ".join(parts)
 
@@ -116,63 +120,43 @@ def _table(
     columns: Sequence[Column], entries: Sequence[Entry], rank: Callable[[Entry], float], width: int | None, top: int
 ) -> str:
     """Aligned text, a block for each class of access, its `top` best (0: all) in order; narrowed towards `width`."""
-    left = list(entries)
-    blocks = []
-    for title, belongs in ACCESS:
-        block = sorted((entry for entry in left if belongs(entry)), key=rank)
-        left = [entry for entry in left if not belongs(entry)]
-        if block:
-            shown_of = block[:top] if top else block
-            title += f" (best {len(shown_of)} of {len(block)})" if len(shown_of) < len(block) else ""
-            blocks.append((title, [[column.cell(entry) for column in columns] for entry in shown_of]))
-    widths = [
-        max(len(column.heading), *(len(row[number]) for _, body in blocks for row in body))
-        for number, column in enumerate(columns)
-    ]
-    shown = list(range(len(columns)))
-    for drop in sorted({column.dropped for column in columns if column.dropped}):
-        if width is None or sum(widths[number] + 2 for number in shown) - 2 <= width:
+    blocks: dict[str, list[Entry]] = defaultdict(list)
+    for entry in sorted(entries, key=lambda e: Access.of(e).rank):
+        blocks[heading(Access.of(entry))].append(entry)
+    lines: list[str | list[str]] = []
+    for title, block in blocks.items():
+        block.sort(key=rank)
+        shown = block[:top] if top else block
+        lines.append(f"-- {title}" + (f" (best {len(shown)} of {len(block)})" if len(shown) < len(block) else ""))
+        lines += [[column.cell(entry) for column in columns] for entry in shown]
+    return "\n".join(_fitted(columns, lines, width))
+
+
+def _fitted(columns: Sequence[Column], lines: Sequence[str | list[str]], width: int | None) -> list[str]:
+    """Return aligned lines without the columns that go first where a terminal is narrow."""
+    for least in sorted({column.dropped for column in columns}):
+        # 0 = never dropped, so all columns are there at first.
+        kept = [place for place, column in enumerate(columns) if not 0 < column.dropped <= least]
+        text = aligned(
+            [columns[place].heading for place in kept],
+            [line if isinstance(line, str) else [line[place] for place in kept] for line in lines],
+            [columns[place].left for place in kept],
+        )
+        if width is None or max(len(line) for line in text if not line.startswith("-- ")) <= width:
             break
-        shown = [number for number in shown if columns[number].dropped != drop]
-
-    def line(row: Sequence[str]) -> str:
-        texts = [
-            row[number].ljust(widths[number]) if columns[number].left else row[number].rjust(widths[number])
-            for number in shown
-        ]
-        return "  ".join(texts).rstrip()
-
-    lines = [line([column.heading for column in columns])]
-    for title, body in blocks:
-        lines += [f"-- {title}", *map(line, body)]
-    return "\n".join(lines)
+    return text
 
 
-def _optional(summary: Entry | None, digits: int) -> str:
-    """A mean that may be absent: percent with one digit, or a distance with three."""
-    if summary is None:
-        return "-"
-    return _percent(summary["mean"]) if digits == 1 else f"{summary['mean']:.{digits}f}"
+def _distance(summary: Entry | None) -> str:
+    return "-" if summary is None else f"{summary['mean']:.3f}"
 
 
 def _delta(entry: Entry) -> str:
     return "" if entry["adapter"] == "mean" else f"{100 * entry['delta_to_mean']['mean']:+.1f}{_mark(entry)}"
 
 
-def _interval(entry: Entry) -> str:
-    if entry["top1_interval"] is not None:
-        low, high = entry["top1_interval"]
-        return f"{100 * low:.1f}-{100 * high:.1f}"
-    sd = entry["top1"]["sd"]
-    return "" if sd is None else f"± {100 * sd:.1f}"
-
-
 def _mark(entry: Entry) -> str:
     return "!" if entry["adaptation_hurts"] else ""
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f}"
 
 
 def _by(entries: Iterable[Entry], key: str) -> dict[str, list[Entry]]:

@@ -48,7 +48,7 @@ def _by_situation(field: Field) -> list[Answer]:
     classes = sorted({entrant.access for entrant in honest}, key=lambda access: access.rank)
     for label, test in dict.fromkeys(access[1:] for access in classes):
         gives = Access("none" if test == "inductive" else "estimated", label, test)
-        words = situation_words(label, test)
+        words = situation_words(gives)
         admitted = [entrant for entrant in honest if entrant.access.within(gives)]
         left_out = sum(count for access, count in field.incomplete.items() if access.within(gives))
         made.append(_answer(field, admitted, gives, words, left_out, words))

@@ -37,7 +37,7 @@ class Entrant:
     @property
     def access(self) -> Access:
         """Prior, label and test access."""
-        return Access(self.first.prior_access, self.first.label_access, self.first.test_access)
+        return Access.of(vars(self.first))
 
     def seeds(self, shift: str) -> tuple[int | None, ...]:
         """Train seeds on a shift, ascending; (None,) for somebody else's model."""

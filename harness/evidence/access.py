@@ -1,6 +1,7 @@
 """What a row may have known: of the test prior, of labels, of test images; and the order of these."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 PRIORS = ("none", "estimated", "oracle")
 LABELS = ("none", "source", "test")
@@ -17,6 +18,11 @@ class Access(NamedTuple):
     prior: str
     labels: str
     test: str
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> "Access":
+        """Return what the fields of a row or an entry tell."""
+        return cls(fields["prior_access"], fields["label_access"], fields["test_access"])
 
     @property
     def fields(self) -> dict[str, str]:

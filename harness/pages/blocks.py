@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.board import build as leaderboard
+from harness.evidence.access import Access
 from harness.records.rows import Row
 from harness.show.access import SITUATIONS, situation
 from harness.show.shifts import shift_order
@@ -105,7 +106,7 @@ def _block(title: str, slug: str, group: Sequence[Row]) -> Block:
         Line(
             method,
             adapter,
-            situation(entry["prior_access"], entry["label_access"], entry["test_access"]),
+            situation(Access.of(entry)),
             {shift: line[shift] for shift in sorted(line, key=shift_order)},
         )
         for (method, adapter), line in zip(labels, lines.values(), strict=True)

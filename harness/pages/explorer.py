@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.evidence.access import LABELS, PRIORS, TESTS
 from harness.pages.blocks import Block, Line
 from harness.show.access import SITUATIONS, knew
 from harness.show.shifts import shift_order
@@ -75,11 +76,7 @@ COLUMNS = (
     Column("setting", "training", "text", lambda block, _l, _e: block.title, "dataset, training set and recipe", True),
 )
 
-ORDERS = {
-    "prior": ("none", "estimated", "oracle"),
-    "labels": ("none", "source", "test"),
-    "test": ("inductive", "transductive", "stream"),
-}
+ORDERS = {"prior": PRIORS, "labels": LABELS, "test": TESTS}
 
 
 def board(blocks: Sequence[Block]) -> Board:

@@ -3,8 +3,8 @@
 READING = (
     (
         "Situations",
-        "Compare results within one situation only. One image at a time: the method alone. The unlabelled test set: "
-        "an adapter saw all test images without labels, and may have estimated the test prior from them. Labelled "
+        "Compare results within one situation only. One image at a time: the method alone. A stream or the "
+        "whole set of unlabelled test images: an adapter saw them, and may have estimated the test prior. Labelled "
         "source images: it also had labelled images beyond the training set. Upper references were told the true test "
         "prior or the test labels; nobody has those, and no such line is ranked with the others.",
     ),

@@ -1,109 +1,64 @@
-"""What a row knew, in words."""
+"""What a row knew, in words. A table never ranks rows of different headings together."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from harness.evidence.access import TESTS, Access
 
-def class_words(access: tuple[str, str, str]) -> str:
-    """An access class (prior, label, test), as the beginning of a sentence."""
-    prior, label, test = access
-    if label == "test":
-        return "Upper reference, told the test labels (no choice in practice)"
-    if prior == "oracle":
-        return "Upper reference, told the true test prior (no choice in practice)"
-    has = {
-        "inductive": "one image at a time",
-        "stream": "test images in batches",
-        "transductive": "the unlabelled test set",
-    }[test]
-    parts = [has, "an estimated test prior" if prior == "estimated" else "no test prior"]
-    return "Access class of " + ", ".join([*parts, "labelled source images"] if label == "source" else parts)
-
-
-def situation_words(label: str, test: str) -> str:
-    """What one has at hand, by the most label and test access that it gives; as the beginning of a sentence."""
-    has = {
-        "inductive": "no test data",
-        "stream": "unlabelled test images in batches",
-        "transductive": "the unlabelled test set",
-    }[test]
-    return f"With {has} at hand" + (" and labelled source images" if label == "source" else "")
-
-
-SITUATIONS = {
-    "inductive": "One image at a time, no test prior",
-    "transductive": "The unlabelled test set",
-    "stream": "The test images as a stream",
+SEEN = {
+    "inductive": "one image at a time",
+    "stream": "a stream of unlabelled test images",
+    "transductive": "the unlabelled test set",
+}
+"""Test access -> what was seen."""
+SITUATIONS = {test: SEEN[test][0].upper() + SEEN[test][1:] for test in TESTS} | {
     "source": "Labelled source images beyond the training set",
     "told": "Upper references, told the truth",
 }
-"""What a user may have, in the order of the report. Lines of different situations are never ranked together."""
+"""What a user may have, in the order of the report, each with its heading."""
 
 
-def situation(prior_access: str, label_access: str, test_access: str) -> str:
-    """The key in SITUATIONS of a row's three declarations of access."""
-    if prior_access == "oracle" or label_access == "test":
-        return "told"
-    if label_access == "source":
-        return "source"
-    if test_access == "stream":
-        return "stream"
-    return "inductive" if (prior_access, test_access) == ("none", "inductive") else "transductive"
+def situation(access: Access) -> str:
+    """Return the key in SITUATIONS of an access."""
+    return "told" if access.is_upper else "source" if access.labels == "source" else access.test
 
 
-def access_text(prior_access: str, label_access: str, test_access: str) -> str:
-    """Three declarations of access in words."""
-    key = situation(prior_access, label_access, test_access)
-    if key == "inductive":
-        return SITUATIONS[key]
-    if key == "told":
-        what = "the true test prior" if prior_access == "oracle" else "the test labels"
-        return f"Upper reference: told {what}"
-    seen = {
-        "inductive": "One image at a time",
-        "transductive": "The unlabelled test set",
-        "stream": "The test images as a stream",
-    }[test_access]
-    prior = ", test prior estimated" if prior_access == "estimated" else ", no estimate of the test prior"
-    labels = " with labelled source images" if label_access == "source" else ""
-    return seen + labels + prior
+def heading(access: Access) -> str:
+    """Return the heading of the rows that a terminal's table ranks together."""
+    return f"UPPER REFERENCES, {_told(access)}" if access.is_upper else _seen(access)
 
 
-Entry = dict[str, Any]
+def class_words(access: Access) -> str:
+    """Return an access class in words, by all three things that may be known."""
+    if access.is_upper:
+        return f"Upper reference, {_told(access)} (no choice in practice)"
+    words = f"{_seen(access)}, {'an estimated' if access.prior == 'estimated' else 'no'} test prior"
+    return words[0].upper() + words[1:]
 
 
-ACCESS = (
-    ("one image at a time, no test prior", lambda e: _access(e) == ("none", "none", "inductive")),
-    ("the unlabelled test set", lambda e: _unlabelled(e) and e["test_access"] != "stream"),
-    ("a stream of unlabelled test images", lambda e: _unlabelled(e)),
-    ("labelled source images, one test image at a time", lambda e: _source(e, "inductive")),
-    ("labelled source images and the unlabelled test set", lambda e: _source(e, "transductive")),
-    ("labelled source images and a stream of unlabelled test images", lambda e: _source(e, "stream")),
-    ("UPPER REFERENCES, told the true test prior", lambda e: e["label_access"] != "test"),
-    ("UPPER REFERENCES, told the test labels", lambda e: True),
-)
-"""Classes of access, in the order in which a table shows them; an entry belongs to the first that fits."""
+def situation_words(access: Access) -> str:
+    """Return what a user has at hand, by the most that it allows to know, as the beginning of a sentence."""
+    has = "no test data" if access.test == "inductive" else SEEN[access.test]
+    return f"With {has} at hand" + (" and labelled source images" if access.labels == "source" else "")
 
 
-def knew(entry: Entry) -> str:
-    """What a row knew beyond the training set, in a few words."""
-    if entry["label_access"] == "test":
+def knew(entry: Mapping[str, Any]) -> str:
+    """Return what a row knew beyond the training set, in a few words."""
+    access = Access.of(entry)
+    if access.labels == "test":
         return "test labels"
-    if entry["prior_access"] == "oracle":
+    if access.prior == "oracle":
         return "true test prior"
-    seen = {"inductive": "", "transductive": "images", "stream": "stream"}[entry["test_access"]]
-    if entry["label_access"] == "source":
+    seen = {"inductive": "", "transductive": "images", "stream": "stream"}[access.test]
+    if access.labels == "source":
         trained_on = f" ({entry['source_seen']} trained on)" if entry["source_seen"] else ""
         return ", ".join(filter(None, [seen, f"{entry['source_n']} labels{trained_on}"]))
     return f"test {seen}" if seen else "nothing"
 
 
-def _unlabelled(entry: Entry) -> bool:
-    return entry["prior_access"] != "oracle" and entry["label_access"] == "none"
+def _seen(access: Access) -> str:
+    return SEEN[access.test] + (" and labelled source images" if access.labels == "source" else "")
 
 
-def _source(entry: Entry, test_access: str) -> bool:
-    return entry["label_access"] == "source" and entry["test_access"] == test_access
-
-
-def _access(entry: Entry) -> tuple[str, str, str]:
-    return entry["prior_access"], entry["label_access"], entry["test_access"]
+def _told(access: Access) -> str:
+    return "told the test labels" if access.labels == "test" else "told the true test prior"

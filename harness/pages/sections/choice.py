@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from harness.board.table import seen_note
 from harness.pages.blocks import Block
-from harness.show.access import access_text, situation
+from harness.show.access import class_words
 from harness.show.cells import percent
 from harness.show.section import Table
 from harness.show.shifts import is_ordered, short
@@ -124,9 +124,9 @@ def _choice(answer: "Answer", note: str) -> Choice:
     if note and answer.access[1] == "source":
         notes.append(note)
     return Choice(
-        answer.situation or access_text(*answer.access),
+        answer.situation or class_words(answer.access),
         counted(len(answer.shifts), f"{shifts_text(answer.shifts)} shift"),
-        situation(*answer.access) == "told",
+        answer.access.is_upper,
         answer.sentence,
         tuple(notes),
         cards,
@@ -158,7 +158,7 @@ def _overview(caption: str, found: "Sequence[Answer]") -> Table:
     """The three criteria of each answer in a line."""
     rows = tuple(
         (
-            answer.situation or access_text(*answer.access),
+            answer.situation or class_words(answer.access),
             f"{len(answer.shifts)} {shifts_text(answer.shifts)}",
             contender_name(answer.best_mean),
             answer.best_mean.mean,

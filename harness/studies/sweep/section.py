@@ -155,7 +155,7 @@ def _choice_table(setting: Setting) -> Table:
             top1 = _mean_and_sd(by_seed(group, lambda sweep, c=choice: sweep.chosen[c].top1))  # type: ignore[misc]
             regret = _regret(setting, method, choice)
             assert regret is not None  # `usable` says that it was chosen everywhere
-            rows.append((method, choice, _knew(group[0].chosen[choice]), *top1, *regret))
+            rows.append((method, choice, knew(vars(group[0].chosen[choice]) | {"source_n": 0}), *top1, *regret))
     caption = (
         f"Choosing a preference. {setting.title}; means over {_shifts(setting)}. regret: top-1 below the best "
         "preference of the same shift, which is chosen with the test labels; worst: mean regret on the worst shift. "
@@ -173,11 +173,6 @@ def _shift_table(setting: Setting) -> Table:
             rows.append((method, choice, *cells))
     caption = f"Top-1 of each way of choosing, shift by shift. {setting.title}; means over train seeds."
     return Table(caption, ("method", "chosen by", *map(short, setting.shifts)), tuple(rows))
-
-
-def _knew(row: SweepRow) -> str:
-    access = ("prior_access", "label_access", "test_access")
-    return knew({name: getattr(row, name) for name in access} | {"source_n": 0})
 
 
 def _shifts(setting: Setting) -> str:

@@ -83,19 +83,19 @@ def test_best_first_within_blocks_of_equal_access() -> None:
     text = table.render(entries(["uniform"]), ["uniform"])
     blocks = text.split("\n-- ")[1:]
     assert [block.splitlines()[0] for block in blocks] == [
-        "one image at a time, no test prior",
-        "the unlabelled test set",
+        "one image at a time",
         "a stream of unlabelled test images",
-        "labelled source images, one test image at a time",
-        "labelled source images and the unlabelled test set",
-        "labelled source images and a stream of unlabelled test images",
+        "the unlabelled test set",
+        "one image at a time and labelled source images",
+        "a stream of unlabelled test images and labelled source images",
+        "the unlabelled test set and labelled source images",
         "UPPER REFERENCES, told the true test prior",
         "UPPER REFERENCES, told the test labels",
     ]
     assert [{line.split()[1] for line in block.splitlines()[1:11]} for block in blocks[3:]] == [
         {"calibrated"},
-        {"eb_em_recal"},
         {"stream_history"},
+        {"eb_em_recal"},
         {"oracle_prior"},
         {"best_expert"},
     ]

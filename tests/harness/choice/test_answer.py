@@ -96,7 +96,7 @@ def test_contenders_are_ranked_with_worst_shift_and_regret() -> None:
     assert first.p_adjusted == 1
     assert first.best_group
     assert not second.best_group
-    assert one.sentence.startswith("Access class of one image at a time, no test prior, over 11 shifts: ")
+    assert one.sentence.startswith("One image at a time, no test prior, over 11 shifts: ")
     assert f"the choice is balpoe + mean with a mean of {100 * first.mean:.1f}%" in one.sentence
     assert f"{100 * (first.mean - second.mean):.1f} points ahead of sade + mean" in one.sentence
     assert one.sentence.endswith("One train seed: intervals and p tell of test images only.")
@@ -137,7 +137,7 @@ def test_a_situation_admits_whatever_needs_no_more() -> None:
     inductive, stream, transductive = ["sade + mean"], ["sade + stream_em"], ["sade + em", "sade + sade"]
     assert [(one.situation, names(one)) for one in made] == [
         ("With no test data at hand", ["balpoe + mean", *inductive]),
-        ("With unlabelled test images in batches at hand", ["balpoe + mean", *inductive, *stream]),
+        ("With a stream of unlabelled test images at hand", ["balpoe + mean", *inductive, *stream]),
         ("With the unlabelled test set at hand", ["balpoe + mean", *transductive, *inductive, *stream]),
         (
             "With the unlabelled test set at hand and labelled source images",

@@ -53,11 +53,11 @@ def test_every_adapter_runs_and_says_what_it_knew(tmp_path: Path) -> None:
     leaderboard.validate(leaderboard.read(tmp_path / "results"))
     titles = [line for line in result.out.splitlines() if line.startswith("-- ")]
     assert titles == [
-        "-- the unlabelled test set",
         "-- a stream of unlabelled test images",
-        "-- labelled source images, one test image at a time",
-        "-- labelled source images and the unlabelled test set",
-        "-- labelled source images and a stream of unlabelled test images",
+        "-- the unlabelled test set",
+        "-- one image at a time and labelled source images",
+        "-- a stream of unlabelled test images and labelled source images",
+        "-- the unlabelled test set and labelled source images",
     ]
     assert "stream, 100 labels" in result.out
     before = {path: path.stat().st_mtime_ns for path in rows.folder(tmp_path / "results").rglob("*.json")}

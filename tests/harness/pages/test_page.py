@@ -145,7 +145,7 @@ def test_the_terminal_table_is_short(made: tuple[Path, Result]) -> None:
     assert max(map(len, lines)) <= WIDTH
     assert lines[0] == "embedded, train imbalance 100, recipe quick"
     other = lines.index("other, train imbalance 100, recipe quick")
-    told = lines.index("-- Upper reference: told the true test prior; 1 more not apart")
+    told = lines.index("-- Upper reference, told the true test prior (no choice in practice); 1 more not apart")
     assert lines.count(f"{'over 11 published shifts':<32}  mean  {'worst':<21} {'regret':<21} best in") == 2
     assert told < other < len(lines) < 40
 
