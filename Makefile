@@ -6,13 +6,20 @@ VENV := $(or $(ACTIVE),$(CURDIR)/.venv)
 BIN := $(VENV)/bin
 STAMP := .installed$(subst /,-,$(VENV))
 
-.PHONY: run test lint clean
+# One thread a process: the tests are many and small. Without pytest-xdist: `python -m pytest`.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+
+.PHONY: run test test-all lint clean
 
 run: $(STAMP)
 	$(BIN)/python -m harness.run --shift backward_lt --imbalance 50
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(PYTEST) -m 'not exhaustive and not statistical'
+
+# the rest: what `test` leaves out, and property tests again with ten times the examples
+test-all: $(STAMP)
+	$(PYTEST) -m 'exhaustive or statistical or hypothesis' --hypothesis-profile thorough
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -6,8 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+import tests.profiles  # noqa: F401  (registers them)
 from tests.harness.small import ASKED, EMBEDDED, RECIPE, Driver, Result, call, command, write_dataset
+
+settings.load_profile("quick")
 
 
 @pytest.fixture(scope="session", autouse=True)

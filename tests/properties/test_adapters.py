@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import adapters
@@ -15,7 +15,6 @@ from harness.evidence.arrays import Evidence, Source
 from harness.evidence.heads import PreferenceHeads, lattice
 from methods.core.priors import ExpertPriors
 
-light = settings(deadline=None, derandomize=True, max_examples=25)
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -36,7 +35,6 @@ def sade_weights(evidence: Evidence, objective: str = "cosine", seed: int = 0) -
     return adapter.fit(evidence, np.ones(classes, int), priors, seed).weights
 
 
-@light
 @given(seeds, st.permutations(range(4)), st.sampled_from(["cosine", "inner"]))
 def test_permuting_experts_permutes_sade_weights(seed: int, order: list[int], objective: str) -> None:
     evidence, _ = evidence_of(seed, experts=4)
@@ -46,7 +44,6 @@ def test_permuting_experts_permutes_sade_weights(seed: int, order: list[int], ob
     np.testing.assert_allclose(sade_weights(permuted, objective), weights[order], atol=1e-5)
 
 
-@light
 @given(seeds, st.integers(2, 5), st.sampled_from(["cosine", "inner"]))
 def test_identical_experts_keep_equal_weights(seed: int, experts: int, objective: str) -> None:
     evidence, _ = evidence_of(seed, experts=1)
@@ -55,7 +52,6 @@ def test_identical_experts_keep_equal_weights(seed: int, experts: int, objective
     np.testing.assert_allclose(sade_weights(same, objective), 1 / experts, atol=1e-6)
 
 
-@light
 @given(seeds, st.integers(0, 2), st.sampled_from(["cosine", "inner"]))
 def test_the_more_view_stable_expert_gains(seed: int, stable: int, objective: str) -> None:
     rng = np.random.default_rng(seed)
@@ -68,7 +64,6 @@ def test_the_more_view_stable_expert_gains(seed: int, stable: int, objective: st
     assert weights.argmax() == stable
 
 
-@light
 @given(seeds, st.integers(2, 5), st.integers(1, 300), st.sampled_from(["cosine", "inner"]))
 def test_sade_weights_stay_on_the_simplex(seed: int, experts: int, images: int, objective: str) -> None:
     evidence, _ = evidence_of(seed, images=images, experts=experts)
@@ -77,7 +72,6 @@ def test_sade_weights_stay_on_the_simplex(seed: int, experts: int, images: int, 
     np.testing.assert_allclose(weights.sum(), 1, atol=1e-12)
 
 
-@light
 @given(seeds, st.integers(1, 100), st.integers(2, 8), st.floats(0.1, 30))
 def test_em_never_lowers_the_likelihood(seed: int, images: int, classes: int, scale: float) -> None:
     rng = np.random.default_rng(seed)
@@ -112,7 +106,6 @@ def with_parts(evidence: Evidence, seed: int) -> Evidence:
     )
 
 
-@light
 @given(seeds, st.sampled_from(list(adapters.ADAPTERS)))
 def test_a_constant_per_image_changes_no_prediction(seed: int, name: str) -> None:
     evidence, priors = evidence_of(seed)
@@ -138,7 +131,6 @@ def test_a_constant_per_image_changes_no_prediction(seed: int, name: str) -> Non
     np.testing.assert_array_equal(predictions[0].argmax(1)[clear], predictions[1].argmax(1)[clear])
 
 
-@light
 @given(
     seeds,
     st.sampled_from(["stream_sade", "stream_em", "stream_em:memory=0.5", "stream_em_bcts", "stream_history"]),
@@ -168,7 +160,6 @@ def test_what_arrives_later_changes_no_earlier_prediction(seed: int, name: str, 
     np.testing.assert_array_equal(answers(whole.take(np.arange(seen))), expected)
 
 
-@light
 @given(seeds, st.sampled_from(["stream_history"]))
 def test_the_history_does_not_know_the_batch_that_it_answers(seed: int, name: str) -> None:
     """What is added to an image's logits follows from earlier batches alone."""

@@ -4,15 +4,15 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
 from methods import losses
+from tests.profiles import few
 from tests.properties.joint import clear_points, fit_table, random_joint, recover_priors
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
-stable = settings(deadline=None, derandomize=True, max_examples=20)
 seeds = st.integers(0, 2**31 - 1)
 
 # name: loss of expert logits [B, 3, C], labels [B], counts [C]; single losses take expert 0.
@@ -59,7 +59,6 @@ def value_and_gradient(loss: Loss, logits: Tensor, target: Tensor, counts: Tenso
 
 
 @pytest.mark.parametrize("name", SHIFT_FREE)
-@stable
 @given(seed=seeds, constant=st.floats(-50, 50))
 def test_a_constant_added_to_all_logits_changes_nothing(name: str, seed: int, constant: float) -> None:
     logits, target, counts = sample(seed)
@@ -68,7 +67,6 @@ def test_a_constant_added_to_all_logits_changes_nothing(name: str, seed: int, co
 
 
 @pytest.mark.parametrize("name", EVERY)
-@stable
 @given(seed=seeds)
 def test_permuting_classes_changes_nothing_and_permutes_gradients(name: str, seed: int) -> None:
     logits, target, counts = sample(seed)
@@ -80,7 +78,6 @@ def test_permuting_classes_changes_nothing_and_permutes_gradients(name: str, see
 
 
 @pytest.mark.parametrize("name", [*RIDE, *TRANSFER])
-@stable
 @given(seed=seeds, order=st.permutations(range(3)))
 def test_permuting_experts_changes_nothing(name: str, seed: int, order: list[int]) -> None:
     logits, target, counts = sample(seed)
@@ -88,7 +85,6 @@ def test_permuting_experts_changes_nothing(name: str, seed: int, order: list[int
     torch.testing.assert_close(loss(logits[:, order], target, counts), loss(logits, target, counts))
 
 
-@stable
 @given(seed=seeds, order=st.permutations(range(3)), taus=st.lists(st.floats(-1, 3), min_size=3, max_size=3))
 def test_permuting_experts_with_their_taus(seed: int, order: list[int], taus: list[float]) -> None:
     logits, target, counts = sample(seed)
@@ -97,7 +93,7 @@ def test_permuting_experts_with_their_taus(seed: int, order: list[int], taus: li
 
 
 @pytest.mark.parametrize("name", PRIOR | MARGIN | TRANSFER)
-@settings(stable, max_examples=5)
+@few
 @given(seed=seeds)
 def test_gradients_against_finite_differences(name: str, seed: int) -> None:
     logits, target, counts = sample(seed, scale=1.0)
@@ -112,7 +108,7 @@ def test_gradients_against_finite_differences(name: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize("name", RIDE)
-@settings(stable, max_examples=5)
+@few
 @given(seed=seeds)
 def test_ride_gradient_is_that_of_a_frozen_consensus(name: str, seed: int) -> None:
     logits, target, counts = sample(seed, scale=1.0)
@@ -131,7 +127,6 @@ def test_ride_gradient_is_that_of_a_frozen_consensus(name: str, seed: int) -> No
     torch.testing.assert_close((value, gradient), expected)
 
 
-@stable
 @given(seed=seeds, scale=st.floats(1e-3, 1e3))
 def test_balanced_softmax_against_cross_entropy_and_the_scale_of_counts(seed: int, scale: float) -> None:
     logits, target, counts = sample(seed)
@@ -144,7 +139,6 @@ def test_balanced_softmax_against_cross_entropy_and_the_scale_of_counts(seed: in
     torch.testing.assert_close(losses.logit_adjusted(single, target, counts, 1.0), balanced)
 
 
-@stable
 @given(seed=seeds, max_margin=st.floats(0, 1), scale=st.floats(0.1, 30))
 def test_ldam_is_at_least_cross_entropy_and_equals_it_without_margin(
     seed: int, max_margin: float, scale: float
@@ -155,7 +149,6 @@ def test_ldam_is_at_least_cross_entropy_and_equals_it_without_margin(
     torch.testing.assert_close(losses.ldam(logits[:, 0], target, counts, 0.0, scale), plain)
 
 
-@stable
 @given(seed=seeds)
 def test_class_weights_average_by_the_weights_in_the_batch(seed: int) -> None:
     logits, target, counts = sample(seed)
@@ -168,7 +161,6 @@ def test_class_weights_average_by_the_weights_in_the_batch(seed: int) -> None:
 any_counts = st.lists(st.integers(0, 10**6), min_size=1, max_size=30).filter(any)
 
 
-@stable
 @given(counts=any_counts, gamma=st.floats(0, 0.999), base=st.floats(0.1, 10))
 def test_temperature_in_its_range(counts: list[int], gamma: float, base: float) -> None:
     temperature = losses.classwise_temperature(torch.tensor(counts).double(), gamma, base)
@@ -178,7 +170,6 @@ def test_temperature_in_its_range(counts: list[int], gamma: float, base: float) 
     assert temperature[torch.tensor(counts).argmax()] == base
 
 
-@stable
 @given(counts=st.lists(st.integers(1, 10**6), min_size=1, max_size=30))
 def test_margins_and_weights_favour_the_rare(counts: list[int]) -> None:
     values = torch.tensor(counts).double()
@@ -190,7 +181,6 @@ def test_margins_and_weights_favour_the_rare(counts: list[int]) -> None:
     torch.testing.assert_close(weights.sum(), torch.tensor(float(len(counts))).double())
 
 
-@stable
 @given(seed=seeds, temperature=st.floats(0.3, 3))
 def test_diversity_vanishes_in_agreement_and_is_positive_otherwise(seed: int, temperature: float) -> None:
     logits, _, counts = sample(seed)
@@ -200,7 +190,6 @@ def test_diversity_vanishes_in_agreement_and_is_positive_otherwise(seed: int, te
     assert (losses.diversity_kl(logits, temperature) > 0).all()
 
 
-@stable
 @given(seed=seeds, expert=st.integers(0, 2))
 def test_diversity_gradient_reaches_its_own_expert_only(seed: int, expert: int) -> None:
     logits = sample(seed)[0].requires_grad_()
@@ -210,7 +199,6 @@ def test_diversity_gradient_reaches_its_own_expert_only(seed: int, expert: int) 
     assert (gradient[:, expert] != 0).any()
 
 
-@stable
 @given(seed=seeds, temperature=st.floats(0.3, 5))
 def test_distillation_vanishes_at_equality_and_leaves_the_teacher_alone(seed: int, temperature: float) -> None:
     logits = sample(seed)[0]
@@ -223,7 +211,6 @@ def test_distillation_vanishes_at_equality_and_leaves_the_teacher_alone(seed: in
     assert gradients[1] is None
 
 
-@stable
 @given(seed=seeds, detach=st.booleans())
 def test_detached_teachers_change_gradients_and_nothing_else(seed: int, detach: bool) -> None:
     logits, target, _ = sample(seed)
@@ -238,7 +225,6 @@ def test_detached_teachers_change_gradients_and_nothing_else(seed: int, detach: 
 
 
 @pytest.mark.parametrize("teacher", ["zero", "masked"])
-@stable
 @given(
     seed=seeds,
     values=st.lists(st.floats(-1e30, 1e30), min_size=24, max_size=24),
@@ -251,7 +237,6 @@ def test_knowledge_transfer_is_finite_for_any_logits(teacher: str, seed: int, va
     assert torch.isfinite(torch.autograd.grad(transfer.sum(), logits)[0]).all()
 
 
-@stable
 @given(values=st.lists(st.floats(0, 20), min_size=1, max_size=8), mu=st.floats(0.01, 10))
 def test_smooth_tchebycheff_bounds_and_weights(values: list[float], mu: float) -> None:
     vector = torch.tensor(values, dtype=torch.float64, requires_grad=True)

@@ -5,15 +5,15 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
 from methods import losses
 from methods.losses import Compensation
+from tests.profiles import few
 
 Loss = Callable[[Tensor, Tensor, Tensor, int], Tensor]
-stable = settings(deadline=None, derandomize=True, max_examples=20)
 seeds = st.integers(0, 2**31 - 1)
 
 EVERY: dict[str, Loss] = {
@@ -51,7 +51,6 @@ def value_and_gradient(loss: Loss, logits: Tensor, *rest: object) -> tuple[Tenso
 
 
 @pytest.mark.parametrize("name", EVERY)
-@stable
 @given(seed=seeds)
 def test_permuting_classes_changes_nothing_and_permutes_gradients(name: str, seed: int) -> None:
     logits, labels, counts, images = sample(seed)
@@ -63,7 +62,6 @@ def test_permuting_classes_changes_nothing_and_permutes_gradients(name: str, see
 
 
 @pytest.mark.parametrize("name", EVERY)
-@stable
 @given(seed=seeds)
 def test_a_batch_is_the_mean_of_its_images(name: str, seed: int) -> None:
     logits, labels, counts, images = sample(seed)
@@ -72,7 +70,7 @@ def test_a_batch_is_the_mean_of_its_images(name: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize("name", EVERY)
-@settings(stable, max_examples=5)
+@few
 @given(seed=seeds)
 def test_gradients_against_finite_differences(name: str, seed: int) -> None:
     logits, labels, counts, images = sample(seed, scale=1.0)
@@ -80,7 +78,6 @@ def test_gradients_against_finite_differences(name: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in EVERY if name != "compensated"])
-@stable
 @given(seed=seeds, step=st.floats(0.1, 5))
 def test_logits_that_are_more_right_cost_less(name: str, seed: int, step: float) -> None:
     logits, labels, counts, images = sample(seed)
@@ -100,7 +97,6 @@ def test_huge_logits_and_images_with_no_label_or_all_stay_finite(name: str, labe
 # LTML
 
 
-@stable
 @given(counts=st.lists(st.integers(1, 1000), min_size=2, max_size=20), more=st.integers(0, 500))
 def test_weights_are_positive_and_follow_the_frequency(counts: list[int], more: int) -> None:
     ordered, images = torch.tensor(sorted(set(counts))), max(counts) + more
@@ -126,7 +122,6 @@ def test_golden_weights(count: int, images: int, present: float, absent: float) 
     torch.testing.assert_close(found, torch.tensor([present, absent]), rtol=0, atol=6e-4)
 
 
-@stable
 @given(seed=seeds)
 def test_compensation_at_mean_zero_and_scale_one_is_the_plain_loss(seed: int) -> None:
     logits, labels, counts, images = sample(seed)
@@ -137,7 +132,6 @@ def test_compensation_at_mean_zero_and_scale_one_is_the_plain_loss(seed: int) ->
     torch.testing.assert_close(compensated, plain)
 
 
-@stable
 @given(seed=seeds)
 def test_weighted_loss_by_plain_arithmetic(seed: int) -> None:
     logits, labels, counts, images = sample(seed)
@@ -156,7 +150,6 @@ def test_weighted_loss_by_plain_arithmetic(seed: int) -> None:
     assert float(found) == pytest.approx(total / 30)
 
 
-@stable
 @given(seed=seeds)
 def test_consistency_is_symmetric_zero_at_equality_and_a_mean_square(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -182,7 +175,6 @@ def test_focal_of_gamma_zero_is_twice_binary_cross_entropy() -> None:
     torch.testing.assert_close(losses.focal(logits, labels, 0.0), 2 * losses.binary_cross_entropy(logits, labels))
 
 
-@stable
 @given(seed=seeds)
 def test_class_balanced_focal_by_plain_arithmetic(seed: int) -> None:
     logits, labels, counts, _ = sample(seed)
@@ -194,7 +186,6 @@ def test_class_balanced_focal_by_plain_arithmetic(seed: int) -> None:
 
 
 @pytest.mark.parametrize(("mu", "kappa"), [(0.3, 5.0), (0.2, 2.0)])
-@stable
 @given(seed=seeds)
 def test_distribution_balanced_by_plain_arithmetic(mu: float, kappa: float, seed: int) -> None:
     logits, labels, counts, images = sample(seed)

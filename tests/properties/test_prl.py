@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -14,7 +14,6 @@ from methods.networks.hypernetwork import PreferenceHead
 from methods.papers.prl import Prl
 from tests.properties.joint import Given, loss_of, random_joint, recover_priors
 
-light = settings(deadline=None, derandomize=True, max_examples=25)
 seeds = st.integers(0, 2**31 - 1)
 shares = st.lists(st.floats(0.01, 1), min_size=3, max_size=3)
 VARIANTS = ("paper", "released", "preference_weighted")
@@ -34,7 +33,6 @@ def simplex(values: list[float]) -> Tensor:
     return torch.tensor(values, dtype=torch.float64) / sum(values)
 
 
-@light
 @given(st.lists(st.floats(-30, 30), min_size=3, max_size=3), shares)
 def test_r_is_positive_and_points_are_in_their_range_for_any_parameter(free: list[float], alpha: list[float]) -> None:
     for combine in ("product", "sum"):
@@ -51,7 +49,6 @@ def test_r_is_positive_and_points_are_in_their_range_for_any_parameter(free: lis
             assert head.point(head.centre()).aminmax() == (0, 1)
 
 
-@light
 @given(seeds, shares, shares)
 def test_heads_vary_with_the_preference_and_their_scale_does_not_matter(
     seed: int, one: list[float], two: list[float]
@@ -66,7 +63,6 @@ def test_heads_vary_with_the_preference_and_their_scale_does_not_matter(
         assert (head(features, second) - logits).abs().max() > 1e-3
 
 
-@light
 @given(seeds, st.lists(shares, min_size=3, max_size=3), st.integers(0, 2))
 def test_the_head_of_an_expert_depends_on_its_own_row_only(seed: int, rows: list[list[float]], expert: int) -> None:
     head, features = head_of(seed), features_of(seed)
@@ -79,7 +75,6 @@ def test_the_head_of_an_expert_depends_on_its_own_row_only(seed: int, rows: list
     torch.testing.assert_close(head(features, moved)[:, others], logits[:, others])
 
 
-@light
 @given(seeds, st.permutations(range(3)), st.floats(0.02, 2))
 def test_permuting_experts_changes_nothing(seed: int, order: list[int], mu: float) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -95,7 +90,6 @@ def test_permuting_experts_changes_nothing(seed: int, order: list[int], mu: floa
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@light
 @given(seed=seeds, scale=st.sampled_from([0.0, 1.0, 30.0, 1e4]))
 def test_losses_and_gradients_are_finite(variant: str, seed: int, scale: float) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -127,7 +121,6 @@ def test_known_joint_a_preference_is_a_target_prior_where_it_enters_the_loss(see
     torch.testing.assert_close(recovered, torch.from_numpy(stated.values), rtol=0, atol=1e-3)
 
 
-@light
 @given(seeds, shares)
 def test_priors_of_a_preference_interpolate_between_the_experts(seed: int, alpha: list[float]) -> None:
     counts = np.random.default_rng(seed).integers(1, 500, 7)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from shifts.images.catalog import Dataset, load
@@ -62,7 +62,6 @@ def write_classes(
     st.lists(NAMES.map(lambda name: name.strip(".") or "x"), min_size=1, max_size=3),
     st.lists(NAMES, max_size=2),
 )
-@settings(max_examples=60, deadline=None)
 def test_counts_are_what_was_written(
     classes: list[str], sizes: list[int], places: list[str], files: list[str], parents: list[str]
 ) -> None:
@@ -78,7 +77,6 @@ def test_counts_are_what_was_written(
 
 
 @given(CLASSES, CLASSES)
-@settings(max_examples=20, deadline=None)
 def test_other_names_change_no_count(classes: list[str], others: list[str]) -> None:
     """Renamed, a class has the same images: only the order of the classes may differ."""
     assume(len(classes) == len(others))
@@ -99,7 +97,6 @@ def _by_class(dataset: Dataset) -> dict[str, list[bytes]]:
 
 
 @given(CLASSES, st.permutations(range(8)))
-@settings(max_examples=15, deadline=None)
 def test_the_order_of_rows_changes_no_count_and_forms_agree(classes: list[str], order: list[int]) -> None:
     """The same data as a folder, Parquet, Arrow, `save_to_disk` and lists of files."""
     import datasets

@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.adapters.routed import RoutedExperts
@@ -12,7 +12,6 @@ from methods.core.samplers import class_balanced, instance
 from methods.losses import gate_targets, gating
 from methods.networks.routing import RoutingGate
 
-light = settings(deadline=None, derandomize=True, max_examples=25)
 seeds = st.integers(0, 2**31 - 1)
 thresholds = st.floats(0, 1)
 
@@ -30,7 +29,6 @@ def output_of(seed: int, experts: int, images: int = 20, classes: int = 4) -> tu
     return ExpertOutput(logits, features), torch.randint(0, classes, (images,), generator=generator)
 
 
-@light
 @given(seeds, st.integers(2, 6), thresholds)
 def test_routing_equals_running_experts_one_after_the_other(seed: int, experts: int, threshold: float) -> None:
     evidence, fitted = evidence_of(seed, experts), RoutedExperts(threshold)
@@ -45,7 +43,6 @@ def test_routing_equals_running_experts_one_after_the_other(seed: int, experts: 
         np.testing.assert_allclose(predicted[image], total / run, rtol=1e-5, atol=1e-5)
 
 
-@light
 @given(seeds, st.integers(2, 6), thresholds, thresholds)
 def test_a_higher_threshold_runs_no_more_experts(seed: int, experts: int, first: float, second: float) -> None:
     evidence = evidence_of(seed, experts)
@@ -53,7 +50,6 @@ def test_a_higher_threshold_runs_no_more_experts(seed: int, experts: int, first:
     assert (RoutedExperts(high).used(evidence) <= RoutedExperts(low).used(evidence)).all()
 
 
-@light
 @given(seeds, st.integers(2, 6))
 def test_gate_targets_equal_their_definition(seed: int, experts: int) -> None:
     output, target = output_of(seed, experts)
@@ -63,7 +59,6 @@ def test_gate_targets_equal_their_definition(seed: int, experts: int) -> None:
         assert found[image].tolist() == [not right[i] and any(right[i + 1 :]) for i in range(experts - 1)]
 
 
-@light
 @given(seeds, st.integers(2, 6))
 def test_gates_depend_on_earlier_experts_and_their_own_image_only(seed: int, experts: int) -> None:
     output, _ = output_of(seed, experts)
@@ -78,7 +73,6 @@ def test_gates_depend_on_earlier_experts_and_their_own_image_only(seed: int, exp
     assert torch.equal(gate(ExpertOutput(changed, output.features)), expected)
 
 
-@light
 @given(seeds, st.integers(2, 4), st.floats(0.1, 200))
 def test_the_gates_gradient_points_at_their_targets(seed: int, experts: int, weight: float) -> None:
     output, target = output_of(seed, experts)
@@ -91,7 +85,6 @@ def test_the_gates_gradient_points_at_their_targets(seed: int, experts: int, wei
     torch.testing.assert_close(gradient, expected)
 
 
-@light
 @given(seeds, st.lists(st.integers(0, 12), min_size=1, max_size=6).filter(any))
 def test_samplers_run_through_each_class_in_cycles(seed: int, counts: list[int]) -> None:
     labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))

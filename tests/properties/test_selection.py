@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from shifts.common.errors import BadInput
@@ -13,7 +13,6 @@ from shifts.labels.shift import Shift, class_counts
 from shifts.sets.resolve import resolve
 from shifts.sets.training import training_set
 
-light = settings(deadline=None, derandomize=True, max_examples=40)
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -22,7 +21,6 @@ def pool(seed: int, images: int, classes: int) -> np.ndarray:
     return (rng.random_sample((images, classes)) < rng.uniform(0.1, 0.6, classes)).astype(np.uint8)
 
 
-@light
 @given(seeds, st.integers(1, 120), st.integers(2, 6), st.sampled_from(["forward_lt", "uniform", "backward_lt"]), seeds)
 def test_a_selection_is_a_seeded_subset(seed: int, images: int, classes: int, kind: str, draw_seed: int) -> None:
     labels, rank = pool(seed, images, classes), np.random.RandomState(seed).permutation(classes)
@@ -40,7 +38,6 @@ def test_a_selection_is_a_seeded_subset(seed: int, images: int, classes: int, ki
     assert miss(labels[chosen], shift, rank) == pytest.approx(0.5 * np.abs(reached - wanted).sum())
 
 
-@light
 @given(seeds, st.integers(2, 8), st.floats(1, 100))
 def test_one_label_an_image_meets_the_profile(seed: int, classes: int, ratio: float) -> None:
     """Without co-occurrence the marginals can be met, by sets nearly as large as the single-label draw."""
@@ -55,7 +52,6 @@ def test_one_label_an_image_meets_the_profile(seed: int, classes: int, ratio: fl
     assert len(chosen) >= 0.9 * counts.sum()
 
 
-@light
 @given(seeds, st.integers(2, 6))
 def test_a_balanced_pool_is_taken_whole(seed: int, classes: int) -> None:
     sets = np.stack([np.roll(np.arange(classes) < 2, shift) for shift in range(classes)]).astype(np.uint8)

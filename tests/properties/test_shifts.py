@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -69,7 +69,6 @@ def test_dirichlet_sets_fit_the_pool_and_their_prior(  # type: ignore[no-untyped
     assert np.abs(counts - prior * counts.sum()).max() < 1 + 1e-6
 
 
-@settings(max_examples=50)
 @given(st.data(), st.sampled_from(["seeded-shuffle", "first-n"]), st.integers(0, 2**32 - 1))
 def test_a_draw_is_a_subset_without_repeats(data, rule, seed) -> None:  # type: ignore[no-untyped-def]
     labels = data.draw(arrays(np.int64, st.integers(5, 60), elements=st.integers(0, 4)))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import logsumexp, softmax
 
@@ -16,8 +16,6 @@ from harness.adapters.parts.calibration import (
 )
 from harness.evidence.arrays import Source
 from methods.core.priors import normalise
-
-light = settings(deadline=None, derandomize=True, max_examples=25)
 
 
 def nll(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -53,7 +51,6 @@ def test_a_known_temperature_and_bias_are_found(temperature: float) -> None:
     np.testing.assert_allclose(answers.mean(0), found.prior, atol=1e-5)
 
 
-@light
 @given(st.integers(0, 2**32 - 1), st.integers(2, 8), st.integers(1, 10), st.floats(0.01, 60))
 def test_calibration_is_never_worse_than_none_and_a_bias_never_worse_than_none(
     seed: int, classes: int, each: int, scale: float
@@ -68,7 +65,6 @@ def test_calibration_is_never_worse_than_none_and_a_bias_never_worse_than_none(
     assert np.isfinite(costs).all()
 
 
-@light
 @given(st.integers(0, 2**32 - 1), st.floats(-1000, 1000))
 def test_a_constant_changes_nothing(seed: int, constant: float) -> None:
     rng = np.random.default_rng(seed)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax, softmax
@@ -29,8 +29,6 @@ from harness.evidence.arrays import Evidence, Source
 from methods.core.priors import ExpertPriors, normalise, target_prior
 from shifts.common.errors import BadInput
 from shifts.labels.distance import total_variation
-
-light = settings(deadline=None, derandomize=True, max_examples=25)
 
 ESTIMATORS = ["em_bcts", "em_bcts:bias=false", "map_em", "eb_em", "eb_em:rule=best", "eb_em_recal", "bbse", "rlls"]
 ESTIMATORS += ["bbse:kind=hard", "rlls:kind=hard"]
@@ -147,7 +145,6 @@ def sum_of_norms(matrix: np.ndarray, target: np.ndarray, delta: float, theta: np
     return float(np.linalg.norm(matrix @ theta - target) + delta * np.linalg.norm(theta))
 
 
-@light
 @given(st.integers(0, 2**32 - 1), st.integers(2, 7), st.floats(1e-4, 1.0), st.floats(0.0, 1.0))
 def test_rlls_equals_a_general_solver(seed: int, classes: int, delta: float, blur: float) -> None:
     """SLSQP on the norms themselves, from several starts; the problem is convex, so the best of them is the answer."""
@@ -206,7 +203,6 @@ def test_map_em_adds_images() -> None:
     )
 
 
-@light
 @given(st.integers(0, 2**32 - 1), st.integers(2, 60), st.sampled_from(ESTIMATORS))
 def test_estimates_are_priors_for_any_evidence(seed: int, images: int, name: str) -> None:
     rng = np.random.default_rng(seed)

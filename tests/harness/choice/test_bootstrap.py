@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import ndtr
 
@@ -195,7 +195,6 @@ def fields(draws: st.DrawFn) -> tuple[list[list[np.ndarray]], list[int]]:
     return made, draws(st.lists(st.integers(0, 2), min_size=len(made), max_size=len(made)))
 
 
-@settings(max_examples=40, deadline=None)
 @given(fields(), st.randoms(use_true_random=False))
 def test_properties(field: tuple[list[list[np.ndarray]], list[int]], shuffler: object) -> None:
     correct, networks = field
@@ -220,7 +219,6 @@ def test_properties(field: tuple[list[list[np.ndarray]], list[int]], shuffler: o
             assert getattr(again, part) == pytest.approx(getattr(result, part)[order], abs=1e-6), part
 
 
-@settings(max_examples=20, deadline=None)
 @given(fields())
 def test_a_copy_is_never_distinguished(field: tuple[list[list[np.ndarray]], list[int]]) -> None:
     correct, networks = field

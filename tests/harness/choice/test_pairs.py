@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.choice.pairs import correctness, image_classes, places, pool_counts
@@ -38,7 +38,6 @@ def row_of(right: np.ndarray, labels: np.ndarray, drawn: np.ndarray, **changes: 
     )
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.data())
 def test_places_find_the_images_again(data: st.DataObject) -> None:
     """Of any pool, in any order of labels, by either rule, under any seed."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.evidence import files as evidence
@@ -32,7 +32,6 @@ def parts(pool: PoolEvidence, key: str) -> tuple[np.ndarray, np.ndarray]:
     return (pool.evidence.logits.copy(), pool.labels) if key == "logits" else (source.logits.copy(), source.labels)
 
 
-@settings(max_examples=30, deadline=None)
 @given(
     seed=st.integers(0, 99),
     classes=st.sampled_from([2, 3, 10, 300]),

@@ -17,7 +17,7 @@ from harness.evidence.files import save_evidence
 from shifts.common.errors import BadInput
 
 Arrays = dict[str, Any]
-OWN = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+OWN = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def content(seed: int = 0, images: int = 12, experts: int = 3, classes: int = 4) -> Arrays:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score
 
@@ -10,7 +10,6 @@ from harness.measures import label_metrics as metrics
 from harness.measures.label_metrics import _weighted, average_precisions, evaluate, label_groups
 from shifts.common.errors import WorkFailed
 
-light = settings(deadline=None, derandomize=True, max_examples=60)
 seeds = st.integers(0, 2**32 - 1)
 COUNTS = np.array([800, 100, 99, 20, 19, 3])
 
@@ -22,7 +21,6 @@ def drawn(seed: int, images: int, classes: int = 6, ties: bool = False) -> tuple
     return (np.round(scores) if ties else scores).astype(np.float32), labels
 
 
-@light
 @given(seeds, st.integers(1, 80), st.booleans())
 def test_equal_to_scikit_learn(seed: int, images: int, ties: bool) -> None:
     scores, labels = drawn(seed, images, ties=ties)
@@ -34,7 +32,6 @@ def test_equal_to_scikit_learn(seed: int, images: int, ties: bool) -> None:
             assert np.isnan(found[c])
 
 
-@light
 @given(seeds, st.integers(1, 80))
 def test_f1_is_scikit_learns(seed: int, images: int) -> None:
     scores, labels = drawn(seed, images)
@@ -48,7 +45,6 @@ def test_f1_is_scikit_learns(seed: int, images: int) -> None:
     np.testing.assert_allclose(2 * counts[0] / np.maximum(counts[1] + counts[2], 1), each)
 
 
-@light
 @given(seeds, st.integers(2, 60), st.booleans())
 def test_resamples_are_weights_as_in_scikit_learn(seed: int, images: int, ties: bool) -> None:
     scores, labels = drawn(seed, images, 1, ties)
@@ -62,7 +58,6 @@ def test_resamples_are_weights_as_in_scikit_learn(seed: int, images: int, ties: 
             assert np.isnan(value)
 
 
-@light
 @given(seeds, st.integers(3, 100))
 def test_a_perfect_ranking_is_one_and_the_order_of_images_does_not_count(seed: int, images: int) -> None:
     scores, labels = drawn(seed, images)

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.measures.metrics import (
@@ -23,8 +23,6 @@ from harness.measures.metrics import (
     view_stability,
 )
 from shifts.common.errors import WorkFailed
-
-light = settings(deadline=None, derandomize=True, max_examples=40)
 
 
 def drawn(seed: int, images: int, classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -71,7 +69,6 @@ def slow(logits: list[list[float]], labels: list[int], counts: list[int]) -> dic
     }
 
 
-@light
 @given(st.integers(0, 2**32 - 1), st.integers(1, 80), st.integers(2, 9))
 def test_metrics_equal_plain_python_and_their_own_row(seed: int, images: int, classes: int) -> None:
     logits, labels, counts = drawn(seed, images, classes)
@@ -120,7 +117,6 @@ def test_confidences_fall_into_the_bin_that_they_close() -> None:
     assert metrics.bins_correct[7] == 0  # a tie is answered by the lowest class
 
 
-@light
 @given(st.lists(st.booleans(), max_size=40))
 def test_bits_round_trip(bits: list[bool]) -> None:
     assert unpack_bits(pack_bits(np.array(bits, dtype=bool)), len(bits)).tolist() == bits

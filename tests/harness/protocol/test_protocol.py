@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import adapters
@@ -19,8 +19,6 @@ from harness.protocol.draws import Draw
 from harness.protocol.measure import adapt, measure
 from shifts.labels.draw import draw
 from tests.harness.small import random_pool
-
-light = settings(deadline=None, derandomize=True, max_examples=15)
 
 COUNTS = np.array([5, 10, 20, 40, 80])
 
@@ -47,7 +45,6 @@ def without_labels() -> list[str]:
     return [name for name, one in made if isinstance(one, Adapter) and one.missing(evidence) is None]
 
 
-@light
 @given(st.integers(0, 2**31), st.integers(0, 3))
 def test_permuting_labels_after_the_draw_changes_no_prediction(seed: int, draw_seed: int) -> None:
     pool = random_pool(seed % 7)

@@ -71,30 +71,49 @@ def test_what_an_undisturbed_run_writes(driver: Driver, asked: list[str], small_
     assert not list((tmp_path / "results").rglob("*.partial.safetensors"))
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_killed_at_any_rename_then_run_again(
-    driver: Driver, asked: list[str], small_results: Path, tmp_path: Path, when: str
+def killed_then_run_again(
+    driver: Driver, asked: list[str], undisturbed: bytes, tmp_path: Path, places: list[tuple[int, str]]
 ) -> None:
-    # Right after one rename is nearly right before the next: one of each kind is enough there.
-    last_of_kind = {name: number for number, name in enumerate(RENAMES, start=1)}
-    places = range(1, len(RENAMES) + 1) if when == "before" else sorted(last_of_kind.values())
-    folders = {place: tmp_path / str(place) for place in places}
-    killed = driver.run([child(asked, results, kill=place, when=when) for place, results in folders.items()])
-    for (place, results), outcome in zip(folders.items(), killed, strict=True):
+    """Kill a run at each rename (number, `before` or `after`) and let it go on: all is there, nothing done twice."""
+    folders = {(place, when): tmp_path / f"{place} {when}" for place, when in places}
+    killed = driver.run([child(asked, results, kill=k, when=when) for (k, when), results in folders.items()])
+    for ((place, when), results), outcome in zip(folders.items(), killed, strict=True):
         assert outcome["status"] == -signal.SIGKILL, (place, outcome)
         assert len(outcome["renames"]) == place - (when == "before")
         assert_complete(results)
     resumed = driver.run([child(asked, results) for results in folders.values()])
     for (place, results), first, second in zip(folders.items(), killed, resumed, strict=True):
         assert second["status"] == 0, (place, second["err"])
-        assert leaderboard_bytes(results) == leaderboard_bytes(small_results), place
+        assert leaderboard_bytes(results) == undisturbed, place
         assert not list(results.rglob("*.partial.safetensors")), place
         done = Counter(map(kind, first["renames"] + second["renames"]))
         # No epoch is trained twice, no evidence gathered twice, no row computed twice.
         assert (done["partial"], done["evidence"], done["row"]) == (4, 2, SMALL_ROWS), place
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.03, 0.1])
+LAST = {name: number for number, name in enumerate(RENAMES, start=1)}
+"""The last rename of each kind."""
+
+
+def test_killed_between_files_that_belong_together_then_run_again(
+    driver: Driver, asked: list[str], small_results: Path, tmp_path: Path
+) -> None:
+    """After a state of training, between weights and their description, among rows, before the leaderboard."""
+    places = [(LAST["partial"], "after"), (LAST["description"], "before"), (LAST["row"], "before")]
+    places += [(LAST["leaderboard"], "before")]
+    killed_then_run_again(driver, asked, leaderboard_bytes(small_results), tmp_path, places)
+
+
+@pytest.mark.exhaustive
+def test_killed_at_any_rename_then_run_again(
+    driver: Driver, asked: list[str], small_results: Path, tmp_path: Path
+) -> None:
+    # Right after one rename is nearly right before the next: one of each kind is enough there.
+    places = [(place, "before") for place in range(1, len(RENAMES) + 1)] + [(place, "after") for place in LAST.values()]
+    killed_then_run_again(driver, asked, leaderboard_bytes(small_results), tmp_path, places)
+
+
+@pytest.mark.parametrize("seconds", [0.03, *(pytest.param(s, marks=pytest.mark.exhaustive) for s in (0.0, 0.1))])
 def test_killed_at_some_moment_in_training(
     driver: Driver, asked: list[str], long_recipe: list[str], long_run: bytes, tmp_path: Path, seconds: float
 ) -> None:
@@ -143,7 +162,7 @@ def started_training(results: Path, arguments: list[str], models: int) -> "subpr
     return process
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("sent", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.exhaustive)])
 def test_the_real_command_stopped_in_training(
     driver: Driver, asked: list[str], long_recipe: list[str], long_run: bytes, tmp_path: Path, sent: signal.Signals
 ) -> None:
@@ -164,6 +183,7 @@ def test_the_real_command_stopped_in_training(
     assert leaderboard_bytes(tmp_path) == long_run
 
 
+@pytest.mark.exhaustive
 def test_ctrl_c_ends_models_that_train_together(asked: list[str], tmp_path: Path) -> None:
     endless = tmp_path / "endless.toml"
     endless.write_text(RECIPE.replace("epochs = 2", "epochs = 100_000"))
@@ -205,11 +225,16 @@ def test_temporary_files_of_a_killed_run_are_no_results(asked: list[str], copied
     assert leaderboard_bytes(copied) == before
 
 
-@pytest.mark.parametrize("how", ["errno", "limit"])
-@pytest.mark.parametrize("what", ["partial", "checkpoint", "description", "evidence", "row", "leaderboard"])
+FULL = [(what, how) for what in LAST for how in ("errno", "limit")]
+TOLD = [("checkpoint", "errno"), ("row", "limit")]
+"""Tensors and JSON, told by Python and by the system."""
+
+
+@pytest.mark.parametrize(
+    ("what", "how"), [*TOLD, *(pytest.param(*case, marks=pytest.mark.exhaustive) for case in FULL if case not in TOLD)]
+)
 def test_full_disk(driver: Driver, asked: list[str], small_results: Path, tmp_path: Path, what: str, how: str) -> None:
-    # The last of its kind, so that something was finished before.
-    place = len(RENAMES) - RENAMES[::-1].index(what)
+    place = LAST[what]  # so that something was finished before
     outcome = driver.one(asked, tmp_path, full=place, how=how)
     assert outcome["status"] == 1, outcome
     line = one_line(outcome["err"])

@@ -4,14 +4,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from methods import papers
 from methods.core.options import build, canonical_name, look_up, parse_value, split_name
 from shifts.common.errors import BadInput
-
-stable = settings(deadline=None, derandomize=True, max_examples=200)
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,6 @@ things = st.builds(
 )
 
 
-@stable
 @given(things)
 def test_canonical_text_reads_back_as_the_same_value(thing: Thing) -> None:
     text = canonical_name(thing)
@@ -51,7 +48,6 @@ def test_canonical_text_reads_back_as_the_same_value(thing: Thing) -> None:
     assert canonical_name(build(Thing, options)) == text
 
 
-@stable
 @given(st.permutations(["flag=true", "rate=2", "size=4", "taus=1/2"]))
 def test_the_order_of_options_does_not_matter(parts: list[str]) -> None:
     thing = build(Thing, split_name("thing:" + ",".join(parts))[1])

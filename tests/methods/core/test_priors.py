@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from methods import papers
@@ -13,7 +13,6 @@ from methods.core.priors import ExpertPriors, normalise, reverse_by_rank, target
 from methods.losses import drw_weights
 from shifts.labels.distance import etvd, total_variation
 
-stable = settings(deadline=None, derandomize=True, max_examples=50)
 IF100 = np.array([int(500 * 0.01 ** (c / 99)) for c in range(100)])
 UNIFORM = np.full(100, 0.01)
 NAMES = ("softmax", "balanced_softmax", "logit_adjusted", "ldam_drw", "balpoe", "sade", "balpoe:tau=0.5/1")
@@ -33,7 +32,6 @@ def expert_priors(draw: Any) -> ExpertPriors:
     return ExpertPriors(np.stack(rows), exact=True)
 
 
-@stable
 @given(values())
 def test_reversal_of_distinct_values_is_an_involution_and_a_sorted_reversal(prior: list[float]) -> None:
     assume(len(set(prior)) == len(prior))
@@ -43,7 +41,6 @@ def test_reversal_of_distinct_values_is_an_involution_and_a_sorted_reversal(prio
     assert reverse_by_rank(reversed_prior).tolist() == prior
 
 
-@stable
 @given(st.lists(st.integers(1, 4), min_size=2, max_size=12))
 def test_reversal_with_ties_keeps_the_values_and_turns_the_order_round(prior: list[int]) -> None:
     reversed_prior = reverse_by_rank(prior)
@@ -69,7 +66,6 @@ def test_tied_classes_are_reversed_as_in_the_released_code() -> None:
     assert len(np.unique(IF100)) < 100
 
 
-@stable
 @given(values(), st.floats(1e-3, 1e3))
 def test_normalise_ignores_the_scale(prior: list[float], scale: float) -> None:
     assert normalise(prior).sum() == pytest.approx(1)
@@ -94,7 +90,6 @@ def test_kind_of_a_prior() -> None:
     assert [ExpertPriors(np.array([[0.5, 0.5]]), exact).kind for exact in (True, False)] == ["exact", "approximate"]
 
 
-@stable
 @given(expert_priors(), st.data())
 def test_all_weight_on_one_expert_gives_its_prior(priors: ExpertPriors, data: Any) -> None:
     experts = len(priors.values)
@@ -102,7 +97,6 @@ def test_all_weight_on_one_expert_gives_its_prior(priors: ExpertPriors, data: An
     np.testing.assert_allclose(target_prior(priors, np.eye(experts)[chosen]), priors.values[chosen])
 
 
-@stable
 @given(expert_priors(), st.data())
 def test_target_prior_is_the_weighted_product_and_knows_no_order(priors: ExpertPriors, data: Any) -> None:
     experts = len(priors.values)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -14,7 +14,6 @@ from methods.networks.heads import CosineHead, linear_head
 from methods.networks.macs import count_macs, count_parameters
 from shifts.common.errors import BadInput
 
-stable = settings(deadline=None, derandomize=True, max_examples=25)
 CIFAR100 = NetworkSpec("resnet32", tuple(range(500, 400, -1)), (32, 32))
 SMALL = NetworkSpec("resnet8", (30, 20, 10), (8, 8))
 
@@ -139,7 +138,6 @@ def head_and_features(seed: int) -> tuple[CosineHead, Tensor]:
     return CosineHead(8, 5), torch.randn(6, 8)
 
 
-@stable
 @given(seed=st.integers(0, 10_000))
 def test_cosine_head_equals_its_formula_and_starts_with_unit_columns(seed: int) -> None:
     head, features = head_and_features(seed)
@@ -151,7 +149,6 @@ def test_cosine_head_equals_its_formula_and_starts_with_unit_columns(seed: int) 
             assert float(logits[image, c]) == pytest.approx(float(30 * (x @ w) / (x.norm() * w.norm())), abs=1e-4)
 
 
-@stable
 @given(seed=st.integers(0, 10_000), scale=st.floats(1e-3, 1e3), column=st.integers(0, 4))
 def test_cosine_logits_do_not_depend_on_lengths_and_are_bounded(seed: int, scale: float, column: int) -> None:
     head, features = head_and_features(seed)

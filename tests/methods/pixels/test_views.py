@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 from scipy import stats
@@ -18,7 +18,6 @@ from methods.pixels.augment import Geometry, transform
 from methods.pixels.views import ViewDraw, brightness, contrast, gaussian_blur, luma, saturation, shift_hue
 from methods.training.loop import derived_seed
 
-stable = settings(deadline=None, derandomize=True, max_examples=25)
 ENHANCE: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Image.Image], ImageEnhance._Enhance]]] = {
     "brightness": (brightness, ImageEnhance.Brightness),
     "contrast": (contrast, ImageEnhance.Contrast),
@@ -80,7 +79,6 @@ def turned(image: Tensor, turns: float) -> Tensor:
     return torch.from_numpy(out).float()
 
 
-@stable
 @given(turns=st.floats(-1, 1))
 def test_hue_is_turned_as_by_the_standard_library(turns: float) -> None:
     images = random_images(3, side=6).float() / 255

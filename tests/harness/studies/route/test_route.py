@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.adapters.routed import Routed
@@ -56,7 +56,6 @@ def test_every_figure_is_that_of_the_adapter(experts: int) -> None:
         assert of_draw[-1].shares[0] == 1
 
 
-@settings(deadline=None, max_examples=25)
 @given(st.integers(0, 10**6), st.integers(2, 5))
 def test_invariants(seed: int, experts: int) -> None:
     pool = gated(seed, images=60, experts=experts)
