@@ -21,6 +21,7 @@ from harness.evidence.check import ARRAYS, LARGEST, Checker, with_experts
 from harness.evidence.heads import PreferenceHeads
 from methods.core.priors import ExpertPriors, target_prior
 from shifts.common.errors import BadInput
+from shifts.common.files import write_tensors
 
 Numbers = Any
 """A NumPy array, a tensor of torch on any device, or nested lists of numbers."""
@@ -108,7 +109,7 @@ def save_evidence(
     if head_scale is not None:
         metadata["head_scale"] = repr(float(head_scale))
     _pool_of(path, arrays, metadata)
-    tensors.write(path, arrays, metadata)
+    write_tensors(path, arrays, metadata)
 
 
 def save(path: Path, pool: PoolEvidence) -> None:
@@ -132,7 +133,7 @@ def save(path: Path, pool: PoolEvidence) -> None:
         arrays |= {"preferences": head.points, "heads": head.weights, "preference_priors": head.priors}
         metadata["head_scale"] = repr(float(head.scale))
     metadata |= {"class_names": json.dumps(pool.class_names), "target_prior_kind": pool.expert_priors.kind}
-    tensors.write(path, arrays, metadata)
+    write_tensors(path, arrays, metadata)
 
 
 def load(path: Path) -> PoolEvidence:

@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from safetensors import safe_open
 
-from harness.evidence import tensors
 from harness.evidence.arrays import Evidence
 from methods.core.priors import ExpertPriors
+from shifts.common.files import write_tensors
 
 EVIDENCE_VERSION = 1
 """Raised whenever the same checkpoint and data would give other arrays."""
@@ -35,7 +35,7 @@ def save(where: Path, pool: LabelEvidence) -> None:
         "expert_priors": pool.expert_priors.values,
     }
     metadata = pool.metadata | {"target_prior_kind": pool.expert_priors.kind}
-    tensors.write(where, arrays, metadata)
+    write_tensors(where, arrays, metadata)
 
 
 def load(where: Path) -> LabelEvidence:

@@ -1,32 +1,14 @@
-"""Safetensors files as NumPy arrays with text about them; bfloat16, which NumPy lacks, is read as float32."""
+"""Safetensors files read as NumPy arrays with text about them; bfloat16, which NumPy lacks, is read as float32."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
-
-from shifts.common.files import atomic
 
 TYPES = {"F16", "F32", "F64", "BOOL", "C64", *(f"{sign}{bits}" for sign in "IU" for bits in (8, 16, 32, 64))}
 """Types of safetensors that NumPy has; BF16 is converted, others (F8_E4M3, ...) are not known here."""
-
-
-def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
-    """Write arrays, however they lie in memory, and text about them, complete or not at all.
-
-    Raises OSError where the file cannot be written.
-    """
-    # safetensors 0.8.0 writes the memory of an array that is not contiguous, in the wrong order and without a word.
-    whole = {name: np.ascontiguousarray(array, array.dtype.newbyteorder("=")) for name, array in arrays.items()}
-    with atomic(path) as temporary:
-        try:
-            save_file(whole, temporary, dict(metadata))
-        except SafetensorError as error:
-            raise OSError(f"{path} cannot be written: {error}") from error
 
 
 def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -1,7 +1,7 @@
 """The forward passes behind the evidence: clean pool, view pairs and source images, once per checkpoint."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn, cast
@@ -32,7 +32,10 @@ from methods.training.loop import derived_seed
 from shifts.common.errors import BadInput, WorkFailed
 from shifts.common.files import digest
 
-Forward = Callable[[Tensor], ExpertOutput]
+Batches = Iterator[Float[Tensor, "batch 3 height width"]]
+
+Reading = Callable[[ExpertOutput], Tensor]
+"""Reads one part of an output, [batch, ...]."""
 
 HEADS_VERSION = 1
 """Raised whenever lattice, heads or agreement of a method with a preference would be others."""
@@ -86,35 +89,32 @@ def _compute(
 ) -> PoolEvidence:
     start = time.perf_counter()
     network = fold_batchnorm(job.network(results, pools.device), job.spec.image_size)
-    forward = forward_of(network, pools.device, precision)
     test, labelled = job.dataset.test, job.source
     pool = pools.of(job, test, np.arange(len(test.labels)))
     source = pools.of(job, labelled.pool, labelled.indices)
+    preference = {"features": read_features} if job.method.has_preference else {}
+    gates = {"gate_logits": cast(GatedExperts, network).gate_logits} if job.method.has_gates else {}
     with progress_bar(job, (1 + 2 * views) * len(pool) + len(source)) as bar:
-        gates: list[Tensor] = []
-        seen: list[Tensor] | None = [] if job.method.has_preference else None
-        read_gates = cast(GatedExperts, network).gate_logits if job.method.has_gates else None
-        clean = expert_logits(forward, pool.clean(), bar, read_gates, gates, seen)
-        features = _joined(seen)
-        source_logits = expert_logits(forward, source.clean(), bar)
-        pairs, view_features = [], []
-        for pair in range(views):
-            both = []
-            for view in range(2):
-                seen = [] if job.method.has_preference else None
-                both.append(expert_logits(forward, pool.view(_view_seed(pair, view)), bar, features=seen))
-                view_features.append(_joined(seen))
-            pairs.append(np.stack(both))
-    gate_logits = _joined(gates)
-    parts = [clean, source_logits, *pairs, gate_logits, features, *view_features]
-    _check_finite(job, *(part for part in parts if part is not None))
+
+        def passed(batches: Batches, **parts: Reading) -> dict[str, Float[np.ndarray, "images ..."]]:
+            return collected(forward(network, batches, precision), bar, logits=read_logits, **parts)
+
+        clean = passed(pool.clean(), **gates, **preference)
+        source_logits = passed(source.clean())["logits"]
+        pairs = [[passed(pool.view(_view_seed(pair, view)), **preference) for view in (0, 1)] for pair in range(views)]
+    paired = (
+        {name: np.stack([[view[name] for view in pair] for pair in pairs]) for name in pairs[0][0]} if pairs else {}
+    )
+    _check_finite(job, *clean.values(), source_logits, *paired.values())
     return PoolEvidence(
         evidence=Evidence(
-            logits=clean,
-            views=np.stack(pairs) if views else None,
-            gate_logits=gate_logits,
+            logits=clean["logits"],
+            features=clean.get("features"),
+            gate_logits=clean.get("gate_logits"),
+            views=paired.get("logits"),
+            view_features=paired.get("features"),
             source=Source(source_logits, labelled.pool.labels[labelled.indices], labelled.seen),
-            **(_preference_parts(job, network, features, view_features) if features is not None else {}),
+            **(_preference_parts(job, network, paired.get("features")) if job.method.has_preference else {}),
         ),
         labels=test.labels,
         train_counts=job.training.counts,
@@ -138,60 +138,47 @@ def progress_bar(job: TrainingJob, images: int) -> "tqdm[NoReturn]":
     return tqdm(total=images, desc=title, unit="img", delay=2, leave=False, disable=None)
 
 
-def forward_of(network: nn.Module, device: torch.device, precision: Precision) -> Forward:
-    """The network's forward pass under a precision; what it returns is float32."""
-
-    def forward(images: Float[Tensor, "batch 3 height width"]) -> ExpertOutput:
-        with arithmetic(device, precision):
-            output: ExpertOutput = network(images)
-        return ExpertOutput(output.logits.float(), output.features.float())
-
-    return forward
+@torch.inference_mode()
+def forward(network: nn.Module, batches: Batches, precision: Precision) -> Iterator[ExpertOutput]:
+    """Yield what a network makes of each of the normalised `batches` under a precision, as float32."""
+    for batch in batches:
+        with arithmetic(batch.device, precision):
+            output: ExpertOutput = network(batch)
+        yield ExpertOutput(output.logits.float(), output.features.float())
 
 
 @torch.inference_mode()
-def expert_logits(
-    forward: Forward,
-    batches: Iterator[Float[Tensor, "batch 3 height width"]],
-    bar: "tqdm[NoReturn]",
-    read_gates: Callable[[ExpertOutput], Tensor] | None = None,
-    gates: list[Tensor] | None = None,
-    features: list[Tensor] | None = None,
-) -> Float[np.ndarray, "images experts classes"]:
-    """Expert logits of all images of normalised `batches`.
-
-    Where given, `gates` gets what `read_gates` makes of an output, gate logits [batch, experts - 1], `features` the
-    experts' features [batch, experts, dim] appended.
-    """
-    parts = []
-    for batch in batches:
-        output = forward(batch)
-        parts.append(output.logits)
-        if read_gates is not None and gates is not None:
-            gates.append(read_gates(output).float())
-        if features is not None:
-            features.append(output.features)
-        bar.update(len(batch))
-    return torch.cat(parts).cpu().numpy()
+def collected(
+    outputs: Iterator[ExpertOutput], bar: "tqdm[NoReturn] | None" = None, **parts: Reading
+) -> dict[str, Float[np.ndarray, "images ..."]]:
+    """Return what each of `parts` reads of the outputs, as one float32 array of all their images."""
+    found: dict[str, list[Tensor]] = {name: [] for name in parts}
+    for output in outputs:
+        for name, read in parts.items():
+            found[name].append(read(output).float())
+        if bar is not None:
+            bar.update(len(output.logits))
+    return {name: torch.cat(tensors).cpu().numpy() for name, tensors in found.items()}
 
 
-def _joined(parts: list[Tensor] | None) -> Float[np.ndarray, "images ..."] | None:
-    return torch.cat(parts).cpu().numpy() if parts else None
+def read_logits(output: ExpertOutput) -> Tensor:
+    """Return the logits of an output, [batch, experts, classes]."""
+    return output.logits
+
+
+def read_features(output: ExpertOutput) -> Tensor:
+    """Return the features of an output, [batch, experts, dim]."""
+    return output.features
 
 
 def _preference_parts(
-    job: TrainingJob,
-    network: nn.Module,
-    features: Float[np.ndarray, "images experts dim"],
-    views: Sequence[Float[np.ndarray, "images experts dim"] | None],
+    job: TrainingJob, network: nn.Module, paired: Float[np.ndarray, "pairs 2 images experts dim"] | None
 ) -> dict[str, Any]:
-    """The parts of the evidence that only methods with a preference have; `views` are their features, two a pair."""
+    """Return head and agreement of a method with a preference; `paired` are the features of the views, if any."""
     head = preference_heads(job.method, job.training.counts, cast(PreferenceNetwork, network))
     if not np.isfinite(head.weights).all():
         raise WorkFailed(f"{job.method_name} seed {job.seed}: the hypernetwork makes NaN or infinite heads")
-    paired = np.stack([view for view in views if view is not None]).reshape(-1, 2, *features.shape) if views else None
-    table = None if paired is None else agreement(head, paired)
-    return {"features": features, "view_features": paired, "head": head, "agreement": table}
+    return {"head": head, "agreement": None if paired is None else agreement(head, paired)}
 
 
 @torch.inference_mode()

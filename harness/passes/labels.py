@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from harness.evidence import tensors
 from harness.evidence.arrays import Evidence
 from harness.evidence.label_files import EVIDENCE_VERSION, LabelEvidence, load, save
-from harness.passes.gather import expert_logits, forward_of, progress_bar
+from harness.passes.gather import collected, forward, progress_bar, read_logits
 from harness.passes.pools import Pools
 from methods.core.precision import Precision
 from methods.jobs.job import TrainingJob
@@ -75,11 +75,10 @@ def _compute(job: TrainingJob, results: Path, pools: Pools, precision: Precision
     if precision != "fp32":
         # Stored float32 evidence is of networks as they are, and rounding would set another apart from it.
         network = fold_batchnorm(network, job.spec.image_size)
-    forward = forward_of(network, pools.device, precision)
     test = job.dataset.test
     pool = pools.of(job, test, np.arange(len(test)))
     with progress_bar(job, len(pool)) as bar:
-        logits = expert_logits(forward, pool.clean(), bar)
+        logits = collected(forward(network, pool.clean(), precision), bar, logits=read_logits)["logits"]
     if not np.isfinite(logits).all():
         raise WorkFailed(f"{job.method_name} seed {job.seed}: the trained network gives NaN or infinite logits")
     metadata = {

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from shifts.common.errors import WorkFailed
-from shifts.common.files import atomic, digest
+from shifts.common.files import digest, write_tensors
 from shifts.images.imageset import READ_AHEAD, Changing, ImageSet
 
 VERSION = 1
@@ -112,14 +112,10 @@ def _read(path: Path) -> Facts | None:
 
 
 def _write(path: Path, found: Facts) -> None:
-    from safetensors import SafetensorError
-    from safetensors.numpy import save_file
-
     told = {"summary": json.dumps(asdict(found.summary))}
     try:
-        with atomic(path) as temporary:
-            save_file({"sizes": found.sizes, "pixels": found.pixels}, temporary, told)
-    except (SafetensorError, OSError):
+        write_tensors(path, {"sizes": found.sizes, "pixels": found.pixels}, told)
+    except OSError:
         return  # A cache that cannot be written costs time, nothing else.
 
 

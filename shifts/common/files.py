@@ -6,10 +6,13 @@ import os
 import re
 import tempfile
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MOST_BYTES = 200
 """Bytes of a name without its suffix; file systems take 255 of a whole name, locks and the like add to it."""
@@ -69,6 +72,24 @@ def atomic(path: Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_tensors(path: Path, arrays: "Mapping[str, np.ndarray]", metadata: Mapping[str, str]) -> None:
+    """Write arrays, however they lie in memory, and text about them as a safetensors file, complete or not at all.
+
+    Raises OSError where the file cannot be written.
+    """
+    import numpy as np
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    # safetensors 0.8.0 writes the memory of an array that is not contiguous, in the wrong order and without a word.
+    whole = {name: np.asarray(array, array.dtype.newbyteorder("="), order="C") for name, array in arrays.items()}
+    with atomic(path) as temporary:
+        try:
+            save_file(whole, temporary, dict(metadata))
+        except SafetensorError as error:
+            raise OSError(f"{path} cannot be written: {error}") from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -16,11 +16,10 @@ from jaxtyping import Float, Int
 from safetensors import SafetensorError, safe_open
 
 from harness.adapters.parts.contract import WeightedExperts
-from harness.evidence import tensors
 from harness.evidence.arrays import EVIDENCE_VERSION, Evidence
 from harness.studies.why.bias_variance import hardest_negative
 from shifts.common.errors import WorkFailed
-from shifts.common.files import canonical_json, digest
+from shifts.common.files import canonical_json, digest, write_tensors
 
 ANSWERS_VERSION = 1
 """Raised whenever the same checkpoint and test set would give another file."""
@@ -114,7 +113,7 @@ def save(path: Path, answers: Answers) -> None:
     arrays = {"predicted": answers.predicted, "hardest": answers.hardest, "labels": answers.labels}
     # One entry, because the order of several is left to chance.
     content = {"key": _key_of(answers.about), "experts": answers.experts, "about": answers.about}
-    tensors.write(path, arrays, {"json": canonical_json(content)})
+    write_tensors(path, arrays, {"json": canonical_json(content)})
 
 
 def load(path: Path) -> Answers:

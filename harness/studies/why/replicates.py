@@ -7,11 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from filelock import Timeout
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
-from torch import nn
 from tqdm import tqdm
 
 from harness.evidence import tensors
@@ -130,7 +128,9 @@ class Replicates:
             if logits is None:
                 pool = self.pools.of(job, job.dataset.test, self.indices)
                 network = fold_batchnorm(job.network(self.results, self.device), job.spec.image_size)
-                logits = clean_logits(network, pool.clean())
+                logits = passes.collected(passes.forward(network, pool.clean(), "fp32"), logits=passes.read_logits)[
+                    "logits"
+                ]
             about = data_fields(job.dataset, job.training) | {
                 "method": job.method_name,
                 "method_version": job.method.version,
@@ -158,14 +158,6 @@ class Replicates:
             except (SafetensorError, OSError):
                 continue
         return None
-
-
-@torch.inference_mode()
-def clean_logits(
-    network: nn.Module, batches: Iterator[Float[torch.Tensor, "batch 3 height width"]]
-) -> Float[np.ndarray, "images experts classes"]:
-    """Expert logits of all images of normalised `batches`."""
-    return torch.cat([network(batch).logits.float() for batch in batches]).cpu().numpy()
 
 
 def _draws(options: argparse.Namespace, job: TrainingJob) -> Iterator[TrainingSet]:

@@ -171,7 +171,7 @@ def test_stored_evidence_spares_the_forward_pass(
     before = {path.name: path.read_bytes() for path in answers.folder(answered).glob("[!.]*")}
     again = [*wanted, "--methods", "softmax", "sade", "--train-subset-seed", "0", "--results", answered]
     shutil.rmtree(answers.folder(answered))
-    monkeypatch.setattr(replicates, "clean_logits", refuse)
+    monkeypatch.setattr(replicates.passes, "forward", refuse)
     assert call(*again, module=MODULE).status == 0
     shutil.rmtree(answered / "evidence")
     monkeypatch.undo()
