@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from harness.board.entries import Entry
 from harness.evidence.access import Access
 from harness.show.access import heading, knew
+from harness.show.settings import imbalance_words
 from harness.show.shifts import short
 from harness.show.text import aligned, counted, interval, mean_percent, percent
 
@@ -109,7 +110,7 @@ def _title(group: Sequence[Entry]) -> str:
     recipes = sorted({entry["recipe"] for entry in group if entry["recipe"]})
     parts = [
         first["dataset"],
-        "natural train counts" if first["train_imbalance"] is None else f"train imbalance {first['train_imbalance']:g}",
+        imbalance_words(first["train_imbalance"]),
         *(["recipe " + ", ".join(recipes)] if recipes else []),
         counted(seeds, "train seed"),
     ]

@@ -10,6 +10,7 @@ from harness.board import build as leaderboard
 from harness.evidence.access import Access
 from harness.records.rows import Row
 from harness.show.access import SITUATIONS, situation
+from harness.show.settings import imbalance_words, named_recipe
 from harness.show.shifts import shift_order
 from harness.show.text import numbered
 
@@ -150,16 +151,10 @@ def _labels(heads: Sequence[Entry]) -> list[tuple[str, str]]:
 
 
 def _title(row: Row) -> str:
-    parts = [row.dataset]
-    if row.train_imbalance is not None:
-        # Of somebody else's model the profile is not known.
-        profile = "" if row.train_profile in (None, "exp") else f"{row.train_profile} "
-        parts.append(f"{profile}train imbalance {row.train_imbalance:g}")
-    else:
-        parts.append("natural train counts")
-    if row.recipe:
-        parts.append(f"recipe {row.recipe}")
-    return ", ".join(parts)
+    # Of somebody else's model the profile is not known.
+    usual = row.train_imbalance is None or row.train_profile in (None, "exp")
+    train = ("" if usual else f"{row.train_profile} ") + imbalance_words(row.train_imbalance)
+    return ", ".join([row.dataset, train, *([named_recipe(row.recipe)] if row.recipe else [])])
 
 
 def _apart(titles: Sequence[str], heads: Sequence[Row]) -> list[str]:

@@ -1,38 +1,29 @@
 """Estimated test priors: how far each adapter's estimate is from the truth, over many test sets of a shift."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from harness.board.entries import newest
 from harness.measures.statistics import mean_sd
 from harness.show.ink import WIDTH, styled, tone
 from harness.show.section import Cell, Picture, Section, Table
-from harness.show.settings import named_recipe
+from harness.show.settings import Setting, leads, settings_of
 from harness.show.shifts import shift_order, short
+from harness.show.text import numbered
 from harness.studies.estimate.rows import EstimateRow
 
 NONE = "mean"
 """The adapter that estimates nothing: the prior that the mean of expert logits answers for."""
 
 
-@dataclass(frozen=True)
-class Setting:
+class EstimateSetting(Setting[EstimateRow]):
     """The estimates of one dataset, training set and recipe, on sets of one size."""
-
-    rows: tuple[EstimateRow, ...]
-
-    @cached_property
-    def methods(self) -> list[str]:
-        """Methods by name."""
-        return sorted({row.method for row in self.rows})
 
     @cached_property
     def shifts(self) -> list[str]:
-        """Shifts, forward before uniform before backward before those without an order."""
+        """All shifts, from forward to backward, then the others."""
         return sorted({row.shift for row in self.rows}, key=shift_order)
 
     @cached_property
@@ -55,29 +46,26 @@ class Setting:
 
     @property
     def title(self) -> str:
-        """In words, for captions."""
+        """The setting in words, with the test sets."""
         first = self.rows[0]
-        seeds = len({row.train_seed for row in self.rows})
-        many = f"{seeds} train seeds" if seeds > 1 else "one train seed"
-        sets = f"{first.trials} test sets of {first.n:,} images a shift, drawn with replacement"
-        return f"{first.dataset}, {first.train_n:,} training images, {named_recipe(first.recipe)}, {many}; {sets}"
+        return f"{super().title}; {first.trials} test sets of {first.n:,} images a shift, drawn with replacement"
 
 
 def section(results: Path) -> Section | None:
     """Errors of estimated test priors, from the stored estimates; None where there are none."""
-    groups: dict[tuple[Any, ...], dict[tuple[str, ...], EstimateRow]] = {}
-    for row in EstimateRow.files().load_all(results):
-        key = row.dataset, row.train_fingerprint, row.train_counts_sha256, row.recipe_sha256, row.n, row.trials
-        # One row an adapter, whichever lists of adapters it was part of.
-        groups.setdefault(key, {})[row.checkpoint_sha256, row.adapter, row.indices_sha256, row.shift] = row
-    found = [Setting(_newest(rows.values())) for _, rows in sorted(groups.items(), key=lambda item: str(item[0]))]
+    # One row an adapter, whichever lists of adapters it was part of.
+    rows = {
+        (row.checkpoint_sha256, row.n, row.trials, row.adapter, row.indices_sha256, row.shift): row
+        for row in EstimateRow.files().load_all(results)
+    }
+    found = settings_of(rows.values(), lambda group: EstimateSetting(_newest(group)), "n", "trials")
     if not found:
         return None
     pictures = []
-    for number, setting in enumerate(found):
+    for setting, name in zip(found, numbered(["estimates"] * len(found)), strict=True):
         with styled():
-            pictures.append(_dots(setting, "estimates" if number == 0 else f"estimates-{number + 1}"))
-    lead = " ".join(_lead(setting, several=len(found) > 1) for setting in found)
+            pictures.append(_dots(setting, name))
+    lead = leads(found, _lead)
     return Section("estimates", "Estimated test priors", lead, tuple(map(_table, found)), tuple(pictures))
 
 
@@ -89,7 +77,7 @@ def _newest(rows: Iterable[EstimateRow]) -> tuple[EstimateRow, ...]:
     return tuple(row for group in groups.values() for row in newest(group))
 
 
-def _lead(setting: Setting, several: bool) -> str:
+def _lead(setting: EstimateSetting) -> str:
     labelled = {row.adapter for row in setting.rows if row.source_n}
     estimates = [name for name in setting.adapters if name != NONE]
     parts = []
@@ -105,11 +93,10 @@ def _lead(setting: Setting, several: bool) -> str:
         if worse:
             parts.append(f"not nearer than that: {', '.join(worse)}")
     text = "; ".join(parts)
-    prefix = f"{setting.rows[0].dataset}, {named_recipe(setting.rows[0].recipe)}: " if several else ""
-    return f"{prefix}{text if several else text[0].upper() + text[1:]}."
+    return f"{text[0].upper()}{text[1:]}."
 
 
-def _table(setting: Setting) -> Table:
+def _table(setting: EstimateSetting) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for method in setting.methods:
         for adapter in setting.adapters:
@@ -136,7 +123,7 @@ def _js(rows: Sequence[EstimateRow]) -> float:
     return fmean(js for row in rows for js in row.js)
 
 
-def _dots(setting: Setting, name: str) -> Picture:
+def _dots(setting: EstimateSetting, name: str) -> Picture:
     """Mean error of each adapter, one panel a shift, one mark a method."""
     from matplotlib.figure import Figure
 

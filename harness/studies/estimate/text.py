@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from harness.measures.statistics import mean_sd
-from harness.show.settings import named_recipe
+from harness.show.settings import Setting
 from harness.show.shifts import short
 from harness.show.text import aligned
 from harness.studies.estimate.rows import EstimateRow
@@ -24,11 +24,7 @@ def render(rows: Sequence[EstimateRow], shifts: Sequence[str]) -> str:
     if not rows:
         return "no estimates"
     first = rows[0]
-    seeds = len({row.train_seed for row in rows})
-    title = (
-        f"{first.dataset}, {first.train_n:,} training images, {named_recipe(first.recipe)}, {seeds} train "
-        f"seed{'s' if seeds > 1 else ''}; {first.trials} test sets of {first.n:,} images a shift, with replacement"
-    )
+    title = f"{Setting(tuple(rows)).title}; {first.trials} test sets of {first.n:,} images a shift, with replacement"
     blocks = [title]
     for start in range(0, len(shifts), WIDEST):
         part = shifts[start : start + WIDEST]

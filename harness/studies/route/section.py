@@ -1,52 +1,25 @@
 """Routing: what accuracy the gates of a routed network keep at what cost, on every shift."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any
 
 from harness.measures.statistics import mean_sd
 from harness.show.ink import INK, PAPER, SERIES, WIDTH, outermost, styled, tone
 from harness.show.section import Cell, Picture, Section, Table
-from harness.show.settings import named_recipe
-from harness.show.shifts import shift_order, short
-from harness.show.text import counted, mean_of
+from harness.show.settings import Setting, leads, settings_of
+from harness.show.shifts import short
+from harness.show.text import counted, mean_of, numbered
 from harness.studies.route.rows import MeasuredRow, RouteRow
 
 GROUPS = ("many", "medium", "few")
 
 
-@dataclass(frozen=True)
-class Setting:
+class RouteSetting(Setting[RouteRow]):
     """The routes of one dataset, training set and recipe."""
 
-    rows: tuple[RouteRow, ...]
-
-    @cached_property
-    def methods(self) -> list[str]:
-        """Methods by name."""
-        return sorted({row.method for row in self.rows})
-
-    @cached_property
-    def shifts(self) -> list[str]:
-        """Shifts that every method has, forward before uniform before backward, larger ratios outermost."""
-        common = set.intersection(
-            *({row.shift for row in self.rows if row.method == method} for method in self.methods)
-        )
-        return sorted(common, key=shift_order)
-
-    @property
-    def title(self) -> str:
-        """In words, for captions."""
-        first = self.rows[0]
-        seeds = len({row.train_seed for row in self.rows})
-        many = f"{seeds} train seeds" if seeds > 1 else "one train seed"
-        return f"{first.dataset}, {first.train_n:,} training images, {named_recipe(first.recipe)}, {many}"
-
     def of(self, method: str, shift: str | None = None, published: bool = True) -> list[RouteRow]:
-        """Rows of a method on a shift (None: on all), at the released threshold or at every one."""
+        """Return rows of a method on a shift (None: on all), at the released threshold or at every one."""
         shifts = self.shifts if shift is None else [shift]
         rows = (row for row in self.rows if row.method == method and row.shift in shifts)
         return [row for row in rows if row.published or not published]
@@ -54,20 +27,24 @@ class Setting:
 
 def section(results: Path) -> Section | None:
     """Accuracy and cost by threshold and shift, from the stored routes; None where there are none."""
-    found = _settings(RouteRow.files().load_all(results))
+    # One row a threshold, whichever grids it was part of.
+    rows = {
+        (row.checkpoint_sha256, row.shift, row.indices_sha256, row.threshold): row
+        for row in RouteRow.files().load_all(results)
+    }
+    found = [setting for setting in settings_of(rows.values(), RouteSetting) if setting.shifts]
     if not found:
         return None
     measured = MeasuredRow.files().load_all(results)
     tables: list[Table] = []
     pictures: list[Picture] = []
-    for number, setting in enumerate(found):
+    for setting, slug in zip(found, numbered(["routing"] * len(found)), strict=True):
         tables += [_shift_table(setting), _threshold_table(setting), _group_table(setting)]
-        slug = "routing" if number == 0 else f"routing-{number + 1}"
         with styled():
             pictures += [_curves(setting, slug), _shares(setting, slug)]
     if measured:
         tables.append(_measured_table(measured))
-    lead = " ".join(_lead(setting, several=len(found) > 1) for setting in found)
+    lead = leads(found, _lead)
     if measured:
         ratios = [row.faster for row in measured]
         lead += (
@@ -77,17 +54,7 @@ def section(results: Path) -> Section | None:
     return Section("routing", "Routing", lead, tuple(tables), tuple(pictures))
 
 
-def _settings(rows: Sequence[RouteRow]) -> list[Setting]:
-    groups: dict[tuple[str | None, ...], dict[tuple[Any, ...], RouteRow]] = {}
-    for row in rows:
-        key = row.dataset, row.train_fingerprint, row.train_counts_sha256, row.recipe_sha256
-        # One row a threshold, whichever grids it was part of.
-        groups.setdefault(key, {})[row.checkpoint_sha256, row.shift, row.indices_sha256, row.threshold] = row
-    settings = [Setting(tuple(group.values())) for _, group in sorted(groups.items(), key=lambda item: str(item[0]))]
-    return [setting for setting in settings if setting.shifts]
-
-
-def _lead(setting: Setting, several: bool) -> str:
+def _lead(setting: RouteSetting) -> str:
     parts = []
     for method in setting.methods:
         ends = []
@@ -98,8 +65,7 @@ def _lead(setting: Setting, several: bool) -> str:
         saved = _saved(setting.of(method))
         text = f"of {setting.of(method)[0].experts} experts {method} runs {', '.join(ends)}"
         parts.append(text + ("" if saved is None else f" and saves {100 * saved:.0f} % of the MACs over all shifts"))
-    prefix = f"{setting.title}: " if several else ""
-    return f"{prefix}At the released threshold of 0.5, and against running every expert: {'; '.join(parts)}."
+    return f"At the released threshold of 0.5, and against running every expert: {'; '.join(parts)}."
 
 
 def _saved(rows: Sequence[RouteRow]) -> float | None:
@@ -107,7 +73,7 @@ def _saved(rows: Sequence[RouteRow]) -> float | None:
     return mean_of([None if row.macs is None or row.macs_all is None else 1 - row.macs / row.macs_all for row in rows])
 
 
-def _shift_table(setting: Setting) -> Table:
+def _shift_table(setting: RouteSetting) -> Table:
     experts = max(row.experts for row in setting.rows)
     columns = ["method", "shift", "top-1", "sd", "all experts", *GROUPS, "experts run"]
     columns += [*(f"stop after {k}" for k in range(1, experts + 1)), "MACs (M)"]
@@ -135,7 +101,7 @@ def _millions(rows: Sequence[RouteRow]) -> float | None:
     return None if macs is None else macs / 1e6
 
 
-def _threshold_table(setting: Setting) -> Table:
+def _threshold_table(setting: RouteSetting) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for method in setting.methods:
         own = setting.of(method, published=False)
@@ -152,7 +118,7 @@ def _threshold_table(setting: Setting) -> Table:
     return Table(caption, ("method", "threshold", "top-1", *GROUPS, "experts run", "MACs (M)"), tuple(rows))
 
 
-def _group_table(setting: Setting) -> Table:
+def _group_table(setting: RouteSetting) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for method in setting.methods:
         for shift in outermost(setting.shifts):
@@ -196,7 +162,7 @@ def _measured_table(rows: Sequence[MeasuredRow]) -> Table:
     return Table(caption, tuple(columns), tuple(lines))
 
 
-def _curves(setting: Setting, slug: str) -> Picture:
+def _curves(setting: RouteSetting, slug: str) -> Picture:
     """Top-1 against cost on the outermost shifts and uniform, thresholds joined, the released one marked."""
     from matplotlib.figure import Figure
 
@@ -241,7 +207,7 @@ def _curves(setting: Setting, slug: str) -> Picture:
     )
 
 
-def _shares(setting: Setting, slug: str) -> Picture:
+def _shares(setting: RouteSetting, slug: str) -> Picture:
     """How many experts images are shown to, shift by shift, at the released threshold."""
     from matplotlib.figure import Figure
 

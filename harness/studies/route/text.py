@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Sequence
 
-from harness.show.settings import named_recipe
+from harness.show.settings import Setting
 from harness.show.shifts import short
 from harness.show.text import aligned, counted, mean_of, percent
 from harness.studies.route.rows import MeasuredRow, RouteRow
@@ -17,14 +17,9 @@ def render(rows: Sequence[RouteRow], shifts: Sequence[str]) -> str:
     """By method: each threshold, means over shifts and seeds; then the released threshold shift by shift."""
     if not rows:
         return "no routes"
-    first = rows[0]
-    seeds = len({row.train_seed for row in rows})
     several = len(shifts) > 1
-    title = (
-        f"{first.dataset}, {first.train_n:,} training images, {named_recipe(first.recipe)}, "
-        f"{seeds} train seed{'s' if seeds > 1 else ''}, "
-        + (f"means over {len(shifts)} shifts" if several else f"test {first.shift}")
-    )
+    over = f"means over {len(shifts)} shifts" if several else f"test {rows[0].shift}"
+    title = f"{Setting(tuple(rows)).title}, {over}"
     groups = {method: [row for row in rows if row.method == method] for method in dict.fromkeys(r.method for r in rows)}
     thresholds = {
         name: [

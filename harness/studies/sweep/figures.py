@@ -9,21 +9,20 @@ from jaxtyping import Float
 from harness.show.ink import FAINT, INK, SERIES, WIDTH, outermost, tone
 from harness.show.section import Picture
 from harness.show.shifts import short
-from harness.show.text import mean_of
 from harness.studies.sweep.control import non_dominated
 from harness.studies.sweep.rows import Sweep
-from harness.studies.sweep.settings import Setting, usable
+from harness.studies.sweep.settings import SweepSetting, top1, usable
 
 MAPS = ("many", "medium", "few", "top1")
 MOST_METHODS = 6
 
 
-def _shown(setting: Setting) -> list[str]:
+def _shown(setting: SweepSetting) -> list[str]:
     """Methods that figures show: all, or the first few."""
-    return list(setting.methods)[:MOST_METHODS]
+    return list(setting.by_method)[:MOST_METHODS]
 
 
-def _where(setting: Setting) -> str:
+def _where(setting: SweepSetting) -> str:
     """The shift whose shot groups figures show: the whole pool where it was swept."""
     return "uniform" if "uniform" in setting.shifts else setting.shifts[len(setting.shifts) // 2]
 
@@ -36,7 +35,7 @@ def _averaged(sweeps: Sequence[Sweep], name: str) -> Float[np.ndarray, " points"
     return np.mean(known, axis=0) if known and len(known) == len(values) else None
 
 
-def maps(setting: Setting, slug: str) -> Picture | None:
+def maps(setting: SweepSetting, slug: str) -> Picture | None:
     """Ternary maps of many, medium, few and top-1: a row for each method with three experts; None without one."""
     import mpltern  # noqa: F401  (registers the projection)
     from matplotlib.colors import Normalize
@@ -99,7 +98,7 @@ def _bare(axes: Any, first: bool, last: bool) -> None:
         axes.text(0, 0, 1, "backward", ha="right", va="top", **style)
 
 
-def front(setting: Setting, slug: str) -> Picture | None:
+def front(setting: SweepSetting, slug: str) -> Picture | None:
     """Many against few: every preference, the non-dominated ones joined, the centre marked; None without groups."""
     from matplotlib.figure import Figure
 
@@ -145,7 +144,7 @@ def front(setting: Setting, slug: str) -> Picture | None:
     )
 
 
-def choices(setting: Setting, slug: str) -> Picture:
+def choices(setting: SweepSetting, slug: str) -> Picture:
     """Top-1 over shifts by way of choosing, a panel for each method."""
     from matplotlib.figure import Figure
 
@@ -162,7 +161,7 @@ def choices(setting: Setting, slug: str) -> Picture:
         group = setting.common(method)
         for choice in ("best", *styles):
             if choice in usable(group) and (choice != "best" or not axes.lines):
-                tops = [mean_of([s.chosen[choice].top1 for s in setting.of(method, shift)]) for shift in setting.shifts]
+                tops = [top1(group, choice, shift) for shift in setting.shifts]
                 axes.plot(places, [100 * (top or 0) for top in tops], label=names.get(choice, choice), **styles[choice])
         axes.set_title(f"{method} ({group[0].first.kind})", loc="left")
         axes.set_xticks(list(places), [short(shift) for shift in setting.shifts])

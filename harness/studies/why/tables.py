@@ -9,7 +9,7 @@ import numpy as np
 
 from harness.records import rows
 from harness.show.section import Cell, Table
-from harness.show.settings import named_recipe
+from harness.show.settings import imbalance_words, named_recipe
 from harness.show.shifts import shift_order, short
 from harness.studies.why import findings
 from harness.studies.why.bound import TERMS, Correlation, Point, choice, correlate, distinct, points
@@ -80,8 +80,7 @@ class Reasons:
     def words(self) -> str:
         """The setting in words."""
         dataset, imbalance, recipe = self.setting
-        train = "natural train counts" if imbalance is None else f"train imbalance {imbalance:g}"
-        return f"{dataset}, {train}, {named_recipe(recipe)}"
+        return f"{dataset}, {imbalance_words(imbalance)}, {named_recipe(recipe)}"
 
     def alone(self, method: str, group: str, measure: str) -> list[Finding]:
         """Findings of each expert alone."""
