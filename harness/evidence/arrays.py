@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Float, Int
 
-from harness.evidence.heads import PreferenceHeads
+from harness.evidence.heads import Classifiers, PreferenceHeads
 from methods.core.priors import ExpertPriors
 
 
@@ -32,7 +32,8 @@ class Evidence:
 
     logits: clean images; views: K pairs of random views; gate_logits: RIDE's gates; head: what turns features
     into logits for a preference (methods with one; their `logits` and `views` are those at the centre); agreement:
-    of views at each point of the head's lattice (`harness.adapters.preference.agreement`), where it is known already.
+    of views at each point of the head's lattice (`harness.adapters.preference.agreement`), where it is known already;
+    classifiers: what turns features into these logits, where that is stored.
     Optional parts are None where a method has none.
     """
 
@@ -44,9 +45,10 @@ class Evidence:
     head: PreferenceHeads | None = None
     agreement: Float[np.ndarray, "images points"] | None = None
     source: Source | None = None
+    classifiers: Classifiers | None = None
 
     def take(self, indices: Int[np.ndarray, " drawn"], parts: Container[str] = LARGE) -> "Evidence":
-        """Return the evidence of some images, in the order of `indices`; head and source stay as they are.
+        """Return the evidence of some images, in the order of `indices`; head, classifiers and source stay.
 
         parts: which of the large arrays (`LARGE`) are taken along; the others are None, as if there were none.
         """
@@ -65,6 +67,18 @@ class Evidence:
 
 EVIDENCE_VERSION = 2
 """Raised whenever the same checkpoint and data would give other arrays."""
+
+
+@dataclass(frozen=True)
+class UnlabelledEvidence:
+    """Evidence of images whose labels nobody knows, or nobody is to see; ids: a name of each image, where there are."""
+
+    evidence: Evidence
+    train_counts: Int[np.ndarray, " classes"]
+    expert_priors: ExpertPriors
+    class_names: tuple[str, ...]
+    metadata: dict[str, str]
+    ids: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,11 @@ from harness.evidence.arrays import Evidence
 from harness.evidence.heads import PreferenceHeads
 from shifts.common.errors import BadInput
 
-REQUIRED = ("logits", "labels", "train_counts", "expert_priors")
+REQUIRED = ("logits", "train_counts", "expert_priors")
+
+
+LABELS = "labels"
+"""What draws and accuracies need besides; adapting to images does without."""
 
 
 ARRAYS = ("views", "features", "view_features", "gate_logits", "agreement")
@@ -22,7 +26,10 @@ ARRAYS = ("views", "features", "view_features", "gate_logits", "agreement")
 HEADS = ("preferences", "heads", "preference_priors")
 
 
-OPTIONAL = (*ARRAYS, *HEADS, "source_logits", "source_labels")
+CLASSIFIERS = ("classifiers", "classifier_biases")
+
+
+OPTIONAL = (LABELS, *ARRAYS, *HEADS, *CLASSIFIERS, "source_logits", "source_labels", "ids")
 
 
 LARGEST = 1e36
@@ -40,6 +47,10 @@ _DIMENSIONS = {"logits": 3, "expert_priors": 2, "views": 5, "features": 3, "view
 """Of arrays that have an axis of experts, the last but one."""
 
 
+_FIRST = {"classifiers": 3, "classifier_biases": 2}
+"""The same of arrays whose first axis it is."""
+
+
 _MOST_IMAGES = 10**12
 
 
@@ -47,10 +58,14 @@ def with_experts(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Arrays of a single expert whose `logits` are [N, C], with its axis where it was left out."""
     if "logits" not in arrays or arrays["logits"].ndim != 2:
         return dict(arrays)
-    return {
-        name: np.expand_dims(array, -2) if array.ndim + 1 == _DIMENSIONS.get(name) else array
-        for name, array in arrays.items()
-    }
+    made = dict(arrays)
+    for places, axis in ((_DIMENSIONS, -2), (_FIRST, 0)):
+        made |= {
+            name: np.expand_dims(made[name], axis)
+            for name, wanted in places.items()
+            if name in made and made[name].ndim + 1 == wanted
+        }
+    return made
 
 
 @dataclass(frozen=True)
@@ -137,6 +152,36 @@ class Checker:
         if "preference_priors" in given:
             self.floats("preference_priors", (points, classes))
         return points, dim
+
+    def classifiers(self, experts: int, classes: int) -> int | None:
+        """Return the dimension D of the classifiers, None where there are none."""
+        given = [name for name in CLASSIFIERS if name in self.arrays]
+        if not given:
+            return None
+        _, dim, _ = self.floats("classifiers", (experts, None, classes))
+        if "classifier_biases" in given:
+            self.floats("classifier_biases", (experts, classes))
+        return dim
+
+    def classifier_scale(self) -> float | None:
+        text = self.metadata.get("classifier_scale")
+        try:
+            return None if text is None else float(text)
+        except ValueError:
+            raise self.fail(f"metadata classifier_scale must be the scale of the classifiers, not {text!r}") from None
+
+    def ids(self, images: int) -> tuple[str, ...] | None:
+        """Return the images' names, None where there are none."""
+        if "ids" not in self.arrays:
+            return None
+        array = self.arrays["ids"]
+        try:
+            names = tuple(array.tobytes().decode("utf-8").split("\n")) if array.dtype == np.uint8 else ()
+        except UnicodeDecodeError:
+            names = ()
+        if len(names) != images:
+            raise self.fail(f"ids must be uint8, the UTF-8 of {images} lines")
+        return names
 
     def scale(self) -> float:
         text = self.metadata.get("head_scale", "")

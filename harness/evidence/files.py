@@ -16,9 +16,9 @@ from jaxtyping import Float
 from safetensors import SafetensorError
 
 from harness.evidence import tensors
-from harness.evidence.arrays import Evidence, PoolEvidence, Source
-from harness.evidence.check import ARRAYS, LARGEST, Checker, with_experts
-from harness.evidence.heads import PreferenceHeads
+from harness.evidence.arrays import Evidence, PoolEvidence, Source, UnlabelledEvidence
+from harness.evidence.check import ARRAYS, LABELS, LARGEST, Checker, with_experts
+from harness.evidence.heads import Classifiers, PreferenceHeads
 from methods.core.priors import ExpertPriors, target_prior
 from shifts.common.errors import BadInput
 from shifts.common.files import write_tensors
@@ -31,7 +31,7 @@ def save_evidence(
     path: str | Path,
     *,
     logits: Numbers,
-    labels: Numbers,
+    labels: Numbers | None = None,
     train_counts: Numbers,
     expert_priors: Numbers,
     class_names: Sequence[str] | None = None,
@@ -48,8 +48,12 @@ def save_evidence(
     head_scale: float | None = None,
     preference_priors: Numbers | None = None,
     agreement: Numbers | None = None,
+    classifiers: Numbers | None = None,
+    classifier_biases: Numbers | None = None,
+    classifier_scale: float | None = None,
+    ids: Sequence[str] | None = None,
 ) -> None:
-    """Write the evidence of your own model, for `python -m harness.run --evidence FILE`.
+    """Write the evidence of your own model, for `python -m harness.run --evidence FILE` and `harness.apply FILE`.
 
     N test images, M source images, E experts, C classes, K view pairs, D features, P preferences. Numbers are NumPy
     arrays, torch tensors on any device, or lists, however they lie in memory. Floating point is 16 (also bfloat16), 32
@@ -59,7 +63,8 @@ def save_evidence(
 
     key                shape          type      what it is, and which adapters need it
     logits             N, E, C        floating  of the test pool; needed
-    labels             N              integer   classes 0..C-1 of the test pool, each at least once; needed
+    labels             N              integer   classes 0..C-1 of the test pool, each at least once; needed for draws
+                                                and accuracies (harness.run), not to adapt to the images (harness.apply)
     train_counts       C              integer   training images of each class, at least 1; needed
     expert_priors      E, C           floating  label prior that an expert's softmax answers for, sums to one: shares of
                                                 train_counts after cross-entropy, 1/C after a balanced loss; needed
@@ -79,6 +84,10 @@ def save_evidence(
     preference_priors  P, C           floating  what each preference answers for; otherwise the product of
                                                 expert_priors to the powers of the preference, scaled
     agreement          N, P           floating  of the views at each preference; otherwise computed where needed
+    classifiers        E, D, C        floating  what turns features into logits: adapters that move the last layer
+    classifier_biases  E, C           floating  what is added
+    classifier_scale                  number    where the classifiers are cosine ones: what cosines are multiplied with
+    ids                N              text      a name of each image, such as its file's, without line breaks
 
     The file is complete or absent. Raises BadInput that names the key where reading would, and OSError.
     """
@@ -98,6 +107,8 @@ def save_evidence(
         "heads": heads,
         "preference_priors": preference_priors,
         "agreement": agreement,
+        "classifiers": classifiers,
+        "classifier_biases": classifier_biases,
     }
     arrays = {name: _array(path, name, numbers) for name, numbers in given.items() if numbers is not None}
     arrays = with_experts(arrays)
@@ -108,7 +119,14 @@ def save_evidence(
         metadata["source_seen"] = str(source_seen)
     if head_scale is not None:
         metadata["head_scale"] = repr(float(head_scale))
-    _pool_of(path, arrays, metadata)
+    if classifier_scale is not None:
+        metadata["classifier_scale"] = repr(float(classifier_scale))
+    if ids is not None:
+        arrays["ids"] = lines(path, ids)
+    if LABELS in arrays:
+        _pool_of(path, arrays, metadata)
+    else:
+        _unlabelled_of(path, arrays, metadata)
     write_tensors(path, arrays, metadata)
 
 
@@ -132,16 +150,43 @@ def save(path: Path, pool: PoolEvidence) -> None:
         head = evidence.head
         arrays |= {"preferences": head.points, "heads": head.weights, "preference_priors": head.priors}
         metadata["head_scale"] = repr(float(head.scale))
+    if evidence.classifiers is not None:
+        last = evidence.classifiers
+        arrays |= {"classifiers": last.weights} | ({} if last.biases is None else {"classifier_biases": last.biases})
+        metadata |= {} if last.scale is None else {"classifier_scale": repr(float(last.scale))}
     metadata |= {"class_names": json.dumps(pool.class_names), "target_prior_kind": pool.expert_priors.kind}
     write_tensors(path, arrays, metadata)
 
 
 def load(path: Path) -> PoolEvidence:
-    """Read and check an evidence file, ours or a stranger's.
+    """Read and check an evidence file with labels, ours or a stranger's.
 
     Raises BadInput, naming the file and the key: missing or truncated file, missing or unknown keys, types and shapes
-    that do not fit, labels out of range, classes without a train or test image, values that are not finite.
+    that do not fit, labels out of range, classes without a train or test image, values that are not finite. Of a file
+    without labels the message says what can be asked of it.
     """
+    return _pool_of(path, *_read(path))
+
+
+def load_unlabelled(path: Path) -> UnlabelledEvidence:
+    """Read and check an evidence file with or without labels, which are checked and not given out.
+
+    Raises BadInput as `load`, but neither for a file without labels nor for classes that no image has.
+    """
+    return _unlabelled_of(path, *_read(path))
+
+
+def lines(path: Path, names: Sequence[str]) -> np.ndarray:
+    """Return names as the array `ids` of an evidence file. Raises BadInput for a name with a line break."""
+    names = [str(name) for name in names]
+    for place, name in enumerate(names):
+        if "\n" in name:
+            raise BadInput(f"evidence file {path}: ids have a line break, first at {place}")
+    return np.frombuffer("\n".join(names).encode("utf-8", "replace"), np.uint8)
+
+
+def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Read the arrays of a file, each with its axis of experts, and its text. Raises BadInput."""
     if not path.is_file():
         raise BadInput(f"evidence file {path} does not exist")
     try:
@@ -152,23 +197,41 @@ def load(path: Path) -> PoolEvidence:
         raise BadInput(f"evidence file {path}: {error}") from error
     except OSError as error:
         raise BadInput(f"evidence file {path} cannot be read: {error.strerror or error}") from error
-    return _pool_of(path, with_experts(arrays), metadata)
+    return with_experts(arrays), metadata
 
 
 def _pool_of(path: Path, arrays: Mapping[str, np.ndarray], metadata: dict[str, str]) -> PoolEvidence:
     """Check the arrays of a file and make them what adapters and protocol take. Raises BadInput as `load`."""
+    read = _unlabelled_of(path, arrays, metadata)
+    check = Checker(path, arrays, metadata)
+    if LABELS not in arrays:
+        raise check.fail(
+            f"has no labels: `python -m harness.apply {path}` adapts to its images; shifts and accuracies need labels"
+        )
+    classes = len(read.train_counts)
+    labels = arrays[LABELS].astype(np.int64)
+    if len(np.unique(labels)) < classes:
+        missing = np.setdiff1d(np.arange(classes), labels)
+        raise check.fail(f"labels have no image of class {missing[0]} of 0..{classes - 1}")
+    return PoolEvidence(read.evidence, labels, read.train_counts, read.expert_priors, read.class_names, metadata)
+
+
+def _unlabelled_of(path: Path, arrays: Mapping[str, np.ndarray], metadata: dict[str, str]) -> UnlabelledEvidence:
+    """Check all but the labels of a file and make it what adapters take. Raises BadInput as `load_unlabelled`."""
     check = Checker(path, arrays, metadata)
     check.keys()
     images, experts, classes = check.floats("logits", (None, None, None))
-    check.integers("labels", images, classes)
+    if LABELS in arrays:
+        check.integers(LABELS, images, classes)
     counts = check.counts(classes)
     check.floats("expert_priors", (experts, classes))
-    if len(np.unique(arrays["labels"])) < classes:
-        missing = np.setdiff1d(np.arange(classes), arrays["labels"])
-        raise check.fail(f"labels have no image of class {missing[0]} of 0..{classes - 1}")
     if "views" in arrays:
         check.floats("views", (None, 2, images, experts, classes))
     points, dim = check.heads(experts, classes)
+    last = check.classifiers(experts, classes)
+    if None not in (dim, last) and dim != last:
+        raise check.fail(f"classifiers are for features of {last} numbers, heads for {dim}")
+    dim = last if dim is None else dim
     if "features" in arrays:
         *_, dim = check.floats("features", (images, experts, dim))
     if "view_features" in arrays:
@@ -189,13 +252,14 @@ def _pool_of(path: Path, arrays: Mapping[str, np.ndarray], metadata: dict[str, s
         raise check.fail(f"expert_priors: {error}") from error
     try:
         head = None if points is None else _head(arrays, check.scale(), priors)
+        classifiers = None if last is None else _classifiers(arrays, check.classifier_scale())
     except ValueError as error:
         raise check.fail(str(error)) from error
     parts = {name: _float32(arrays[name]) if name in arrays else None for name in ARRAYS}
     if "views" in arrays:
         parts["views"] = _logits(arrays["views"])
-    evidence = Evidence(_logits(arrays["logits"]), source=source, head=head, **parts)
-    return PoolEvidence(evidence, arrays["labels"].astype(np.int64), counts, priors, names, metadata)
+    evidence = Evidence(_logits(arrays["logits"]), source=source, head=head, classifiers=classifiers, **parts)
+    return UnlabelledEvidence(evidence, counts, priors, names, metadata, check.ids(images))
 
 
 def _head(arrays: Mapping[str, np.ndarray], scale: float, priors: ExpertPriors) -> PreferenceHeads:
@@ -204,6 +268,12 @@ def _head(arrays: Mapping[str, np.ndarray], scale: float, priors: ExpertPriors) 
     given = arrays.get("preference_priors")
     wanted = [target_prior(priors, point) for point in points] if given is None else given
     return PreferenceHeads(points, _float32(arrays["heads"]), scale, np.asarray(wanted, dtype=np.float64))
+
+
+def _classifiers(arrays: Mapping[str, np.ndarray], scale: float | None) -> Classifiers:
+    """Raises ValueError for a scale that is not positive and finite."""
+    biases = arrays.get("classifier_biases")
+    return Classifiers(_float32(arrays["classifiers"]), None if biases is None else _float32(biases), scale)
 
 
 def _float32(array: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:

@@ -85,6 +85,45 @@ class PreferenceHeads:
         return features
 
 
+@dataclass(frozen=True, eq=False)
+class Classifiers:
+    """The last layer of each expert, which turns its features into its logits.
+
+    weights: [E, D, C], float32; biases: [E, C], or None. scale: None for a linear layer; else the classifiers are
+    cosine ones, with logits scale * <f / |f|, w_c / |w_c|>. Raises ValueError for shapes that do not belong together,
+    values that are not finite and a scale that is not positive.
+    """
+
+    weights: Float32[np.ndarray, "experts dim classes"]
+    biases: Float32[np.ndarray, "experts classes"] | None = None
+    scale: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.weights.ndim != 3 or 0 in self.weights.shape:
+            raise ValueError(f"classifiers must be [experts, dim, classes], not of shape {self.weights.shape}")
+        experts, _, classes = self.weights.shape
+        if self.biases is not None and self.biases.shape != (experts, classes):
+            raise ValueError(f"classifier_biases must be [{experts}, {classes}], not {list(self.biases.shape)}")
+        if not np.isfinite(self.weights).all() or not (self.biases is None or np.isfinite(self.biases).all()):
+            raise ValueError("classifiers have NaN or infinite values")
+        if self.scale is not None and not (np.isfinite(self.scale) and self.scale > 0):
+            raise ValueError(f"the scale of cosine classifiers must be positive and finite, not {self.scale}")
+
+    def logits(
+        self, features: Float32[np.ndarray, "images experts dim"]
+    ) -> Float32[np.ndarray, "images experts classes"]:
+        """Return the logits of features. Raises ValueError for features of other experts or another dimension."""
+        if features.ndim != 3 or features.shape[1:] != self.weights.shape[:2]:
+            wanted = list(self.weights.shape[:2])
+            raise ValueError(f"features of shape {features.shape} do not belong to classifiers for {wanted}")
+        weights = self.weights
+        if self.scale is not None:
+            features, weights = _normalise(features, axis=-1), _normalise(weights, axis=1)
+        logits = np.matmul(features.swapaxes(0, 1), weights).swapaxes(0, 1)
+        logits = logits if self.scale is None else self.scale * logits
+        return np.ascontiguousarray(logits if self.biases is None else logits + self.biases, dtype=np.float32)
+
+
 def lattice(experts: int, steps: int = STEPS) -> Float[np.ndarray, "points experts"]:
     """All preferences over `experts` whose shares are multiples of 1 / steps; the centre first, on them or not.
 

@@ -159,10 +159,10 @@ GOOD = arrays(images=40, classes=4)
 SOURCE = {"source_logits": GOOD["logits"][:9], "source_labels": GOOD["labels"][:9]}
 REFUSED: dict[str, tuple[Arrays, dict[str, str], list[str]]] = {
     "no logits": (without("logits"), {}, ["no 'logits'", "it has: expert_priors, labels, train_counts, views"]),
-    "no labels": (without("labels"), {}, ["no 'labels'"]),
+    "no labels": (without("labels"), {}, ["has no labels", "harness.apply", "adapts to its images"]),
     "no counts": (without("train_counts"), {}, ["no 'train_counts'"]),
     "no priors": (without("expert_priors"), {}, ["no 'expert_priors'"]),
-    "unknown key": (GOOD | {"logit": GOOD["logits"]}, {}, ["unknown key 'logit'", "logits, labels"]),
+    "unknown key": (GOOD | {"logit": GOOD["logits"]}, {}, ["unknown key 'logit'", "logits, train_counts"]),
     "one dimension": (GOOD | {"logits": GOOD["logits"][:, 0, 0].copy()}, {}, ["logits is float32[40]", "[?, ?, ?]"]),
     "one expert, three priors": (
         GOOD | {"logits": GOOD["logits"][:, 0].copy()},
@@ -191,6 +191,26 @@ REFUSED: dict[str, tuple[Arrays, dict[str, str], list[str]]] = {
     "views of others": (GOOD | {"views": GOOD["views"][:, :, :-1]}, {}, ["views", "[?, 2, 40, 3, 4]"]),
     "single views": (GOOD | {"views": GOOD["views"][:, :1]}, {}, ["views", "[?, 2, 40, 3, 4]"]),
     "gates": (GOOD | {"gate_logits": np.zeros((40, 3))}, {}, ["gate_logits", "[40, 2]"]),
+    "classifiers": (GOOD | {"classifiers": np.zeros((2, 5, 4))}, {}, ["classifiers", "[3, ?, 4]"]),
+    "classifiers of other features": (
+        GOOD | {"classifiers": np.zeros((3, 5, 4)), "features": np.zeros((40, 3, 6))},
+        {},
+        ["features", "[40, 3, 5]"],
+    ),
+    "biases alone": (GOOD | {"classifier_biases": np.zeros((3, 4))}, {}, ["no 'classifiers'"]),
+    "scale in words": (
+        GOOD | {"classifiers": np.zeros((3, 5, 4))},
+        {"classifier_scale": "large"},
+        ["classifier_scale", "'large'"],
+    ),
+    "scale below zero": (
+        GOOD | {"classifiers": np.zeros((3, 5, 4))},
+        {"classifier_scale": "-1"},
+        ["scale of cosine classifiers must be positive"],
+    ),
+    "too few names": (GOOD | {"ids": np.frombuffer(b"a\nb", np.uint8)}, {}, ["ids must be uint8", "40 lines"]),
+    "names of another kind": (GOOD | {"ids": np.zeros(40, np.int64)}, {}, ["ids must be uint8"]),
+    "names not in UTF-8": (GOOD | {"ids": np.frombuffer(b"\xff" + b"\n" * 39, np.uint8)}, {}, ["ids must be uint8"]),
     "features": (GOOD | {"features": np.zeros((40, 2, 5))}, {}, ["features", "[40, 3, ?]"]),
     "view features": (GOOD | {"view_features": np.zeros((1, 2, 40, 2, 5))}, {}, ["view_features", "[?, 2, 40, 3, ?]"]),
     "half a source": (GOOD | {"source_logits": SOURCE["source_logits"]}, {}, ["no 'source_labels'"]),

@@ -132,11 +132,19 @@ def test_every_key_that_is_read_can_be_written(tmp_path: Path) -> None:
         "heads": rng.normal(size=(2, 3, 5, 4)),
         "preference_priors": rng.dirichlet(np.ones(4), 2),
         "agreement": rng.random((12, 2)),
+        "classifiers": rng.normal(size=(3, 5, 4)),
+        "classifier_biases": rng.normal(size=(3, 4)),
+        "ids": [f"night/{place}.jpg" for place in range(11)] + ["Ärger.png"],
     }
     given = content() | more
     assert set(given) == {*REQUIRED, *OPTIONAL}
-    save_evidence(tmp_path / "mine.safetensors", **given, head_scale=16)
+    save_evidence(tmp_path / "mine.safetensors", **given, head_scale=16, classifier_scale=20)
     back = evidence.load(tmp_path / "mine.safetensors").evidence
+    assert evidence.load_unlabelled(tmp_path / "mine.safetensors").ids == tuple(given["ids"])
+    assert back.classifiers is not None
+    assert back.classifiers.scale == 20
+    np.testing.assert_array_equal(back.classifiers.weights, given["classifiers"].astype(np.float32))
+    np.testing.assert_array_equal(back.classifiers.biases, given["classifier_biases"].astype(np.float32))
     for name in ("views", "features", "view_features", "gate_logits", "agreement"):
         np.testing.assert_array_equal(getattr(back, name), given[name].astype(np.float32), err_msg=name)
     assert back.head is not None
@@ -146,6 +154,25 @@ def test_every_key_that_is_read_can_be_written(tmp_path: Path) -> None:
     described = inspect.getdoc(save_evidence) or ""
     for name in inspect.signature(save_evidence).parameters:
         assert name == "path" or f"\n{name} " in described, f"{name} is not described"
+
+
+def test_images_without_labels(tmp_path: Path) -> None:
+    given = {name: array for name, array in content().items() if name != "labels"}
+    file = tmp_path / "tonight.safetensors"
+    save_evidence(file, **given)
+    back = evidence.load_unlabelled(file)
+    np.testing.assert_array_equal(back.evidence.logits, given["logits"], strict=True)
+    np.testing.assert_array_equal(back.train_counts, given["train_counts"])
+    assert (back.ids, back.class_names) == (None, ("0", "1", "2", "3"))
+    with pytest.raises(BadInput, match=r"has no labels: `python -m harness.apply .*` adapts to its images"):
+        evidence.load(file)
+    save_evidence(file, **content())
+    assert not hasattr(evidence.load_unlabelled(file), "labels")
+
+
+def test_a_name_has_one_line(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="ids have a line break, first at 1"):
+        save_evidence(tmp_path / "mine.safetensors", **content(), ids=["a", "b\nc"] + ["d"] * 10)
 
 
 SMALL = content()
