@@ -14,14 +14,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float
 from scipy.special import softmax
 
 from harness.adapters.parts.calibration import Calibration
-from harness.adapters.parts.check import check_evidence
-from harness.adapters.parts.contract import Counts, Posteriors, Prior
-from harness.adapters.parts.correction import prior_correction
-from harness.adapters.parts.streams import StreamAdapter, StreamFitted
+from harness.adapters.parts.contract import PerClass, Prior, Weights
+from harness.adapters.parts.streams import Reader, StreamAdapter
 from harness.evidence.access import Access
 from harness.evidence.arrays import Evidence
 from methods.core.priors import LOG_FLOOR, ExpertPriors, normalise, target_prior
@@ -41,30 +38,33 @@ class StreamEm(StreamAdapter):
         if not 0 <= self.memory <= 1:
             raise ValueError(f"memory must lie in 0..1, not {self.memory}")
 
-    def fit(self, evidence: Evidence, counts: Counts, expert_priors: ExpertPriors, seed: int) -> StreamFitted:
-        """Read the stream once; nothing is random, so `seed` is not used.
-
-        Raises ValueError where `missing` names a reason and for logits that are not finite.
-        """
-        images, experts, _ = check_evidence(self, evidence, expert_priors)
+    def reader(self, evidence: Evidence, expert_priors: ExpertPriors) -> "EmReader":
         calibration = self.calibration(evidence, expert_priors)
-        posteriors = softmax(calibration.apply(evidence.logits.mean(axis=1, dtype=np.float64)), axis=1)
-        priors = self.running(posteriors, calibration.prior)
-        weights = np.full((len(priors), experts), calibration.slope / experts)
-        biases = calibration.bias + prior_correction(priors, calibration.prior)
-        return StreamFitted(images, self.batch, weights, biases, weights[-1], priors[-1])
+        held = normalise(np.maximum(calibration.prior, LOG_FLOOR))
+        return EmReader({"counts": self.batch * held}, calibration, held, self.memory)
 
     def calibration(self, evidence: Evidence, expert_priors: ExpertPriors) -> Calibration:
         """What logits are passed through first: here nothing, and they answer for the target prior."""
         answered = target_prior(expert_priors)
         return Calibration(1.0, np.zeros_like(answered), answered)
 
-    def running(self, posteriors: Posteriors, reference: Prior) -> Float[np.ndarray, "batches classes"]:
-        """The estimate that each batch is answered with, from posteriors that hold under `reference`."""
-        held = normalise(np.maximum(reference, LOG_FLOOR))
-        ratios, seen, found = posteriors / held, self.batch * held, []
-        for part in self.batches(len(ratios)):
-            joint = ratios[part] * seen
-            seen = self.memory * seen + (joint / joint.sum(axis=1, keepdims=True)).sum(axis=0)
-            found.append(normalise(seen))
-        return np.stack(found)
+
+@dataclass
+class EmReader(Reader):
+    """Remembers the running counts [C]. held: the prior that calibrated posteriors hold under; kept: `memory`."""
+
+    calibration: Calibration
+    held: Prior
+    kept: float
+
+    def read(self, batch: Evidence) -> tuple[Weights, PerClass]:
+        logits = self.calibration.apply(batch.logits.mean(axis=1, dtype=np.float64))
+        joint = softmax(logits, axis=1) / self.held * self.memory["counts"]
+        self.memory["counts"] = self.kept * self.memory["counts"] + (joint / joint.sum(axis=1, keepdims=True)).sum(0)
+        answer = self.calibration.corrected(batch.logits.shape[1], self.prior)
+        assert answer.bias is not None
+        return answer.weights, answer.bias
+
+    @property
+    def prior(self) -> Prior:
+        return normalise(self.memory["counts"])

@@ -16,11 +16,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from harness.adapters.parts.check import check_evidence
-from harness.adapters.parts.confusion import confusion, predictions
-from harness.adapters.parts.contract import Counts
+from harness.adapters.parts.confusion import Confusion, confusion, predictions
+from harness.adapters.parts.contract import PerClass, Prior, Weights
 from harness.adapters.parts.correction import prior_correction
-from harness.adapters.parts.streams import StreamAdapter, StreamFitted
+from harness.adapters.parts.streams import Reader, StreamAdapter
 from harness.evidence.access import Access
 from harness.evidence.arrays import Evidence
 from methods.core.priors import ExpertPriors, target_prior
@@ -41,19 +40,38 @@ class StreamHistory(StreamAdapter):
         if self.window < 0:
             raise ValueError(f"window must be at least 0 (all batches), not {self.window}")
 
-    def fit(self, evidence: Evidence, counts: Counts, expert_priors: ExpertPriors, seed: int) -> StreamFitted:
-        """Read the stream once; nothing is random, so `seed` is not used.
-
-        Raises ValueError where `missing` names a reason and for logits that are not finite.
-        """
-        images, experts, _ = check_evidence(self, evidence, expert_priors)
+    def reader(self, evidence: Evidence, expert_priors: ExpertPriors) -> "HistoryReader":
         assert evidence.source is not None  # `missing` refused it
-        source, answered = confusion(evidence.source, "soft"), target_prior(expert_priors)
-        found, history, priors = predictions(evidence.logits, "soft"), [answered], [answered]
-        for part in self.batches(images):
-            history.append(source.prior * source.ratios(found[part].mean(axis=0)))
-            priors.append(source.nearest_prior(np.mean(history[-self.window :], axis=0)))
-        weights = np.full((len(priors) - 1, experts), 1 / experts)
-        # The last estimate answers no batch: it is what would be known for the next one.
-        biases = prior_correction(np.array(priors[:-1]), answered)
-        return StreamFitted(images, self.batch, weights, biases, weights[-1], priors[-1])
+        answered = target_prior(expert_priors)
+        kept = {"recent": answered[None]} if self.window else {"total": answered, "batches": np.array(1)}
+        return HistoryReader(kept | {"prior": answered}, confusion(evidence.source, "soft"), answered, self.window)
+
+
+@dataclass
+class HistoryReader(Reader):
+    """Remembers the estimates of the last `window` batches, or the sum of all, and the prior that they give."""
+
+    source: Confusion
+    answered: Prior
+    window: int
+
+    def read(self, batch: Evidence) -> tuple[Weights, PerClass]:
+        experts = batch.logits.shape[1]
+        bias = prior_correction(self.prior, self.answered)
+        found = predictions(batch.logits, "soft").mean(axis=0)
+        mean = self._remember(self.source.prior * self.source.ratios(found))
+        self.memory["prior"] = self.source.nearest_prior(mean)
+        return np.full(experts, 1 / experts), bias
+
+    def _remember(self, estimate: PerClass) -> PerClass:
+        """The mean of the estimates that count, `estimate` the last of them."""
+        if self.window:
+            self.memory["recent"] = np.vstack([self.memory["recent"], estimate])[-self.window :]
+            return np.asarray(self.memory["recent"].mean(axis=0))
+        self.memory["total"] = self.memory["total"] + estimate
+        self.memory["batches"] = self.memory["batches"] + 1
+        return np.asarray(self.memory["total"] / self.memory["batches"])
+
+    @property
+    def prior(self) -> Prior:
+        return self.memory["prior"]

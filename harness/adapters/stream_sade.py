@@ -13,9 +13,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from harness.adapters.parts.check import check_evidence
-from harness.adapters.parts.contract import Counts
-from harness.adapters.parts.streams import StreamAdapter, StreamFitted
+from harness.adapters.parts.contract import PerClass, Prior, Weights
+from harness.adapters.parts.streams import Reader, StreamAdapter
 from harness.adapters.sade import Objective, check_objective, check_views, on_simplex, sgd_step
 from harness.evidence.access import Access
 from harness.evidence.arrays import Evidence
@@ -37,17 +36,28 @@ class StreamSade(StreamAdapter):
         super().__post_init__()
         check_objective(self.objective)
 
-    def fit(self, evidence: Evidence, counts: Counts, expert_priors: ExpertPriors, seed: int) -> StreamFitted:
-        """Read the stream once; nothing is random, so `seed` is not used.
+    def check(self, evidence: Evidence) -> None:
+        check_views(evidence)
 
-        Raises ValueError where `missing` names a reason or logits or views are not finite.
-        """
-        images, experts, classes = check_evidence(self, evidence, expert_priors)
-        views = check_views(evidence)[0]
-        values, velocity, weights = np.zeros(experts), np.zeros(experts), []
-        for part in self.batches(images):
-            values, velocity = sgd_step(values, velocity, np.moveaxis(views[:, part], 2, 0), self.objective)
-            weights.append(on_simplex(values))
-        implied = target_prior(expert_priors, weights[-1])
-        unbiased = np.zeros((len(weights), classes))
-        return StreamFitted(images, self.batch, np.array(weights), unbiased, weights[-1], implied)
+    def reader(self, evidence: Evidence, expert_priors: ExpertPriors) -> "SadeReader":
+        start = np.zeros(evidence.logits.shape[1])
+        return SadeReader({"values": start, "velocity": start}, self.objective, expert_priors)
+
+
+@dataclass
+class SadeReader(Reader):
+    """Remembers v and its velocity, [E] each."""
+
+    objective: Objective
+    expert_priors: ExpertPriors
+
+    def read(self, batch: Evidence) -> tuple[Weights, PerClass]:
+        assert batch.views is not None
+        views = np.moveaxis(batch.views[0], 2, 0)
+        values, velocity = sgd_step(self.memory["values"], self.memory["velocity"], views, self.objective)
+        self.memory = {"values": values, "velocity": velocity}
+        return on_simplex(values), np.zeros(batch.logits.shape[2])
+
+    @property
+    def prior(self) -> Prior:
+        return target_prior(self.expert_priors, on_simplex(self.memory["values"]))

@@ -47,7 +47,7 @@ class Evidence:
     source: Source | None = None
     classifiers: Classifiers | None = None
 
-    def take(self, indices: Int[np.ndarray, " drawn"], parts: Container[str] = LARGE) -> "Evidence":
+    def take(self, indices: Int[np.ndarray, " drawn"] | slice, parts: Container[str] = LARGE) -> "Evidence":
         """Return the evidence of some images, in the order of `indices`; head, classifiers and source stay.
 
         parts: which of the large arrays (`LARGE`) are taken along; the others are None, as if there were none.

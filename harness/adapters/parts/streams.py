@@ -1,25 +1,45 @@
 """Streams: what adapters that read the test images in batches, in order, have in common (no adapter).
 
-A stream is the evidence in the order given. `fit` reads it once, batch by batch, and keeps what it knew when it had to
-answer for each batch; `predict` answers for the same images in the same order. The order is made by the protocol:
+A stream is the evidence in the order given. A `Reader` reads it batch by batch and says what each is answered with; it
+remembers a few arrays and no image, so a stream may be endless (`harness.OnlineAdapter`). `fit` gives one reader a
+whole stream; `predict` answers for the same images in the same order. The order is made by the protocol:
 `shuffled` is the permutation that every adapter gets, `drift` one in which the label prior moves from forward to
 backward (`harness.protocol.arrival`). It is an option of the adapter because it is part of a row's identity; the
 adapter itself only sees what arrives.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 
-from harness.adapters.parts.contract import Adapter, Logits, Prior, Weights
+from harness.adapters.parts.check import check_evidence
+from harness.adapters.parts.contract import Adapter, Counts, Logits, PerClass, Prior, Weights
 from harness.evidence.arrays import Evidence
+from methods.core.priors import ExpertPriors
 
 BATCH = 64
 
 
 Order = Literal["shuffled", "drift"]
+
+
+@dataclass
+class Reader(ABC):
+    """Reads a stream batch by batch. `memory`: all that it remembers, arrays that do not grow with the stream."""
+
+    memory: dict[str, np.ndarray]
+
+    @abstractmethod
+    def read(self, batch: Evidence) -> tuple[Weights, PerClass]:
+        """Read the next batch; return the expert weights [E] and the bias a class [C] that it is answered with."""
+
+    @property
+    @abstractmethod
+    def prior(self) -> Prior:
+        """The estimate of the label prior after the batches that were read."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +54,25 @@ class StreamAdapter(Adapter):
             raise ValueError(f"batch must be at least 1, not {self.batch}")
         if self.order not in ("shuffled", "drift"):
             raise ValueError(f"order must be shuffled or drift, not {self.order!r}")
+
+    @abstractmethod
+    def reader(self, evidence: Evidence, expert_priors: ExpertPriors) -> Reader:
+        """A reader that has read nothing yet. Of `evidence` it uses the source; images are what it reads later."""
+
+    def fit(self, evidence: Evidence, counts: Counts, expert_priors: ExpertPriors, seed: int) -> "StreamFitted":
+        """Read the stream once; nothing is random, so `seed` is not used.
+
+        Raises ValueError where `missing` names a reason, and for logits or views that are not finite.
+        """
+        images, _, _ = check_evidence(self, evidence, expert_priors)
+        self.check(evidence)
+        reader = self.reader(evidence, expert_priors)
+        read = [reader.read(evidence.take(part, self.reads)) for part in self.batches(images)]
+        weights, biases = (np.stack(parts) for parts in zip(*read, strict=True))
+        return StreamFitted(images, self.batch, weights, biases, weights[-1], reader.prior)
+
+    def check(self, evidence: Evidence) -> None:
+        """Raise ValueError for optional parts that are wrong; here there are none."""
 
     def batches(self, images: int) -> list[slice]:
         """The batches of a stream of `images` images."""

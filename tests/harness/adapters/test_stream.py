@@ -10,6 +10,7 @@ from torch.nn.functional import cosine_similarity
 
 from harness import adapters
 from harness.adapters.parts.calibration import calibrated
+from harness.adapters.parts.streams import StreamAdapter
 from harness.evidence.arrays import Evidence, Source
 from harness.protocol.arrival import DRIFT_RATIO, arrival
 from harness.protocol.draws import Draw
@@ -194,3 +195,23 @@ def test_a_stream_without_adaptation_does_not_mind_the_order() -> None:
         for order in ("", ",order=drift")
     ]
     assert outcomes[0] == outcomes[1] == adapt(adapters.get("mean"), pool, on).metrics.top1
+
+
+@pytest.mark.parametrize("name", [*STREAMS, "stream_history:window=3", "stream_em:memory=0.5"])
+def test_a_reader_with_another_ones_memory_goes_on_as_that_one(name: str) -> None:
+    evidence, priors = evidence_of(images=320)
+    adapter = adapters.get(name)
+    assert isinstance(adapter, StreamAdapter)
+    batches = [evidence.take(part, adapter.reads) for part in adapter.batches(320)]
+    through = adapter.reader(evidence, priors)
+    sizes = set()
+    for batch in batches[:3]:
+        through.read(batch)
+    resumed = adapter.reader(evidence, priors)
+    resumed.memory = {name: array.copy() for name, array in through.memory.items()}
+    for batch in batches[3:]:
+        for one, other in zip(through.read(batch), resumed.read(batch), strict=True):
+            np.testing.assert_array_equal(one, other)
+        sizes.add(sum(array.size for array in resumed.memory.values()))
+    np.testing.assert_array_equal(through.prior, resumed.prior)
+    assert len(sizes) == 1, "memory does not grow"
