@@ -18,8 +18,8 @@ from benchmarks import parts
 from benchmarks.ceilings import ceilings
 from benchmarks.parts import Line, Work
 from methods.core.precision import whole_float32
-from methods.jobs.arguments import chosen_device
 from methods.jobs.job import device_name
+from methods.jobs.request import chosen_device
 from shifts.common.command import Parser, command
 from shifts.common.errors import BadInput, check_name
 from shifts.common.files import write_text

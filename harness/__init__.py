@@ -24,3 +24,5 @@ def _check_sibling(name: str) -> None:
 
 _check_sibling("methods")
 _check_sibling("shifts")
+
+import shifts  # noqa: E402, F401 - settles the environment before NumPy and PyTorch are loaded

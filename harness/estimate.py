@@ -4,8 +4,9 @@ import sys
 from collections.abc import Sequence
 
 from harness.session.arguments import add_study_arguments, parsed
-from harness.studies.estimate.defaults import ADAPTERS, METHODS, SHIFTS
+from harness.studies.estimate.defaults import ADAPTERS
 from shifts.common.command import Parser, command, whole
+from shifts.common.requests import request_of
 
 EXAMPLES = """\
   python -m harness.estimate                                 # 20 sets each of dirichlet-0.1, dirichlet-1, shuffled_lt
@@ -19,13 +20,13 @@ EXAMPLES = """\
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Estimate what is asked for; returns the exit status."""
-    options = parsed(parser(), arguments, METHODS)
-    if options.shift is None and not options.shift_list:
-        options.shift = list(SHIFTS)
-    from harness.studies.estimate.study import EstimateStudy
+    options = parsed(parser(), arguments)
+    if options.shift_list and options.shift is None:  # a list stands instead of the default shifts
+        options.shift = []
+    from harness.studies.estimate.study import EstimateRequest
     from harness.studies.estimate.text import render
 
-    study = EstimateStudy(options)
+    study = request_of(EstimateRequest, options).session(decode=not options.dry_run)
     if options.dry_run:
         print(study.forecast())
         return 0

@@ -5,8 +5,8 @@ import sys
 from collections.abc import Sequence
 
 from harness.session.arguments import add_study_arguments, parsed
-from harness.studies.route.defaults import METHODS
 from shifts.common.command import Parser, command, whole
+from shifts.common.requests import request_of
 
 EXAMPLES = """\
   python -m harness.route --shift all --seeds 0 1 2
@@ -20,14 +20,13 @@ EXAMPLES = """\
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Study what is asked for; returns the exit status."""
-    options = parsed(parser(), arguments, METHODS)
-    from harness.studies.route.routing import THRESHOLDS
-    from harness.studies.route.study import MeasuredStudy, RouteStudy
+    options = parsed(parser(), arguments)
+    from harness.studies.route.study import MeasureRequest, RouteRequest
     from harness.studies.route.text import render, render_measured
 
-    options.thresholds = options.thresholds or list(THRESHOLDS)
-    study = RouteStudy(options)
-    measured = MeasuredStudy(options) if options.measure else None
+    decode = not options.dry_run
+    study = request_of(RouteRequest, options).session(decode)
+    measured = request_of(MeasureRequest, options).session(decode) if options.measure else None
     studies = [study] if measured is None else [study, measured]
     if options.dry_run:
         print("\n".join(each.forecast() for each in studies))

@@ -1,19 +1,15 @@
 """`python -m harness.run`: train what is missing, gather evidence once, adapt, measure, print a leaderboard."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from harness.session.arguments import add_names_argument, check_evidence
-from methods.jobs.arguments import add_together_argument, add_training_arguments, chosen_jobs
+from harness.session.arguments import add_names_argument, parsed
+from methods.jobs.arguments import add_training_arguments
 from shifts.common.command import Parser, command, whole
 from shifts.common.errors import BadInput
+from shifts.common.requests import request_of
 from shifts.sets.arguments import add_data_arguments, add_shift_arguments
-
-if TYPE_CHECKING:
-    from harness.session.session import Session
 
 EXAMPLES = """\
   python -m harness.run --shift backward_lt --imbalance 50
@@ -32,18 +28,17 @@ EXAMPLES = """\
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the main job; returns the exit status."""
-    made = parser()
-    options = made.parse_args(arguments)
+    options = parsed(parser(), arguments)
     if options.jobs and not options.dry_run:
         raise BadInput("--jobs prints training commands and goes with --dry-run")
-    check_evidence(made, options)
+    from harness.session.run import RunRequest
 
-    session = session_of(options)
+    session = request_of(RunRequest, options).session(decode=not options.dry_run)
     if options.dry_run:
         print(session.commands() if options.jobs else session.forecast())
         return 0
     session.work()
-    print(session.report())
+    print(session.report(options.top))
     return 0
 
 
@@ -55,7 +50,6 @@ def parser() -> Parser:
     add_data_arguments(made)
     add_shift_arguments(made)
     add_training_arguments(made)
-    add_together_argument(made)
     group = made.add_argument_group("adapting and measuring")
     group.add_argument("--adapters", nargs="+", metavar="NAME", help="ways to use unlabelled test data (default: all)")
     group.add_argument(
@@ -77,21 +71,6 @@ def parser() -> Parser:
     group.add_argument("--jobs", action="store_true", help="with --dry-run: one training command per line")
     add_names_argument(group)
     return made
-
-
-def session_of(options: argparse.Namespace) -> "Session":
-    """Return the session of a command line, by the task of its dataset. Raises BadInput."""
-    from harness.session.session import Session, check_names
-
-    if options.evidence:
-        return Session(options)
-    check_names(options)
-    jobs = chosen_jobs(options)
-    if jobs[0].dataset.task == "multi_label":
-        from harness.session.label_session import LabelSession
-
-        return LabelSession(options, jobs)
-    return Session(options, jobs)
 
 
 if __name__ == "__main__":

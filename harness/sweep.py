@@ -5,8 +5,8 @@ import sys
 from collections.abc import Sequence
 
 from harness.session.arguments import add_study_arguments, parsed
-from harness.studies.sweep.defaults import METHODS
 from shifts.common.command import Parser, command
+from shifts.common.requests import request_of
 
 EXAMPLES = """\
   python -m harness.sweep --shift all --seeds 0 1 2
@@ -20,11 +20,11 @@ EXAMPLES = """\
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Sweep what is asked for; returns the exit status."""
-    options = parsed(parser(), arguments, METHODS)
-    from harness.studies.sweep.study import SweepStudy
+    options = parsed(parser(), arguments)
+    from harness.studies.sweep.study import SweepRequest
     from harness.studies.sweep.text import render
 
-    study = SweepStudy(options)
+    study = request_of(SweepRequest, options).session(decode=not options.dry_run)
     if options.dry_run:
         print(study.forecast())
         return 0

@@ -7,6 +7,7 @@ from harness.session.arguments import add_names_argument
 from methods.jobs.arguments import add_training_arguments
 from shifts.common.command import Parser, command
 from shifts.common.errors import BadInput
+from shifts.common.requests import request_of
 from shifts.sets.arguments import add_data_arguments, seed
 
 EXAMPLES = """\
@@ -26,9 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.stored and options.dry_run:
         raise BadInput("--dry-run shows what would be trained, and --stored trains nothing: give one of them")
     if not options.stored:
-        from harness.studies.why.replicates import Replicates
+        from harness.studies.why.replicates import WhyRequest
 
-        replicates = Replicates(options)
+        options.draws, options.train_subset_seed = options.train_subset_seed, None
+        replicates = request_of(WhyRequest, options).session(decode=not options.dry_run)
         if options.dry_run:
             print(replicates.forecast())
             return 0

@@ -1,35 +1,34 @@
 """`python -m methods.train`: train models and keep their checkpoints."""
 
-import argparse
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
+from contextlib import contextmanager, redirect_stderr
+from functools import cache, partial
+from io import StringIO
 from typing import TYPE_CHECKING
 
 from methods.jobs.arguments import (
-    add_together_argument,
     add_training_arguments,
-    check_graphs,
     check_writable,
-    chosen_device,
-    chosen_jobs,
     epochs_shown,
     tell_data,
 )
+from methods.jobs.request import TrainingRequest, chosen_device
 from methods.processes import distributed
 from shifts.common.command import Parser, add_list_argument, command
 from shifts.common.errors import BadInput, WorkFailed
+from shifts.common.requests import request_of
 from shifts.sets.arguments import add_data_arguments
 
 if TYPE_CHECKING:
     import torch
 
     from methods.jobs.job import Progress, TrainingJob
+    from methods.processes.workers import Outcome
 
 EXAMPLES = """\
   python -m methods.train --methods sade --seeds 0
   python -m methods.train --methods sade balpoe --seeds 0 1 2 --dry-run
-  python -m methods.train --dataset cifar100 --recipe published-bf16 --seeds 0 1 2 --together 4 --cuda-graphs
+  python -m methods.train --dataset cifar100 --recipe published-bf16 --seeds 0 1 2 --workers 4 --cuda-graphs
   python -m methods.train --dataset cifar100 --recipe published --methods balpoe:tau=0/0.5/1/1.5/2 --device cuda
   torchrun --nproc-per-node 4 -m methods.train --dataset imagenet_lt --data-dir FOLDER --recipe published --methods sade
 """
@@ -38,29 +37,25 @@ EXAMPLES = """\
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train what has no checkpoint yet and print each checkpoint's path; torchrun's processes train together."""
-    from methods.processes import distributed
-
     parser = Parser("python -m methods.train", "Train methods; finished checkpoints are kept as they are.", EXAMPLES)
     add_data_arguments(parser)
     add_training_arguments(parser)
-    add_together_argument(parser)
     parser.add_argument("--dry-run", action="store_true", help="show what is done, what would be trained, and its cost")
     add_list_argument(parser, _listing, "datasets, methods, recipes")
     with distributed.told_once():
         options = parser.parse_args(arguments)
-        device = chosen_device(options.device)
-        if options.sync_bn and device.type != "cuda":
+        request = request_of(TrainingRequest, options)
+        device = chosen_device(request.device)
+        if request.sync_bn and device.type != "cuda":
             raise BadInput("--sync-bn: PyTorch synchronises BatchNorm on CUDA devices only, not on the CPU")
-        if options.together > 1 and distributed.launched():
-            raise BadInput("--together trains models apart, torchrun trains one across processes; choose one of them")
         with distributed.processes(device) as own:
-            check_graphs(options, own)
+            request.check_graphs(own)
             if options.dry_run:
                 from methods.jobs.forecast import forecast
 
-                distributed.from_main(lambda: print(forecast(chosen_jobs(options), options.results)))
+                distributed.from_main(lambda: print(forecast(request.jobs(decode=False), request.results)))
                 return
-            _train(options, own)
+            _train(request, own)
 
 
 def _listing() -> str:
@@ -69,36 +64,71 @@ def _listing() -> str:
     return as_text(sections())
 
 
-def _train(options: argparse.Namespace, device: "torch.device") -> None:
-    """Make the checkpoints that `options` asks for. Raises WorkFailed, after the others, for those that failed."""
-    from methods.jobs.together import train_together
-    from methods.processes import distributed
+def _train(request: TrainingRequest, device: "torch.device") -> None:
+    """Make the checkpoints that are asked for. Raises WorkFailed, after the others, for those that failed."""
+    from methods.training import checkpoint
 
-    jobs = distributed.everywhere(lambda: chosen_jobs(options))
-    distributed.from_main(lambda: check_writable(options.results))
+    jobs = distributed.everywhere(request.jobs)
+    distributed.from_main(lambda: check_writable(request.results))
     distributed.from_main(lambda: tell_data(jobs))
-    failures = train_together(options, jobs, options.together) if options.together > 1 else {}
-    failed = list(failures.values())
+    todo = [job for job in jobs if checkpoint.describe(job.path(request.results)) is None]
+    threads = max(job.threads for job in jobs)
+    count = min(request.chosen_workers(len(todo), threads, device.type), len(todo))
+    if count > 1:
+        failures = _side_by_side(request, [job.stem for job in todo], count)
+        for job in jobs:
+            if checkpoint.describe(job.path(request.results)) is not None:
+                print(job.path(request.results))
+        if failures:
+            raise WorkFailed(failures)
+        return
+    failed = []
     for job in jobs:
-        if job.stem in failures:
-            continue
-        with distributed.held_by_main(partial(job.lock, options.results)), _shown(job) as progress:
+        with distributed.held_by_main(partial(job.lock, request.results)), _shown(job) as progress:
             try:
-                job.make(options.results, device, progress)
+                job.make(request.results, device, progress)
             except WorkFailed as error:
                 failed.append(str(error))
                 continue
         if distributed.world().main:
-            print(job.path(options.results))
+            print(job.path(request.results))
     if failed:
         raise WorkFailed("; ".join(failed))
 
 
+def _side_by_side(request: TrainingRequest, stems: Sequence[str], count: int) -> str:
+    """Make checkpoints in so many other processes; returns which failed and why."""
+    from methods.processes.workers import side_by_side, work_off
+
+    with side_by_side(count) as pool:
+        return work_off(stems, partial(_elsewhere, request, tuple(stems)), pool, count)
+
+
+@cache
+def _jobs(request: TrainingRequest) -> "list[TrainingJob]":
+    """Return a worker's jobs, made once; what is to be told of them the main process tells."""
+    with redirect_stderr(StringIO()):
+        return request.jobs()
+
+
+def _elsewhere(request: TrainingRequest, stems: Sequence[str], number: int, patient: bool, slot: int) -> "Outcome":
+    """Make one checkpoint in a worker's process."""
+    from methods.processes.workers import duration, outcome, take_slot
+
+    take_slot(slot)
+    (job,) = (job for job in _jobs(request) if job.stem == stems[number])
+    device = chosen_device(request.device)
+
+    def make() -> str:
+        with job.lock(request.results).acquire(timeout=-1 if patient else 0), _shown(job) as progress:
+            return f"trained in {duration(job.make(request.results, device, progress)['train_seconds'])}"
+
+    return outcome(make)
+
+
 @contextmanager
 def _shown(job: "TrainingJob") -> "Iterator[Progress]":
-    """Show the job's epochs (`epochs_shown`) on the main process."""
-    from methods.processes import distributed
-
+    """`epochs_shown` on the main process."""
     if distributed.world().main:
         with epochs_shown(f"{job.method_name} s{job.seed}") as progress:
             yield progress

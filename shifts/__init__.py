@@ -1,1 +1,5 @@
 """Which labels, which images."""
+
+from shifts.common.environment import settle
+
+settle()

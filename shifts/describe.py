@@ -15,6 +15,7 @@ from shifts.checks.checkup import CheckUp, check_up, sizes_of
 from shifts.checks.facts import Facts
 from shifts.common.command import Parser, command
 from shifts.common.errors import BadInput
+from shifts.common.requests import request_of
 from shifts.images.catalog import Dataset
 from shifts.images.reading.labelsets import co_occurrence
 from shifts.labels.distance import total_variation
@@ -22,15 +23,9 @@ from shifts.labels.draw import indices_sha256
 from shifts.labels.profiles import class_rank
 from shifts.labels.selection import miss
 from shifts.labels.shift import Shift
-from shifts.sets.arguments import (
-    add_data_arguments,
-    add_shift_arguments,
-    chosen_dataset,
-    chosen_training_set,
-    requested_shifts,
-    seed,
-)
+from shifts.sets.arguments import add_data_arguments, add_shift_arguments, seed
 from shifts.sets.export import export
+from shifts.sets.request import DataRequest, ShiftRequest
 from shifts.sets.resolve import resolve
 from shifts.sets.source import source_images
 from shifts.sets.training import TrainingSet
@@ -58,16 +53,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     if options.with_source and not options.export:
         raise BadInput("--with-source goes with --export")
-    shifts, notes = requested_shifts(options)
-    dataset = chosen_dataset(options)
+    shifts, notes = request_of(ShiftRequest, options).shifts()
+    data = request_of(DataRequest, options)
+    dataset = data.load()
     found = check_up(dataset)
-    training = chosen_training_set(options, dataset)
+    training = data.training_set(dataset)
     drawn = _drawn(options, dataset, training, shifts, notes)
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
     if options.json:
-        data = understood(dataset, found)
-        told = [summary(dataset, training, shift, indices) | {"data": data} for shift, indices, _ in drawn]
+        reading = understood(dataset, found)
+        told = [summary(dataset, training, shift, indices) | {"data": reading} for shift, indices, _ in drawn]
         print(json.dumps(told))
     else:
         _print_data(dataset, found)

@@ -12,6 +12,7 @@ import tests.profiles  # noqa: F401  (registers them)
 from tests.harness.small import ASKED, EMBEDDED, RECIPE, Driver, Result, call, command, write_dataset
 
 settings.load_profile("quick")
+os.environ["LOKY_MAX_CPU_COUNT"] = "1"  # models one after another, but where a test asks for workers
 
 
 @pytest.fixture(scope="session", autouse=True)

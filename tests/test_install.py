@@ -73,7 +73,7 @@ def test_another_torch_than_tested_is_told_once(
 ) -> None:
     import torch
 
-    from methods.jobs.arguments import chosen_device
+    from methods.jobs.request import chosen_device
 
     version = version.format(*versions.OLDEST, *versions.NEWEST, versions.NEWEST[1] + 1)
     monkeypatch.setattr(torch, "__version__", version)
@@ -182,7 +182,7 @@ def test_unknown_verb_gets_the_nearest_first() -> None:
 
 
 def test_processes_that_are_started_know_our_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from methods.jobs.together import module_words
+    from methods.jobs.request import module_words
 
     monkeypatch.chdir(ROOT)
     assert module_words("methods.train") == ["-m", "methods.train"], "a clone works without being installed"

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from methods.jobs.arguments import add_training_arguments
+from methods.jobs.request import TrainingRequest
 from shifts.common.command import Parser, add_list_argument, whole
 from shifts.common.errors import BadInput
+from shifts.common.requests import option_names
 from shifts.sets.arguments import add_data_arguments, add_shift_arguments
 
 
@@ -24,40 +26,17 @@ def add_study_arguments(parser: Parser) -> None:
     add_names_argument(group)
 
 
-def parsed(parser: Parser, arguments: Sequence[str] | None, methods: Sequence[str]) -> argparse.Namespace:
-    """The arguments, with default methods. Raises BadInput for what is about our models beside `--evidence`."""
+def parsed(parser: Parser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options. Raises BadInput for what is about our models beside `--evidence`."""
     options = parser.parse_args(arguments)
     check_evidence(parser, options)
-    options.methods = options.methods or list(methods)
     return options
 
 
-OURS = [
-    "dataset",
-    "data_dir",
-    "image_column",
-    "label_column",
-    "ids",
-    "config",
-    "test_split",
-    "test_fraction",
-    "train_imbalance",
-    "profile",
-    "draw_rule",
-    "train_subset_seed",
-    "methods",
-    "recipe",
-    "size",
-    "seeds",
-    "accumulate",
-    "sync_bn",
-    "pretrained",
-    "cuda_graphs",
-    "together",
-    "views",
-    "evidence_precision",
-    "jobs",
-]
+STRANGERS = ("device", "results", "workers")
+"""Options of a training request that mean something beside a stranger's evidence."""
+OURS = [name for name in option_names(TrainingRequest) if name not in STRANGERS]
+OURS += ["views", "evidence_precision", "jobs"]
 """Options that mean nothing for a stranger's evidence, and are refused beside it."""
 
 

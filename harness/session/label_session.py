@@ -3,27 +3,27 @@
 Only the adapter `mean` applies: what the others do needs a softmax over classes, of which an image has one.
 """
 
-import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness import adapters
 from harness.adapters.mean import Mean
-from harness.board import build as leaderboard
 from harness.board import label_table as table
 from harness.evidence import label_files
-from harness.evidence.arrays import PoolEvidence
 from harness.evidence.label_files import LabelEvidence
 from harness.measures.label_metrics import METRICS_VERSION, RESAMPLES, evaluate
 from harness.passes import labels as evidence
 from harness.protocol.draws import Draws
-from harness.records import label_rows, rows
-from harness.session.models import Work
-from harness.session.session import Session, check_label_adapters
+from harness.protocol.measure import AnyAdapter
+from harness.records import label_rows
+from harness.session.models import Model
+from harness.session.request import Request
+from harness.session.row_session import RowSession
 from harness.session.subject import Subject
 from harness.session.tasks import Task
 from methods.jobs.job import TrainingJob
+from shifts.common.errors import BadInput
 from shifts.common.files import digest
 from shifts.labels.distance import total_variation
 from shifts.labels.profiles import class_rank
@@ -38,46 +38,51 @@ class LabelTask(Task):
         return label_rows.complete(self.path, checkpoint_sha256)
 
 
-class LabelSession(Session):
-    """Everything that one command line asks for of a multi-label dataset."""
+class LabelSession(RowSession):
+    """Every multi-label model on every shift: a row each."""
 
-    def __init__(self, options: argparse.Namespace, jobs: Sequence[TrainingJob]) -> None:
-        check_label_adapters(jobs[0].dataset.name, map(adapters.get, options.adapters or []))
-        super().__init__(options, jobs)
-        if not options.adapters:
+    def __init__(
+        self, request: Request[Any], jobs: Sequence[TrainingJob], named: Sequence[str] = (), redraws: int = 0
+    ) -> None:
+        """Plan rows; `named` are the adapters that are asked for by name."""
+        check_adapters(jobs[0].dataset.name, map(adapters.get, named))
+        super().__init__(request, jobs, named, redraws)
+        if not named:
             self.notes.append("label sets take the adapter mean only; views and redraws are not used")
-        self.adapters = [Mean()]
+        drawn = self.draws(0)
+        self.tasks = {model.subject.stem: [self._task(model.subject, each) for each in drawn] for model in self.models}
 
-    def _work(self, about: Subject, job: TrainingJob | None = None, pool: PoolEvidence | None = None) -> Work:
-        if self.draws is None:
-            self.draws = [Draws(about.dataset, about.train_counts, shift, 0) for shift in self.shifts]
-        adapter = Mean()
-        tasks: list[Task] = []
-        for drawn in self.draws:
-            shift = str(drawn.shift)
-            row_id = digest(
-                {
-                    "subject": about.identity,
-                    "label_evidence_version": label_files.EVIDENCE_VERSION,
-                    "label_metrics_version": METRICS_VERSION,
-                    "resamples": RESAMPLES,
-                    "adapter": {"adapter": adapter.name, "adapter_version": adapter.version},
-                    "shift": shift,
-                    "indices": drawn.indices_sha256,
-                }
-                | evidence.identity(self.options.evidence_precision)
-            )
-            path = label_rows.path(self.results, about.stem, adapter.name, shift, row_id)
-            tasks.append(LabelTask(adapter, drawn, row_id, path))
-        return Work(about, tasks, job)
+    def chosen_adapters(self, named: Sequence[str]) -> list[AnyAdapter]:
+        """Return the one that applies."""
+        return [Mean()]
 
-    def _gather(self, job: TrainingJob, sha256: str) -> LabelEvidence:
-        return evidence.gather(job, sha256, self.results, self.pools, self.options.evidence_precision)
+    def _task(self, about: Subject, drawn: Draws) -> LabelTask:
+        adapter, shift = Mean(), str(drawn.shift)
+        row_id = digest(
+            {
+                "subject": about.identity,
+                "label_evidence_version": label_files.EVIDENCE_VERSION,
+                "label_metrics_version": METRICS_VERSION,
+                "resamples": RESAMPLES,
+                "adapter": {"adapter": adapter.name, "adapter_version": adapter.version},
+                "shift": shift,
+                "indices": drawn.indices_sha256,
+            }
+            | evidence.identity(self.precision)
+        )
+        path = label_rows.path(self.results, about.stem, adapter.name, shift, row_id)
+        return LabelTask(adapter, drawn, row_id, path)
 
-    def _measure(self, work: Work, pool: LabelEvidence, known: dict[str, Any]) -> None:
+    def gather(self, job: TrainingJob, sha256: str) -> LabelEvidence:
+        """Return the evidence of a checkpoint."""
+        return evidence.gather(job, sha256, self.results, self.pools, self.precision)
+
+    def compute(self, model: Model, patience: float) -> None:
+        """Measure and store the missing rows of a model."""
+        pool, known = self.evidence(model, patience)
         fitted = Mean().fit(pool.evidence, pool.train_counts, pool.expert_priors, 0)
         scores = fitted.predict(pool.evidence)
-        for task in work.missing(self.results):
+        for task in self.missing(model):
             indices = task.draws.published[0].indices
             metrics = evaluate(scores[indices], pool.labels[indices], pool.train_counts)
             measured: dict[str, Any] = {
@@ -93,22 +98,27 @@ class LabelSession(Session):
             for name, interval in metrics.intervals.items():
                 measured[name] = getattr(metrics, name)
                 measured[f"{name}_interval"] = None if interval is None else list(interval)
-            label_rows.store(task.path, self._label_row(work, task, pool, known | measured))
+            label_rows.store(task.path, self._row(model, task, pool, known | measured))
 
-    def _label_row(self, work: Work, task: Task, pool: LabelEvidence, fields: dict[str, Any]) -> label_rows.LabelRow:
-        """A row from what is known of the subject, the draw and what was measured."""
-        assert work.job is not None
-        about, adapter, draws = work.subject, task.adapter, task.draws
+    def told(self, model: Model) -> str:
+        """Return a line on the model's rows: how many, and the mean of mean average precision."""
+        found = [label_rows.read(task.path).map for task in self.asked(model)]
+        return f"{len(found)} rows, mean average precision {100 * sum(found) / len(found):.1f} %"
+
+    def _row(self, model: Model, task: Task, pool: LabelEvidence, fields: dict[str, Any]) -> label_rows.LabelRow:
+        """Return a row of what is known of the model, the draw and what was measured."""
+        assert model.job is not None
+        about, adapter, draws = model.subject, task.adapter, task.draws
         labels = pool.labels[draws.published[0].indices]
         rank = class_rank(pool.train_counts, about.dataset.rank_by_index)
         values = {
             **about.fields,
             **fields,
-            **self._circumstances(about, task, adapter.name),
+            **self.circumstances(about, task, adapter.name),
             "schema_version": label_rows.ROW_SCHEMA,
             "task": "multi_label",
-            "train_labels_per_image": float(pool.train_counts.sum() / work.job.training.n),
-            "initial_weights": _initial_weights(work.job),
+            "train_labels_per_image": float(pool.train_counts.sum() / model.job.training.n),
+            "initial_weights": _initial_weights(model.job),
             "branches": pool.evidence.logits.shape[1],
             "adapter": adapter.name,
             "adapter_version": adapter.version,
@@ -122,16 +132,26 @@ class LabelSession(Session):
         }
         return label_rows.LabelRow(**{name: values[name] for name in label_rows.FILES.kind.fields})
 
-    def report(self) -> str:
-        wanted = {task.row_id for work in self.works for task in work.tasks}
-        part = leaderboard.read(self.results)["multi_label"]
-        entries = [entry for entry in part["entries"] if wanted & set(entry["row_ids"])]
-        lines = [f"note: {note}" for note in self.notes]
-        lines += [table.render(entries, [str(shift) for shift in self.shifts])]
-        lines += ["", f"leaderboard: {self.results / 'leaderboard.json'}    rows: {rows.folder(self.results)}"]
-        return "\n".join(lines)
+    def board(self) -> dict[str, Any]:
+        """Return the part of the leaderboard that such rows are in."""
+        part: dict[str, Any] = super().board()["multi_label"]
+        return part
+
+    def table(self, top: int, width: int | None) -> str:
+        """Return the table of what was asked for."""
+        return table.render(self.entries(), [str(shift) for shift in self.shifts])
 
 
 def _initial_weights(job: TrainingJob) -> str:
     """`random`, or the SHA-256 of the pre-trained weights that training starts from."""
     return f"pretrained {job.recipe.settings()['pretrained']}" if job.recipe.pretrained else "random"
+
+
+def check_adapters(dataset: str, chosen: Iterable[AnyAdapter]) -> None:
+    """Raise BadInput for an adapter that needs a softmax over classes, of which an image with a label set has none."""
+    for adapter in chosen:
+        if not isinstance(adapter, Mean):
+            raise BadInput(
+                f"adapter {adapter.name} does not apply to {dataset}, whose images have label sets; "
+                f"allowed: {Mean.name}"
+            )

@@ -4,53 +4,40 @@ A model's file grows by the shifts that are asked for; what it holds is not comp
 determines it stays the same (`study_id`).
 """
 
-import argparse
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from filelock import FileLock
 
 from harness.evidence.arrays import EVIDENCE_VERSION, PoolEvidence
 from harness.measures.metrics import METRICS_VERSION
-from harness.passes import gather as passes
-from harness.passes.pools import Pools
 from harness.protocol.draws import Draws
 from harness.records.study_rows import StudyRow
-from harness.session import subject
 from harness.session.circumstances import revision
 from harness.session.models import Model
-from harness.session.queue import work_off
-from methods.jobs.arguments import check_graphs, check_writable, chosen_device, chosen_jobs, epochs_shown, tell_data
-from methods.jobs.forecast import weights_to_come
-from methods.training import checkpoint
-from shifts.common.errors import WorkFailed
+from harness.session.request import Request
+from harness.session.session import EvidenceSession
+from methods.jobs.job import TrainingJob
 from shifts.labels.distance import total_variation
-from shifts.sets.arguments import requested_shifts
 
 
-class Study(ABC):
-    """Everything that one command line asks for. Building it reads data and raises BadInput; nothing is written."""
+class Study(EvidenceSession):
+    """A session whose rows are of a study: one file a model, which grows by the shifts that are asked for."""
 
+    asks = "shifts"
+    keeps = "files"
     row: ClassVar[type[StudyRow]]
 
-    def __init__(self, options: argparse.Namespace) -> None:
-        self.options = options
-        self.results: Path = options.results
-        self.shifts, self.notes = requested_shifts(options)
-        self.device = chosen_device(options.device)
-        check_graphs(options, self.device)
-        self.pools = Pools(self.device)
-        self.models = [self._stranger()] if options.evidence else list(self._ours())
+    def __init__(self, request: Request[Any], jobs: Sequence[TrainingJob]) -> None:
+        super().__init__(request, jobs)
         for model in self.models:
             self.check(model)
-        about = self.models[0].subject  # all models of one command share pool and training set
-        self.draws = [Draws(about.dataset, about.train_counts, shift, redraws=0) for shift in self.shifts]
-        self.asked = {
-            model.subject.stem: {self.study_id(model, draws): draws for draws in self.draws} for model in self.models
+        drawn = self.draws(redraws=0)
+        self.by_id = {
+            model.subject.stem: {self.study_id(model, draws): draws for draws in drawn} for model in self.models
         }
 
     @abstractmethod
@@ -62,47 +49,37 @@ class Study(ABC):
         """What determines the figures besides evidence and shift; part of `study_id`."""
 
     @abstractmethod
-    def compute(self, model: Model, pool: PoolEvidence, draws: Sequence[Draws]) -> Iterator[list[dict[str, Any]]]:
-        """The study's own fields of the rows of each of `draws`, in order. Raises WorkFailed."""
+    def measure(self, model: Model, pool: PoolEvidence, draws: Sequence[Draws]) -> Iterator[list[dict[str, Any]]]:
+        """Return the study's own fields of the rows of each of `draws`, in order. Raises WorkFailed."""
 
     def study_id(self, model: Model, draws: Draws) -> str:
         """SHA-256 of everything that determines the figures of a model on a shift."""
         settings = self.settings(model) | {"study": self.row.folder, "study_version": self.row.version}
         return model.subject.row_id(settings, str(draws.shift), draws.indices_sha256)
 
+    @property
+    def folder(self) -> Path:
+        """Where the files of this study are kept."""
+        return self.results / self.row.folder
+
     def path(self, model: Model) -> Path:
-        """The model's file."""
+        """Return the model's file."""
         return self.row.files().path(self.results, model.subject.stem)
 
+    def asked(self, model: Model) -> list[str]:
+        """Return the study ids that are asked for."""
+        return list(self.by_id[model.subject.stem])
+
     def missing(self, model: Model) -> list[str]:
-        """Study ids that are asked for and not stored for the checkpoint that there is (any, where there is none)."""
-        sha256 = model.subject.fields.get("checkpoint_sha256")
-        if model.job is not None and (described := checkpoint.describe(model.job.path(self.results))) is not None:
-            sha256 = described["sha256"]
+        """Return the study ids that are not stored for the checkpoint that there is."""
+        sha256 = model.checkpoint_sha256(self.results)
         rows = self.row.files().read(self.path(model))
         stored = {row.study_id for row in rows if sha256 in (None, row.checkpoint_sha256)}
-        return [study_id for study_id in self.asked[model.subject.stem] if study_id not in stored]
+        return [study_id for study_id in self.asked(model) if study_id not in stored]
 
-    def forecast(self) -> str:
-        """The plan as text: what is stored, what would be computed, what would be trained for it."""
-        lines = [f"note: {note}" for note in self.notes]
-        for model in self.models:
-            asked, missing = len(self.shifts), len(self.missing(model))
-            text = f"{model.subject.stem}: {asked - missing} of {asked} shifts done"
-            words = weights_to_come(model.job, self.results)[0] if model.job is not None and missing else ""
-            lines.append(f"{text}; {words}" if words else text)
-        return "\n".join([*lines, f"shifts: {', '.join(map(str, self.shifts))}"])
-
-    def work(self) -> None:
-        """Do what is missing; a model that another process works on is left for last, failures are collected.
-
-        Raises WorkFailed, naming every model that failed and saying where finished files are.
-        """
-        check_writable(self.results)
-        tell_data(model.job for model in self.models if model.job is not None)
-        failures = work_off(self.models, self._finish)
-        if failures:
-            raise WorkFailed(f"{failures} (finished files are kept under {self.results / self.row.folder})")
+    def ends(self, operations: float) -> list[str]:
+        """Return the shifts."""
+        return [f"shifts: {', '.join(map(str, self.shifts))}"]
 
     def rows(self) -> list[StudyRow]:
         """The stored rows of what was asked for, models and shifts in the order of the command line."""
@@ -111,59 +88,34 @@ class Study(ABC):
             by_id = defaultdict(list)
             for row in self.row.files().read(self.path(model)):
                 by_id[row.study_id].append(row)
-            found += [row for study_id in self.asked[model.subject.stem] for row in by_id[study_id]]
+            found += [row for study_id in self.asked(model) for row in by_id[study_id]]
         return found
 
     def said(self, text: str) -> str:
         """A table with the notes before it and where everything was written after it."""
-        written = f"stored: {self.results / self.row.folder}, one Parquet file for each checkpoint"
+        written = f"stored: {self.folder}, one Parquet file for each checkpoint"
         return "\n".join([*(f"note: {note}" for note in self.notes), text, "", written])
 
-    def _ours(self) -> Iterator[Model]:
-        for job in chosen_jobs(self.options):
-            yield Model(subject.of_job(job, self.options.views), job=job)
-
-    def _stranger(self) -> Model:
-        about, pool = subject.stranger(self.options.evidence)
-        return Model(about, pool=pool)
-
-    def _finish(self, model: Model, wait: bool) -> None:
-        """Train, gather evidence and compute what is missing. Raises Timeout if another process does and not `wait`."""
-        if not self.missing(model):
-            return
-        path, patience = self.path(model), -1 if wait else 0
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.parent / f".{path.stem}.lock").acquire(timeout=patience):
-            if not self.missing(model):
-                return
-            pool, sha256 = self._evidence(model, patience)
-            asked = self.asked[model.subject.stem]
-            before = self.row.files().read(path)
-            kept = [row for row in before if row.checkpoint_sha256 == sha256 and self._current(row)]
-            done = {row.study_id for row in kept}
-            todo = {study_id: draws for study_id, draws in asked.items() if study_id not in done}
-            computed = self.compute(model, pool, list(todo.values()))
-            made = [
-                self.row(**(self._known(model, pool, sha256, study_id, draws) | own))
-                for (study_id, draws), of_shift in zip(todo.items(), computed, strict=True)
-                for own in of_shift
-            ]
-            self.row.files().store(path, [*kept, *made])
+    def compute(self, model: Model, patience: float) -> None:
+        """Measure the missing shifts of a model and store them beside those that its file holds."""
+        pool, known = self.evidence(model, patience)
+        sha256, path = str((model.subject.fields | known)["checkpoint_sha256"]), self.path(model)
+        before = self.row.files().read(path)
+        kept = [row for row in before if row.checkpoint_sha256 == sha256 and self._current(row)]
+        done = {row.study_id for row in kept}
+        todo = {study_id: draws for study_id, draws in self.by_id[model.subject.stem].items() if study_id not in done}
+        measured = self.measure(model, pool, list(todo.values()))
+        made = [
+            self.row(**(self._known(model, pool, sha256, study_id, draws) | own))
+            for (study_id, draws), of_shift in zip(todo.items(), measured, strict=True)
+            for own in of_shift
+        ]
+        self.row.files().store(path, [*kept, *made])
 
     def _current(self, row: StudyRow) -> bool:
         """Whether this program, with its versions of study, evidence and metrics, would compute the row."""
         found = row.study_version, row.evidence_version, row.metrics_version
         return found == (self.row.version, EVIDENCE_VERSION, METRICS_VERSION)
-
-    def _evidence(self, model: Model, patience: float) -> tuple[PoolEvidence, str]:
-        """A model's evidence and the hash of its checkpoint, made where missing. Raises Timeout and WorkFailed."""
-        if model.job is None:
-            assert model.pool is not None
-            return model.pool, model.subject.fields["checkpoint_sha256"]
-        with model.job.lock(self.results).acquire(timeout=patience):
-            with epochs_shown(f"  {model.title}") as progress:
-                sha256 = model.job.make(self.results, self.device, progress)["sha256"]
-            return passes.gather(model.job, sha256, self.results, self.pools, self.options.views), sha256
 
     def _known(self, model: Model, pool: PoolEvidence, sha256: str, study_id: str, draws: Draws) -> dict[str, Any]:
         """The fields that every study's rows have."""

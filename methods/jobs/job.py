@@ -27,6 +27,7 @@ from methods.networks.macs import count_macs, count_parameters
 from methods.pixels.data import TrainingData, TrainingImages
 from methods.pixels.streaming import StreamedImages
 from methods.processes import distributed
+from methods.processes.threads import threads, threads_for
 from methods.training import checkpoint
 from methods.training.loop import TRAIN_VERSION, Trained, build_network, train
 from shifts.common.files import digest, shortened
@@ -125,6 +126,11 @@ class TrainingJob:
             height, width, _ = self.dataset.train.image_shape()
         return NetworkSpec(self.recipe.backbone, tuple(int(count) for count in self.training.counts), (height, width))
 
+    @property
+    def threads(self) -> int:
+        """Threads that the model is trained and asked with on a CPU."""
+        return threads_for(max(self.spec.image_size))
+
     def cost(self) -> int:
         """Estimate the floating-point operations of training: 6 a MAC (forward 2, backward 4), over all stages."""
         count = partial(count_macs, image_size=self.spec.image_size)
@@ -146,6 +152,10 @@ class TrainingJob:
 
         Raises WorkFailed as `methods.training.loop.train` and `methods.training.checkpoint` do.
         """
+        with threads(self.threads):
+            return self._make(results, device, progress)
+
+    def _make(self, results: Path, device: torch.device, progress: Progress) -> dict[str, Any]:
         path = self.path(results)
         resume = path.with_suffix(".partial.safetensors")
         done = distributed.from_main(lambda: checkpoint.describe(path))

@@ -1,5 +1,6 @@
 """One file a paper; this list names them."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from methods.core.options import headline, look_up
@@ -28,6 +29,10 @@ METHODS = {
 }
 """Every method by name; its module is imported when it is asked for."""
 
+BESIDES = ("logit_adjusted", "ride_distilled")
+"""Methods that `all` names and the default leaves out: at its default the one has the loss of balanced_softmax, the
+other is a distillation that takes as long to train as all the rest of a small run."""
+
 
 def get(text: str) -> "Method":
     """Return the method that `text` names, with options on the name (`sade:tau=3`). Raises BadInput."""
@@ -38,6 +43,16 @@ def get(text: str) -> "Method":
 def of_task(task: str) -> list[str]:
     """Return the names of the methods for `single_label` or `multi_label` data."""
     return [name for name in METHODS if get(name).task == task]
+
+
+def asked_for(names: Sequence[str], task: str) -> "list[Method]":
+    """Return the methods of these names, each once; `all` is every one for the task, no name one for each paper.
+
+    Raises BadInput.
+    """
+    every = of_task(task)
+    wanted = [one for name in names for one in (every if name == "all" else [name])]
+    return list(map(get, dict.fromkeys(wanted or [name for name in every if name not in BESIDES])))
 
 
 def check_task(method: "Method", task: str, dataset: str) -> None:

@@ -1,22 +1,21 @@
-"""What every command shares: data and shift arguments, and how a command ends."""
+"""Data and shift arguments, which many commands share; `shifts.sets.request` holds what they ask for."""
 
 import argparse
 from typing import Literal
 
-from shifts.images.catalog import Dataset, load
 from shifts.labels.kinds import KINDS
 from shifts.labels.profiles import PROFILES, check_ratio
-from shifts.labels.shift import MAX_SEED, RULES, Shift, expand_shifts
-from shifts.sets.training import TrainingSet, training_set
+from shifts.labels.shift import MAX_SEED, RULES
+from shifts.sets.request import DataRequest
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options on dataset and training set, `--dataset ... --train-subset-seed`.
-
-    They are read back by `chosen_dataset` and `chosen_training_set`.
-    """
+    """Add the options on dataset and training set, `--dataset ... --train-subset-seed` (`DataRequest`)."""
+    given = DataRequest()
     group = parser.add_argument_group("data")
-    group.add_argument("--dataset", default="embedded", help="name, Hub id or local folder (default: embedded)")
+    group.add_argument(
+        "--dataset", default=DataRequest.dataset, help="name, Hub id or local folder (default: embedded)"
+    )
     group.add_argument("--data-dir", metavar="DIR", help="read the dataset from this local copy")
     group.add_argument("--image-column", metavar="NAME", help="the images' column, where it is not found")
     group.add_argument("--label-column", metavar="NAME", help="the labels' column, where it is not found")
@@ -38,12 +37,12 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--profile",
         metavar="NAME",
-        default="exp",
+        default=given.profile,
         help=f"class profile: {', '.join(PROFILES)}; the last keeps N images of each class from training, to be "
         "labelled source (default: exp)",
     )
     group.add_argument(
-        "--draw-rule", choices=RULES, default=RULES[0], help=f"which training images (default: {RULES[0]})"
+        "--draw-rule", choices=RULES, default=given.draw_rule, help=f"which training images (default: {RULES[0]})"
     )
     group.add_argument(
         "--train-subset-seed",
@@ -55,7 +54,7 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_shift_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options on test distributions, `--shift --imbalance --shift-list` (read back by `requested_shifts`)."""
+    """Add the options on test distributions, `--shift --imbalance --shift-list` (`ShiftRequest`)."""
     group = parser.add_argument_group("test distribution")
     group.add_argument(
         "--shift",
@@ -78,39 +77,6 @@ def add_shift_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a published or own list of test images: lines `path label` or `index label`",
     )
-
-
-def chosen_dataset(arguments: argparse.Namespace) -> Dataset:
-    """Return the dataset that the data arguments name. Raises BadInput."""
-    return load(
-        arguments.dataset,
-        arguments.data_dir,
-        arguments.image_column,
-        arguments.label_column,
-        arguments.ids,
-        config=arguments.config,
-        test_split=arguments.test_split,
-        test_fraction=arguments.test_fraction,
-    )
-
-
-def chosen_training_set(arguments: argparse.Namespace, dataset: Dataset) -> TrainingSet:
-    """Return the training set that the data arguments ask for. Raises BadInput."""
-    return training_set(
-        dataset,
-        arguments.train_imbalance,
-        arguments.profile,
-        arguments.draw_rule,
-        arguments.train_subset_seed,
-    )
-
-
-def requested_shifts(arguments: argparse.Namespace) -> tuple[list[Shift], list[str]]:
-    """Return the shifts that the arguments ask for, without duplicates, and notes for the user. Raises BadInput."""
-    kinds = arguments.shift or ([] if arguments.shift_list else ["backward_lt"])
-    shifts, notes = expand_shifts(kinds, arguments.imbalance)
-    shifts += [Shift("list", path=path) for path in arguments.shift_list]
-    return list(dict.fromkeys(shifts)), notes
 
 
 def seed(text: str) -> int:

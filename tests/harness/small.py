@@ -6,6 +6,7 @@ import importlib
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from harness.records.rows import Row
 from methods.core.priors import ExpertPriors
 from shifts.common.files import digest
 
+PROGRESS = re.compile(r"\[\d+/\d+\] ")
 ROOT = Path(__file__).parents[2]
 DRIVER = Path(__file__).with_name("driver.py")
 
@@ -79,27 +81,28 @@ def write_dataset(folder: Path, classes: int = 4, per_class: int = 60, **changes
 
 @dataclass(frozen=True)
 class Result:
-    """How a command ended."""
+    """How a command ended; `progress` are the lines on finished models, which are not among those of `err`."""
 
     status: int
     out: str
     err: str
+    progress: tuple[str, ...] = ()
+
+
+def result(status: int, out: str, err: str) -> Result:
+    """A command's end, with progress apart."""
+    lines = err.splitlines(keepends=True)
+    progress = [line for line in lines if PROGRESS.match(line)]
+    return Result(status, out, "".join(line for line in lines if line not in progress), tuple(progress))
 
 
 def call(*arguments: object, module: str = "harness.run") -> Result:
-    """A command inside this process, on one thread like the processes that tests start."""
-    import torch
-
+    """A command inside this process."""
     main = importlib.import_module(module).main
     out, err = io.StringIO(), io.StringIO()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            status = main([str(argument) for argument in arguments])
-    finally:
-        torch.set_num_threads(threads)
-    return Result(int(status or 0), out.getvalue(), err.getvalue())
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = main([str(argument) for argument in arguments])
+    return result(int(status or 0), out.getvalue(), err.getvalue())
 
 
 def environment() -> dict[str, str]:
@@ -118,12 +121,12 @@ def command(*arguments: object, module: str = "harness.run") -> Result:
         check=False,
         timeout=300,
     )
-    return Result(done.returncode, done.stdout, done.stderr)
+    return result(done.returncode, done.stdout, done.stderr)
 
 
 def one_line(text: str) -> str:
-    """The only line of `text`."""
-    lines = text.splitlines()
+    """The only line of `text` that is no progress."""
+    lines = [line for line in text.splitlines() if not PROGRESS.match(line)]
     assert len(lines) == 1, text
     return lines[0]
 

@@ -6,7 +6,6 @@ that a set may be larger than a draw without. Images that are drawn twice say no
 images out (`eb_em`) find copies of them in what they keep.
 """
 
-import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, cast
@@ -25,17 +24,21 @@ from harness.protocol.draws import Draws
 from harness.protocol.measure import declared, settings_of
 from harness.records.study_rows import StudyRow
 from harness.session.models import Model
-from harness.studies.estimate.defaults import ADAPTERS
+from harness.session.request import Request
+from harness.studies.estimate.defaults import ADAPTERS, METHODS, SHIFTS
 from harness.studies.estimate.rows import EstimateRow
 from harness.studies.study import Study
 from methods.core.options import canonical_name
 from methods.core.priors import target_prior
+from methods.jobs.job import TrainingJob
+from methods.jobs.request import TrainingRequest
 from shifts.common.errors import BadInput, WorkFailed
 from shifts.images.catalog import Dataset
 from shifts.labels.distance import js_divergence, total_variation
 from shifts.labels.draw import draw_with_replacement
 from shifts.labels.profiles import class_rank, sized_counts
 from shifts.labels.shift import MAX_SEED, Shift, class_prior
+from shifts.sets.request import ShiftRequest
 
 WITHOUT = ("calibrated", "routed")
 """Adapters that estimate nothing."""
@@ -49,20 +52,40 @@ class Trial:
     prior: Float[np.ndarray, " classes"]
 
 
+@dataclass(frozen=True)
+class EstimateRequest(Request["EstimateStudy"]):
+    """Adapters, each on `trials` test sets of `set_size` images of every shift."""
+
+    training: TrainingRequest = TrainingRequest(methods=METHODS)
+    shifts: ShiftRequest = ShiftRequest(shift=SHIFTS)
+    adapters: tuple[str, ...] = ADAPTERS
+    trials: int = 20
+    set_size: int = 10_000
+
+    def check_names(self) -> None:
+        """Raise BadInput for what is wrong whatever the data hold."""
+        super().check_names()
+        estimators(self.adapters)
+
+    def made(self, jobs: Sequence[TrainingJob]) -> "EstimateStudy":
+        """Return the study over these jobs' models, or the stranger's."""
+        return EstimateStudy(self, jobs)
+
+
 class EstimateStudy(Study):
     """Every estimator on many test sets of every shift."""
 
     row: ClassVar[type[StudyRow]] = EstimateRow
 
-    def __init__(self, options: argparse.Namespace) -> None:
-        made = map(_estimator, options.adapters)
-        self.adapters = list({canonical_name(adapter): adapter for adapter in made}.values())
-        super().__init__(options)
+    def __init__(self, request: EstimateRequest, jobs: Sequence[TrainingJob]) -> None:
+        self.request = request
+        self.adapters = estimators(request.adapters)
+        super().__init__(request, jobs)
         for shift in self.shifts:
             if shift.kind == "list":
                 raise BadInput(f"shift {shift} names its images itself; sets are drawn with replacement here")
-            if shift.seed is not None and shift.seed + options.trials - 1 > MAX_SEED:
-                raise BadInput(f"shift {shift} with {options.trials} sets: its seed goes beyond {MAX_SEED}")
+            if shift.seed is not None and shift.seed + request.trials - 1 > MAX_SEED:
+                raise BadInput(f"shift {shift} with {request.trials} sets: its seed goes beyond {MAX_SEED}")
 
     def check(self, model: Model) -> None:
         """Note the estimators that a model lacks something for; raise BadInput where none is left."""
@@ -77,28 +100,28 @@ class EstimateStudy(Study):
         """Sets, and every estimator that applies."""
         usable = [settings_of(adapter, model.subject.blank) for adapter in self._usable(model)]
         return {
-            "trials": self.options.trials,
-            "size": self.options.set_size,
+            "trials": self.request.trials,
+            "size": self.request.set_size,
             "adapters": sorted(usable, key=str),
             "source": model.subject.source,
         }
 
-    def compute(self, model: Model, pool: PoolEvidence, draws: Sequence[Draws]) -> Iterator[list[dict[str, Any]]]:
+    def measure(self, model: Model, pool: PoolEvidence, draws: Sequence[Draws]) -> Iterator[list[dict[str, Any]]]:
         """Every estimator on the sets of each shift."""
         usable = self._usable(model)
-        total = len(draws) * self.options.trials * len(usable)
+        total = len(draws) * self.request.trials * len(usable)
         with tqdm(total=total, desc=f"estimates {model.title}", delay=2, leave=False, disable=None) as bar:
             for drawn in draws:
                 errors: dict[int, list[tuple[float, float, float]]] = {number: [] for number in range(len(usable))}
-                for number in range(self.options.trials):
-                    trial = trial_of(drawn.dataset, drawn.shift, pool.train_counts, self.options.set_size, number)
+                for number in range(self.request.trials):
+                    trial = trial_of(drawn.dataset, drawn.shift, pool.train_counts, self.request.set_size, number)
                     shown = pool.evidence.take(trial.indices)
                     for place, adapter in enumerate(usable):
                         errors[place].append(_errors(adapter, pool, shown, trial.prior, number))
                         bar.update()
                 yield [
                     {name: value for name, value in known.items() if name in EstimateRow.__dataclass_fields__}
-                    | {"n": self.options.set_size, "trials": self.options.trials}
+                    | {"n": self.request.set_size, "trials": self.request.trials}
                     | dict(zip(("tv", "js", "tv_target"), map(list, zip(*errors[place], strict=True)), strict=True))
                     for place, adapter in enumerate(usable)
                     for known in [declared(adapter, pool.evidence, pool.expert_priors)]
@@ -122,6 +145,11 @@ def trial_of(dataset: Dataset, shift: Shift, train_counts: Int[np.ndarray, " cla
     indices = draw_with_replacement(pool.labels, counts, number)
     order = arrival("shuffled", pool.labels[indices], train_counts, number)
     return Trial(indices[order], counts / n)
+
+
+def estimators(names: Sequence[str]) -> list[Adapter]:
+    """Return the adapters of these names, each once. Raises BadInput for one that makes no estimate."""
+    return list({canonical_name(adapter): adapter for adapter in map(_estimator, names)}.values())
 
 
 def _estimator(text: str) -> Adapter:

@@ -17,12 +17,11 @@ from torch import nn
 from harness.adapters.routed import RoutedExperts
 from harness.evidence.arrays import Evidence, PoolEvidence
 from harness.measures.metrics import group_accuracies, shot_groups
+from harness.studies.route.defaults import THRESHOLDS
 from methods.core.batch import NetworkSpec
 from methods.core.method import Method
 from methods.networks.macs import split_macs
 
-THRESHOLDS = (0.0, 0.001, 0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.97, 0.99, 0.999, 1.0)
-"""Probabilities above which an image goes on: 0 runs all experts, 1 the first alone."""
 PUBLISHED = 0.5
 """The released code's threshold."""
 

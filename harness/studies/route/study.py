@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -14,10 +15,13 @@ from harness.evidence.arrays import PoolEvidence
 from harness.protocol.draws import Draws
 from harness.records.study_rows import StudyRow
 from harness.session.models import Model
+from harness.session.request import Request
+from harness.studies.route.defaults import METHODS, THRESHOLDS
 from harness.studies.route.routing import PUBLISHED, Route, macs_of, routes
 from harness.studies.route.rows import MeasuredRow, RouteRow
 from harness.studies.study import Study
 from methods.jobs.job import TrainingJob, device_name
+from methods.jobs.request import TrainingRequest
 from methods.networks.routing import GatedExperts
 from methods.networks.skipping import forward_routed
 from shifts.common.errors import BadInput, WorkFailed
@@ -26,23 +30,36 @@ MEASURED_BYTES = 2**29
 """Most memory that the images of a measured run take."""
 
 
+@dataclass(frozen=True)
+class RouteRequest(Request["RouteStudy"]):
+    """Probabilities above which an image goes on to the next expert."""
+
+    training: TrainingRequest = TrainingRequest(methods=METHODS)
+    thresholds: tuple[float, ...] = THRESHOLDS
+
+    def made(self, jobs: Sequence[TrainingJob]) -> "RouteStudy":
+        """Return the study over these jobs' models, or the stranger's."""
+        return RouteStudy(self, jobs)
+
+
 class RouteStudy(Study):
     """Every threshold on every shift."""
 
     row: ClassVar[type[StudyRow]] = RouteRow
 
+    def __init__(self, request: RouteRequest, jobs: Sequence[TrainingJob]) -> None:
+        self.request = request
+        super().__init__(request, jobs)
+
     def check(self, model: Model) -> None:
         """Raise BadInput for a model without gates."""
-        gates = model.subject.blank.gate_logits
-        if gates is None or gates.shape[1] == 0:
-            name = model.subject.fields["method"]
-            raise BadInput(f"{name} has no gates between its experts; methods that have some: ride, ride_distilled")
+        check_gates(model)
 
     def settings(self, model: Model) -> dict[str, Any]:
         """The thresholds."""
         return {"thresholds": self._thresholds()}
 
-    def compute(self, model: Model, pool: PoolEvidence, draws: Sequence[Draws]) -> Iterator[list[dict[str, Any]]]:
+    def measure(self, model: Model, pool: PoolEvidence, draws: Sequence[Draws]) -> Iterator[list[dict[str, Any]]]:
         """One row a threshold, shift by shift."""
         experts = pool.evidence.logits.shape[1]
         macs = None if model.job is None else macs_of(model.job.method, model.job.spec)
@@ -54,7 +71,7 @@ class RouteStudy(Study):
         return cast(list[RouteRow], self.rows())
 
     def _thresholds(self) -> list[float]:
-        return sorted({*self.options.thresholds, PUBLISHED})
+        return sorted({*self.request.thresholds, PUBLISHED})
 
 
 def _fields(route: Route, experts: int, macs: tuple[int, int] | None) -> dict[str, Any]:
@@ -69,14 +86,38 @@ def _fields(route: Route, experts: int, macs: tuple[int, int] | None) -> dict[st
     }
 
 
-class MeasuredStudy(RouteStudy):
+def check_gates(model: Model) -> None:
+    """Raise BadInput for a model without gates."""
+    gates = model.subject.blank.gate_logits
+    if gates is None or gates.shape[1] == 0:
+        name = model.subject.fields["method"]
+        raise BadInput(f"{name} has no gates between its experts; methods that have some: ride, ride_distilled")
+
+
+@dataclass(frozen=True)
+class MeasureRequest(Request["MeasuredStudy"]):
+    """Runs against the clock: `repeats` in which stopped images skip the later experts, and as many without."""
+
+    training: TrainingRequest = TrainingRequest(methods=METHODS)
+    repeats: int = 5
+
+    def made(self, jobs: Sequence[TrainingJob]) -> "MeasuredStudy":
+        """Return the study over these jobs' models."""
+        return MeasuredStudy(self, jobs)
+
+
+class MeasuredStudy(Study):
     """Wall time with stopped images really skipping later experts, beside always running all."""
 
     row: ClassVar[type[StudyRow]] = MeasuredRow
 
+    def __init__(self, request: MeasureRequest, jobs: Sequence[TrainingJob]) -> None:
+        self.request = request
+        super().__init__(request, jobs)
+
     def check(self, model: Model) -> None:
         """Raise BadInput for a model without gates or without a network."""
-        super().check(model)
+        check_gates(model)
         if model.job is None:
             raise BadInput("--measure runs a network and does not go with --evidence")
 
@@ -84,12 +125,12 @@ class MeasuredStudy(RouteStudy):
         """What was timed, and where."""
         return {
             "threshold": PUBLISHED,
-            "repeats": self.options.repeats,
+            "repeats": self.request.repeats,
             "device": device_name(self.device),
             "threads": torch.get_num_threads(),
         }
 
-    def compute(self, model: Model, pool: PoolEvidence, draws: Sequence[Draws]) -> Iterator[list[dict[str, Any]]]:
+    def measure(self, model: Model, pool: PoolEvidence, draws: Sequence[Draws]) -> Iterator[list[dict[str, Any]]]:
         """One row a shift."""
         job = model.job
         assert job is not None  # `check` refused it
@@ -130,7 +171,7 @@ class MeasuredStudy(RouteStudy):
         logits, used = (torch.cat(parts).cpu().numpy() for parts in zip(*found, strict=True))
         if not np.isfinite(logits).all():
             raise WorkFailed("the network gives NaN or infinite logits")
-        rounds = [(*self._timed(everyone), *self._timed(skipping)) for _ in range(self.options.repeats)]
+        rounds = [(*self._timed(everyone), *self._timed(skipping)) for _ in range(self.request.repeats)]
         seconds_all, cpu_all, seconds, cpu = map(list, zip(*rounds, strict=True))
         stored, adapter = pool.evidence.take(indices), RoutedExperts(PUBLISHED)
         same = adapter.used(stored) == used

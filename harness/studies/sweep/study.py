@@ -1,7 +1,7 @@
 """The preference sweep of a command line: which lattice, computing its rows, the table that is printed."""
 
-import argparse
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -12,11 +12,26 @@ from harness.passes.gather import HEADS_VERSION, preference_heads
 from harness.protocol.draws import Draws
 from harness.records.study_rows import StudyRow
 from harness.session.models import Model
+from harness.session.request import Request
 from harness.studies.study import Study
-from harness.studies.sweep.defaults import CONTROLS
+from harness.studies.sweep.defaults import CONTROLS, METHODS
 from harness.studies.sweep.preference import ShiftSweep, family_of, sweep
 from harness.studies.sweep.rows import ACCESS, LATTICE, Sweep, SweepRow, sweeps_of
+from methods.jobs.job import TrainingJob
+from methods.jobs.request import TrainingRequest
 from methods.networks.hypernetwork import PreferenceNetwork
+
+
+@dataclass(frozen=True)
+class SweepRequest(Request["SweepStudy"]):
+    """A lattice of preferences with `steps` along each edge."""
+
+    training: TrainingRequest = TrainingRequest(methods=METHODS)
+    steps: int = 10
+
+    def made(self, jobs: Sequence[TrainingJob]) -> "SweepStudy":
+        """Return the study over these jobs' models, or the stranger's."""
+        return SweepStudy(self, jobs)
 
 
 class SweepStudy(Study):
@@ -24,8 +39,9 @@ class SweepStudy(Study):
 
     row: ClassVar[type[StudyRow]] = SweepRow
 
-    def __init__(self, options: argparse.Namespace) -> None:
-        super().__init__(options)
+    def __init__(self, request: SweepRequest, jobs: Sequence[TrainingJob]) -> None:
+        self.request = request
+        super().__init__(request, jobs)
         plain = {str(model.subject.fields["method"]) for model in self.models if model.subject.blank.head is None}
         missing = [name for name in CONTROLS if name not in plain]
         if missing and len(plain) < len(self.models):
@@ -39,9 +55,9 @@ class SweepStudy(Study):
         settings = {"steps": self._steps(model), "views": self._views(model)}
         return settings | ({"heads": HEADS_VERSION} if model.subject.blank.head is not None else {})
 
-    def compute(self, model: Model, pool: PoolEvidence, draws: Sequence[Draws]) -> Iterator[list[dict[str, Any]]]:
+    def measure(self, model: Model, pool: PoolEvidence, draws: Sequence[Draws]) -> Iterator[list[dict[str, Any]]]:
         """Every point and every choice, shift by shift."""
-        family = family_of(pool, self.options.steps, self._finer(model, pool))
+        family = family_of(pool, self.request.steps, self._finer(model, pool))
         indices = [drawn.published[0].indices for drawn in draws]
         known = {
             "kind": family.kind,
@@ -63,7 +79,7 @@ class SweepStudy(Study):
     def _steps(self, model: Model) -> int | None:
         """Steps of the lattice along an edge; a stranger's heads are asked where they are."""
         stranger = model.job is None and model.subject.blank.head is not None
-        return None if stranger else self.options.steps
+        return None if stranger else self.request.steps
 
     def _views(self, model: Model) -> int | None:
         """View pairs that the choice by stability sees; None without."""
@@ -73,10 +89,10 @@ class SweepStudy(Study):
 
     def _finer(self, model: Model, pool: PoolEvidence) -> PreferenceHeads | None:
         """Our own network's heads on another lattice than the evidence's; None where that one will do."""
-        if model.job is None or pool.evidence.head is None or self.options.steps == STEPS:
+        if model.job is None or pool.evidence.head is None or self.request.steps == STEPS:
             return None
         network = cast(PreferenceNetwork, model.job.network(self.results, self.device))
-        return preference_heads(model.job.method, model.job.training.counts, network, self.options.steps)
+        return preference_heads(model.job.method, model.job.training.counts, network, self.request.steps)
 
 
 def _fields(swept: ShiftSweep, selection: str, point: int) -> dict[str, Any]:

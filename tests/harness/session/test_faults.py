@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from filelock import FileLock
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
@@ -181,23 +180,6 @@ def test_the_real_command_stopped_in_training(
     assert resumed["status"] == 0, resumed["err"]
     assert Counter(map(kind, resumed["renames"]))["partial"] < LONG
     assert leaderboard_bytes(tmp_path) == long_run
-
-
-@pytest.mark.exhaustive
-def test_ctrl_c_ends_models_that_train_together(asked: list[str], tmp_path: Path) -> None:
-    endless = tmp_path / "endless.toml"
-    endless.write_text(RECIPE.replace("epochs = 2", "epochs = 100_000"))
-    process = started_training(tmp_path, [*asked, "--recipe", str(endless), "--together", "2"], models=2)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert out == ""
-    assert "interrupted" in one_line(err)
-    assert process.returncode == 130
-    locks = list(tmp_path.glob("checkpoints/.*.lock"))
-    assert len(locks) == 2
-    for lock in locks:
-        with FileLock(lock).acquire(timeout=0):
-            pass
 
 
 def test_two_runs_at_once_share_the_work(driver: Driver, asked: list[str], small_results: Path, tmp_path: Path) -> None:

@@ -16,12 +16,14 @@ from harness.passes import labels as evidence
 from harness.passes.pools import Pools
 from harness.records import label_rows as rows
 from harness.records import rows as single_rows
-from harness.run import parser, session_of
+from harness.run import parser
+from harness.session.run import RunRequest
 from methods import papers
 from methods.core.recipes import get as get_recipe
 from methods.jobs.job import TrainingJob
 from methods.networks.folding import fold_batchnorm
 from shifts.common.files import digest
+from shifts.common.requests import request_of
 from shifts.images.catalog import load
 from shifts.labels.shift import Shift
 from shifts.sets.resolve import resolve
@@ -204,8 +206,8 @@ def test_identities_of_float32_are_older_than_the_choice(small: Path, recipe: Pa
     ids = {}
     for precision in ("fp32", "bf16"):
         options = parser().parse_args([*map(str, asked), "--shift", "natural", "--evidence-precision", precision])
-        (work,) = session_of(options).works
-        (task,) = work.tasks
+        session = request_of(RunRequest, options).session()
+        ((task,),) = map(session.asked, session.models)
         as_before = {
             "subject": {"training": job.key, "test": job.dataset.test.fingerprint, "precision": precision},
             "label_evidence_version": 1,

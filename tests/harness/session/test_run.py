@@ -15,7 +15,7 @@ from harness import adapters
 from harness.board import build as leaderboard
 from harness.protocol.draws import Draws
 from harness.records import rows
-from methods.processes import distributed
+from shifts.common.requests import request_of
 from shifts.images.catalog import load
 from shifts.images.embedded import FOLDER as EMBEDDED_FOLDER
 from shifts.labels.shift import Shift, published_shifts
@@ -209,7 +209,7 @@ def test_ratios_shifts_and_notes(asked: list[str], copied: Path) -> None:
 def test_normalisation_is_part_of_what_is_trained(tmp_path: Path) -> None:
     """The same images under other pixel statistics give other weights, so another key; an export keeps them."""
     from harness.run import parser
-    from methods.jobs.arguments import chosen_jobs
+    from methods.jobs.request import TrainingRequest
 
     export = tmp_path / "export"
     described = command("--export", export, module="shifts.describe")
@@ -221,7 +221,7 @@ def test_normalisation_is_part_of_what_is_trained(tmp_path: Path) -> None:
         (other / f"{split}-00000-of-00001.parquet").write_bytes(train)
     asked = ["--methods", "softmax", "--train-imbalance", "100", "--dataset"]
     named, exported, folder, same = (
-        chosen_jobs(parser().parse_args([*asked, str(name)]))[0]
+        request_of(TrainingRequest, parser().parse_args([*asked, str(name)])).jobs()[0]
         for name in ("embedded", export, other, EMBEDDED_FOLDER)
     )
     assert named.training.fingerprint == exported.training.fingerprint == folder.training.fingerprint
@@ -302,36 +302,6 @@ def test_train_command_reports_and_keeps(asked: list[str], data: Path, recipe: P
     again = call(*arguments, "--methods", "softmax", module="methods.train")
     assert (again.status, again.out, again.err) == (0, done.out, "")
     assert stamps(tmp_path / "results") == kept
-
-
-def test_models_trained_together_are_the_same(asked: list[str], small_results: Path, tmp_path: Path) -> None:
-    done = call(*asked, "--together", "2", "--results", tmp_path)
-    assert (done.status, done.err) == (0, "")
-    assert leaderboard_bytes(tmp_path) == leaderboard_bytes(small_results)
-    kept = stamps(tmp_path)
-    assert call(*asked, "--together", "2", "--results", tmp_path).out == done.out
-    assert stamps(tmp_path) == kept
-
-
-def test_a_model_that_fails_beside_others_is_named_once(data: Path, recipe: Path, tmp_path: Path) -> None:
-    arguments = ["--dataset", data, "--recipe", recipe, "--train-imbalance", "10", "--results", tmp_path]
-    bad = ["--methods", "ldam_drw:max_margin=1e39", "softmax", "--together", "2"]
-    trained = call(*arguments, *bad, module="methods.train")
-    assert trained.status == 1
-    assert one_line(trained.err).count("ldam_drw: loss is") == 1
-    assert "softmax" in one_line(trained.out)
-    run = call(*arguments, *bad, "--shift", "uniform", "--adapters", "mean")
-    assert run.status == 1
-    assert one_line(run.err).count("ldam_drw: loss is") == 1
-    assert {row.method for row in rows.load_all(tmp_path)} == {"softmax"}
-
-
-def test_together_is_not_for_torchrun(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in distributed.LAUNCHED:
-        monkeypatch.setenv(name, "0")
-    refused = call("--together", "2", "--results", tmp_path, module="methods.train")
-    assert refused.status == 2
-    assert "--together" in one_line(refused.err)
 
 
 @pytest.mark.parametrize("argument", ["--list", "--help"])

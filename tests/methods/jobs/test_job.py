@@ -15,8 +15,8 @@ from methods.core import recipes
 from methods.core.method import Method
 from methods.core.recipe import Recipe
 from methods.jobs import job
-from methods.jobs.arguments import chosen_device, chosen_jobs
 from methods.jobs.job import TrainingJob, on_device, pixels
+from methods.jobs.request import TrainingRequest, chosen_device
 from methods.networks import build
 from methods.networks.macs import count_macs
 from methods.papers.sade import Sade
@@ -24,6 +24,7 @@ from methods.train import main
 from methods.training import checkpoint
 from shifts.common.command import Parser
 from shifts.common.errors import BadInput, WorkFailed
+from shifts.common.requests import request_of
 from shifts.images import catalog
 from shifts.images.catalog import Dataset
 from shifts.sets.arguments import add_data_arguments
@@ -243,7 +244,9 @@ def arguments(*words: str) -> Any:
 
 
 def test_one_job_for_each_method_and_seed() -> None:
-    jobs = chosen_jobs(arguments("--methods", "sade", "softmax", "sade", "--seeds", "1", "0", "1"))
+    jobs = request_of(
+        TrainingRequest, arguments("--methods", "sade", "softmax", "sade", "--seeds", "1", "0", "1")
+    ).jobs()
     assert [(each.method_name, each.seed) for each in jobs] == [
         ("sade", 1),
         ("sade", 0),
@@ -262,7 +265,7 @@ def test_a_method_whose_published_options_are_others_on_the_dataset_is_named(
         (["--recipe", "published", "--methods", "sade:tau=1", "softmax"], ""),
         (["--recipe", "quick", "--methods", "sade"], ""),
     ):
-        chosen_jobs(arguments(*words))
+        request_of(TrainingRequest, arguments(*words)).jobs()
         assert capsys.readouterr() == ("", said)
 
 
@@ -276,7 +279,7 @@ def test_a_method_whose_published_options_are_others_on_the_dataset_is_named(
 )
 def test_unknown_names_are_refused_before_any_work(words: list[str], message: str) -> None:
     with pytest.raises(BadInput, match=message):
-        chosen_jobs(arguments(*words))
+        request_of(TrainingRequest, arguments(*words)).jobs()
 
 
 def test_the_device_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,9 +7,10 @@ import torch
 
 from harness.run import main as run
 from methods.jobs import forecast as plan
-from methods.jobs.arguments import chosen_jobs
+from methods.jobs.request import TrainingRequest
 from methods.train import main
 from shifts.common.command import Parser
+from shifts.common.requests import request_of
 from shifts.sets.arguments import add_data_arguments
 from tests.harness.small import command, stamps
 from tests.methods import tiny
@@ -40,7 +41,7 @@ def test_a_plan_says_how_far_each_model_is(
     parser = Parser("test", "test", "")
     add_data_arguments(parser)
     add_training_arguments(parser)
-    jobs = chosen_jobs(parser.parse_args(asked))
+    jobs = request_of(TrainingRequest, parser.parse_args(asked)).jobs()
     for job, stage, epochs in ((jobs[0], "gate", 2), (jobs[1], "experts", 3)):
         stages = [one.name for one in job.method.stages(job.recipe)]
         assert stage in stages

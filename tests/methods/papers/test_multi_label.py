@@ -18,7 +18,8 @@ from methods.core.method import Method
 from methods.core.recipe import Recipe
 from methods.core.samplers import class_aware, instance
 from methods.core.stage import Stage
-from methods.jobs.arguments import add_training_arguments, chosen_jobs
+from methods.jobs.arguments import add_training_arguments
+from methods.jobs.request import TrainingRequest
 from methods.papers.label_sets.ltml import Compensated, Ltml
 from methods.pixels.augment import to_float
 from methods.pixels.data import TrainingImages
@@ -26,6 +27,7 @@ from methods.train import main
 from methods.training.checkpoint import describe, load_tensors
 from methods.training.loop import build_network, train
 from shifts.common.errors import BadInput
+from shifts.common.requests import request_of
 from shifts.sets.arguments import add_data_arguments
 from tests.methods import tiny
 from tests.methods.pixels.test_streaming import streamed_images
@@ -367,7 +369,7 @@ def test_by_default_all_methods_that_fit_are_trained(dataset: str, expected: str
     parser = argparse.ArgumentParser()
     add_data_arguments(parser)
     add_training_arguments(parser)
-    jobs = chosen_jobs(parser.parse_args(["--dataset", dataset]))
+    jobs = request_of(TrainingRequest, parser.parse_args(["--dataset", dataset])).jobs()
     assert [job.method_name for job in jobs] == papers.of_task(expected)
     assert len(jobs) == {"single_label": 10, "multi_label": 6}[expected]
     assert len({job.key for job in jobs}) == len(jobs)
@@ -394,6 +396,8 @@ def test_the_cost_of_two_streams_is_that_of_two_passes() -> None:
     add_data_arguments(parser)
     add_training_arguments(parser)
     names = ["ltml", "ltml:branches=uniform"]
-    both, one = chosen_jobs(parser.parse_args(["--dataset", "embedded_mosaics", "--methods", *names]))
+    both, one = request_of(
+        TrainingRequest, parser.parse_args(["--dataset", "embedded_mosaics", "--methods", *names])
+    ).jobs()
     macs = {job.method_name: job.cost() / (6 * job.training.n * job.recipe.epochs) for job in (both, one)}
     assert 2 * macs["ltml:branches=uniform"] < macs["ltml"] < 4 * macs["ltml:branches=uniform"]

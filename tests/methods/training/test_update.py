@@ -1,6 +1,5 @@
 """Recorded steps do what steps do: the same weights, whatever the method, batch sizes and phases."""
 
-from argparse import Namespace
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -16,7 +15,7 @@ from methods.core.batch import Batch, NetworkSpec
 from methods.core.method import Method
 from methods.core.recipes import PUBLISHED
 from methods.core.stage import Stage
-from methods.jobs.arguments import check_graphs
+from methods.jobs.request import TrainingRequest
 from methods.pixels.augment import to_float
 from methods.pixels.data import TrainingImages
 from methods.training import loop
@@ -141,6 +140,6 @@ def test_cuda_graphs_reach_the_weights_of_plain_steps(name: str, tmp_path: Path)
 
 @pytest.mark.parametrize(("device", "accumulate", "why"), [("cpu", 1, "CUDA device"), ("cuda", 2, "--accumulate 1")])
 def test_graphs_need_a_gpu_and_whole_batches(device: str, accumulate: int, why: str) -> None:
-    options = Namespace(cuda_graphs=True, accumulate=accumulate)
+    request = TrainingRequest(cuda_graphs=True, accumulate=accumulate)
     with pytest.raises(BadInput, match=f"--cuda-graphs.*{why}"):
-        check_graphs(options, torch.device(device))
+        request.check_graphs(torch.device(device))
