@@ -1,4 +1,4 @@
-"""Style of the figures on stored studies: fonts, colours that most colour-blind readers tell apart, markers."""
+"""The style of every figure and the colours of the page, chosen so that most colour-blind readers tell them apart."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +19,8 @@ PAGE = {
 """Colours of the page by name, light and dark."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (2, 1)), (0, (6, 1, 1.5, 1)), "-", "-")
-WIDTH = 7.0
-"""Inches."""
+WIDTH = 9.0
+"""Inches; at 8 points text stays readable when the page scales a figure to its column."""
 
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
@@ -33,6 +33,8 @@ STYLE: dict[Any, Any] = {
     "axes.labelsize": 8,
     "axes.titlesize": 8.5,
     "axes.titlecolor": INK,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
     "axes.linewidth": 0.6,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -44,21 +46,23 @@ STYLE: dict[Any, Any] = {
     "ytick.color": FAINT,
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
-    "xtick.labelsize": 7.5,
-    "ytick.labelsize": 7.5,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
     "figure.facecolor": PAPER,
     "axes.facecolor": "none",
     "savefig.facecolor": "auto",
     "legend.frameon": False,
     "legend.fontsize": 8,
     "lines.linewidth": 1.4,
-    "lines.markersize": 3.5,
+    "lines.markersize": 3,
 }
 
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """The style, for figures made inside; matplotlib's own settings come back afterwards."""
+    """Set the style for figures made inside; matplotlib's own settings come back afterwards."""
     import matplotlib
 
     with matplotlib.rc_context(STYLE):
@@ -66,12 +70,7 @@ def styled() -> Iterator[None]:
 
 
 def tone(number: int) -> dict[str, Any]:
-    """Colour, marker and dash of the series with this number."""
-    place = number % len(SERIES)
-    return {"color": SERIES[place], "marker": MARKERS[place], "linestyle": DASHES[place]}
-
-
-def outermost(shifts: list[str]) -> list[str]:
-    """The first and the last shift and, between them, uniform or else the middle one; without repeats."""
-    middle = "uniform" if "uniform" in shifts else shifts[len(shifts) // 2]
-    return list(dict.fromkeys((shifts[0], middle, shifts[-1])))
+    """Return colour, marker and dash of the series with this number; 36 of them differ."""
+    place, turn = number % len(SERIES), number // len(SERIES)
+    marker = MARKERS[(place + turn) % len(MARKERS)]
+    return {"color": SERIES[place], "marker": marker, "linestyle": DASHES[place]}

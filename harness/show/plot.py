@@ -2,42 +2,16 @@
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.show import ink
-from harness.show.ink import SERIES
+from harness.show.ink import SERIES, WIDTH
 from harness.show.shifts import is_ordered, read, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-WIDTH = 9.0
-"""Inches; at 8 points text stays readable when the page scales a figure to its column."""
-SMALL: dict[Any, Any] = {
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.grid.axis": "y",
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "lines.markersize": 3,
-}
-"""What small multiples change in the style of `ink`."""
-
-
-@contextmanager
-def styled() -> Iterator[None]:
-    """The style of small multiples, for figures made inside."""
-    import matplotlib
-
-    with ink.styled(), matplotlib.rc_context(SMALL):
-        yield
-
 
 LEGEND_LINE, LETTER, HANDLE = 0.18, 0.066, 0.55
 """Inches: a line of a legend, a letter at 8 points, and what stands beside a label."""
@@ -57,14 +31,15 @@ def panels(count: int, *, height: float = 1.75, below: float = 0.0) -> "tuple[Fi
         axes.set_visible(False)
     # The lowest panel of each column carries the axis, also where the last line of panels is not full.
     for place in range(count):
+        grid.flat[place].grid(axis="x", visible=False)
         grid.flat[place].tick_params(labelbottom=place + columns >= count)
         if columns > 4:
             grid.flat[place].tick_params(axis="x", labelsize=6.3)
     return figure, list(grid.flat[:count])
 
 
-def key(figure: "Figure", axes: "Sequence[Axes]") -> None:
-    """One legend for all panels, in a strip that is added above them: each label once, as panels name them."""
+def key(figure: "Figure", axes: "Iterable[Axes]") -> None:
+    """Add one legend for all panels, in a strip above them: each label once, as panels name them."""
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     handles: dict[str, Any] = {}
@@ -74,7 +49,7 @@ def key(figure: "Figure", axes: "Sequence[Axes]") -> None:
     if not handles:
         return
     widest = max(map(len, handles)) * LETTER + HANDLE
-    columns = max(1, min(len(handles), int(WIDTH / widest)))
+    columns = max(1, min(len(handles), int(figure.get_figwidth() / widest)))
     strip = 0.12 + LEGEND_LINE * math.ceil(len(handles) / columns)
     height = figure.get_figheight() + strip
     figure.set_figheight(height)

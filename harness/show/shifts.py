@@ -1,5 +1,6 @@
 """Shifts by their text in rows, tables and figures: short name, order, family."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 from shifts.common.errors import BadInput
@@ -23,6 +24,13 @@ def shift_order(text: str) -> tuple[object, ...]:
 def short(text: str) -> str:
     """A column's heading: F50, U, B50 for the published kinds, the canonical text for others."""
     return text.replace(str(read(text)), read(text).short, 1)
+
+
+def outermost(shifts: Sequence[str]) -> tuple[str, ...]:
+    """Return the first and the last shift of those with an order, and uniform or the middle one between them."""
+    ordered = [shift for shift in shifts if is_ordered(shift)] or list(shifts)
+    middle = "uniform" if "uniform" in ordered else ordered[len(ordered) // 2]
+    return tuple(dict.fromkeys((ordered[0], middle, ordered[-1])))
 
 
 def is_ordered(text: str) -> bool:

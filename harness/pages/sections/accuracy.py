@@ -36,7 +36,7 @@ def by_distance(block: Block) -> Section | None:
     best = {method: _first(block, method, "transductive") for method in drawn}
     told = {method: _first(block, method, "told") for method in drawn}
     rows = []
-    with plot.styled():
+    with ink.styled():
         figure, axes = plot.panels(len(drawn))
         for panel, method in zip(axes, drawn, strict=True):
             panel.set_title(plot.heading(method))
@@ -114,7 +114,7 @@ def _against_shift(block: Block, key: str, lines: list[Line]) -> Picture:
     adapters = _ranked_adapters(lines)
     coloured = adapters[:SHOWN]
     bands = block.seeds > 1 and len(coloured) <= BANDS
-    with plot.styled():
+    with ink.styled():
         figure, axes = plot.panels(len(drawn), below=axis.below)
         for panel, method in zip(axes, drawn, strict=True):
             panel.set_title(plot.heading(method))

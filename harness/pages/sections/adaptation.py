@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.pages.blocks import Block, Entry, Line
-from harness.show import plot
+from harness.show import ink
 from harness.show.access import SITUATIONS
 from harness.show.cells import listed, points, signed
 from harness.show.section import Picture, Section, Table
@@ -76,8 +76,8 @@ def _map(block: Block, lines: list[Line], told: bool) -> Picture:
     strips = [groups[start : start + columns] for start in range(0, len(groups), columns)]
     tallest = [max(len(group) for _, group in strip) for strip in strips]
     height = 0.195 * sum(rows + HEADING for rows in tallest) + (0.8 if slanted else 0.2)
-    with plot.styled():
-        figure = Figure(figsize=(plot.WIDTH, height), layout="constrained")
+    with ink.styled():
+        figure = Figure(figsize=(ink.WIDTH, height), layout="constrained")
         grid = figure.subplots(len(strips), columns, squeeze=False, gridspec_kw={"height_ratios": tallest})
         for place, (strip, rows) in enumerate(zip(strips, tallest, strict=True)):
             for axes, (title, group) in zip(grid[place], strip, strict=False):

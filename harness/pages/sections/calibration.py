@@ -7,7 +7,7 @@ from harness.show import ink, plot
 from harness.show.access import SITUATIONS
 from harness.show.cells import listed
 from harness.show.section import Picture, Section, Table
-from harness.show.shifts import is_ordered, short
+from harness.show.shifts import outermost, short
 
 SMALLEST = 20
 """Bins with fewer images (over the seeds) are not drawn."""
@@ -20,10 +20,10 @@ def section(block: Block) -> Section | None:
     plain = {line.method: line for line in lines if line.adapter == "mean"}
     if not plain:
         return None
-    shifts = _chosen(block.shifts)
+    shifts = outermost(block.shifts)
     by_id = {row.row_id: row for row in block.rows}
     drawn = [method for method in block.methods if method in plain]
-    with plot.styled():
+    with ink.styled():
         figure, axes = plot.panels(len(drawn), height=1.85)
         for panel, method in zip(axes, drawn, strict=True):
             panel.set_title(plot.heading(method))
@@ -48,13 +48,6 @@ def section(block: Block) -> Section | None:
         f"Reliability diagrams for {listed(drawn, 12)} on {listed(list(shifts))}; errors are in the table below.",
     )
     return Section("calibration", "Calibration", _lead(plain, shifts), (_table(block, lines),), (picture,))
-
-
-def _chosen(shifts: tuple[str, ...]) -> tuple[str, ...]:
-    """The first and the last shift on the axis, and uniform (else the middle one)."""
-    ordered = [shift for shift in shifts if is_ordered(shift)] or list(shifts)
-    middle = "uniform" if "uniform" in ordered else ordered[len(ordered) // 2]
-    return tuple(dict.fromkeys((ordered[0], middle, ordered[-1])))
 
 
 def _lead(plain: dict[str, Line], shifts: tuple[str, ...]) -> str:

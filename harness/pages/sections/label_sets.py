@@ -11,6 +11,8 @@ from harness.board.label_build import F1, GROUPS, build
 from harness.board.label_table import random_map
 from harness.measures.statistics import mean_sd
 from harness.records.label_rows import LabelRow, load_all
+from harness.show.ink import INK, SERIES, WIDTH, styled
+from harness.show.plot import key
 from harness.show.section import Cell, Picture, Section, Table
 from harness.show.shifts import shift_order, short
 from harness.show.text import counted, numbered
@@ -25,9 +27,12 @@ ABLATION = (
 """The paper's steps (Guo and Wang, CVPR 2021, Table 2) and the methods that they are here."""
 PAPER_CONSISTENCY = 0.018
 """What consistency adds to mAP in the paper, on VOC-MLT."""
-MARKERS = {"head": "^", "medium": "s", "tail": "v", "map": "o"}
-COLOURS = {"head": "#0067a8", "medium": "#00785c", "tail": "#c24a00", "map": "#1c2024"}
-NAMES = {"map": "all labels", "head": "head", "medium": "medium", "tail": "tail"}
+GROUP_STYLES = {
+    "head": {"color": SERIES[0], "marker": "^"},
+    "medium": {"color": SERIES[2], "marker": "s"},
+    "tail": {"color": SERIES[1], "marker": "v"},
+    "map": {"color": INK, "marker": "o"},
+}
 
 Entry = dict[str, Any]
 
@@ -145,22 +150,18 @@ def _picture(name: str, where: str, entries: Sequence[Entry]) -> Picture:
     """One panel a shift: methods down, mAP across, a mark for each group of labels."""
     shifts = _shifts(entries)
     methods = sorted({entry["method"] for entry in entries}, key=lambda name: _overall(entries, name))
-    figure = Figure(figsize=(3.2 * len(shifts) + 2.2, 0.36 * len(methods) + 1.3), layout="constrained")
-    axes = figure.subplots(1, len(shifts), sharex=True, sharey=True, squeeze=False)[0]
-    for axis, shift in zip(axes, shifts, strict=True):
-        axis.set_title(short(shift), loc="left")
-        axis.grid(axis="x", color="#e1e4e8", linewidth=0.6)
-        axis.set_axisbelow(True)
-        for entry in entries:
-            if entry["shift"] == shift:
-                _marks(axis, methods.index(entry["method"]), entry)
-        axis.set_yticks(range(len(methods)), methods)
-        axis.set_ylim(-0.6, len(methods) - 0.4)
-        axis.set_xlabel("mean average precision %")
-        axis.spines[["top", "right"]].set_visible(False)
-    handles, labels = axes[0].get_legend_handles_labels()
-    unique = dict(zip(labels, handles, strict=True))
-    figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=len(unique), frameon=False)
+    with styled():
+        figure = Figure(figsize=(WIDTH, 0.25 * len(methods) + 0.6), layout="constrained")
+        axes = figure.subplots(1, len(shifts), sharex=True, sharey=True, squeeze=False)[0]
+        for axis, shift in zip(axes, shifts, strict=True):
+            axis.set_title(short(shift))
+            for entry in entries:
+                if entry["shift"] == shift:
+                    _marks(axis, methods.index(entry["method"]), entry)
+            axis.set_yticks(range(len(methods)), methods)
+            axis.set_ylim(-0.6, len(methods) - 0.4)
+        key(figure, axes)
+        figure.supxlabel("mean average precision %", fontsize=8)
     seeds = max(len(entry["train_seeds"]) for entry in entries)
     spread = "standard deviation over train seeds" if seeds > 1 else "95% bootstrap interval over test images"
     return Picture(
@@ -172,21 +173,14 @@ def _picture(name: str, where: str, entries: Sequence[Entry]) -> Picture:
 
 
 def _marks(axis: Any, height: int, entry: Entry) -> None:
-    for group in ("head", "medium", "tail", "map"):
+    for group, style in GROUP_STYLES.items():
         summary = entry[group]
         if summary is None:
             continue
-        centre = 100 * summary["mean"]
         low, high = entry[f"{group}_interval"] or [summary["mean"] + sign * (summary["sd"] or 0) for sign in (-1, 1)]
-        axis.plot([100 * low, 100 * high], [height, height], color=COLOURS[group], linewidth=1.2, alpha=0.6)
-        axis.plot(
-            centre,
-            height,
-            MARKERS[group],
-            color=COLOURS[group],
-            markersize=7 if group == "map" else 4.5,
-            label=NAMES[group],
-        )
+        axis.plot([100 * low, 100 * high], [height, height], color=style["color"], linewidth=1.2, alpha=0.6)
+        label = "all labels" if group == "map" else group
+        axis.plot(100 * summary["mean"], height, **style, linestyle="none", markersize=4.5, label=label)
 
 
 def _overall(entries: Sequence[Entry], method: str) -> float:

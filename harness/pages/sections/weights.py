@@ -16,7 +16,7 @@ def section(block: Block) -> Section | None:
     axis = plot.ShiftAxis(block.shifts)
     several = len({line.adapter for line in lines}) > 1
     spreads = {line: _spread(block, line) for line in lines}
-    with plot.styled():
+    with ink.styled():
         figure, axes = plot.panels(len(lines), below=axis.below)
         for panel, line in zip(axes, lines, strict=True):
             panel.set_title(plot.heading(f"{line.method}, {line.adapter}" if several else line.method))

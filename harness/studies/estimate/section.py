@@ -7,6 +7,7 @@ from statistics import fmean
 
 from harness.board.entries import newest
 from harness.measures.statistics import mean_sd
+from harness.show import plot
 from harness.show.ink import WIDTH, styled, tone
 from harness.show.section import Cell, Picture, Section, Table
 from harness.show.settings import Setting, leads, settings_of
@@ -127,7 +128,7 @@ def _dots(setting: EstimateSetting, name: str) -> Picture:
     """Mean error of each adapter, one panel a shift, one mark a method."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH, 0.8 + 0.19 * len(setting.adapters)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 0.6 + 0.19 * len(setting.adapters)), layout="constrained")
     grid = figure.subplots(1, len(setting.shifts), sharey=True, squeeze=False)
     places = {adapter: -place for place, adapter in enumerate(setting.adapters)}
     for axes, shift in zip(grid.flat, setting.shifts, strict=True):
@@ -143,12 +144,11 @@ def _dots(setting: EstimateSetting, name: str) -> Picture:
                 elinewidth=0.7,
                 **(tone(number) | {"linestyle": "none"}),
             )
-        axes.set_title(shift, loc="left")
+        axes.set_title(shift)
         axes.set_xlim(left=0)
     grid.flat[0].set_yticks(list(places.values()), list(places))
     figure.supxlabel("total variation between estimated and true class shares", fontsize=8)
-    handles, labels = grid.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=6)
+    plot.key(figure, grid.flat)
     return Picture(
         name,
         figure,

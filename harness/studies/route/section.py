@@ -5,10 +5,11 @@ from pathlib import Path
 from statistics import fmean, median
 
 from harness.measures.statistics import mean_sd
-from harness.show.ink import INK, PAPER, SERIES, WIDTH, outermost, styled, tone
+from harness.show import plot
+from harness.show.ink import INK, PAPER, SERIES, WIDTH, styled, tone
 from harness.show.section import Cell, Picture, Section, Table
 from harness.show.settings import Setting, leads, settings_of
-from harness.show.shifts import short
+from harness.show.shifts import outermost, short
 from harness.show.text import counted, mean_of, numbered
 from harness.studies.route.rows import MeasuredRow, RouteRow
 
@@ -167,8 +168,8 @@ def _curves(setting: RouteSetting, slug: str) -> Picture:
     from matplotlib.figure import Figure
 
     shifts = outermost(setting.shifts)
-    counted = all(row.macs is not None for row in setting.rows)
-    figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
+    with_macs = all(row.macs is not None for row in setting.rows)
+    figure = Figure(figsize=(WIDTH, 2.4), layout="constrained")
     grid = figure.subplots(1, len(shifts), squeeze=False)
     for axes, shift in zip(grid.flat, shifts, strict=True):
         for number, method in enumerate(setting.methods):
@@ -177,7 +178,7 @@ def _curves(setting: RouteSetting, slug: str) -> Picture:
             points = []
             for threshold in sorted({row.threshold for row in own}):
                 at = [row for row in own if row.threshold == threshold]
-                cost = _millions(at) if counted else fmean(row.mean_experts for row in at)
+                cost = _millions(at) if with_macs else fmean(row.mean_experts for row in at)
                 points.append((cost, 100 * fmean(row.top1 for row in at), at[0].published))
             axes.plot([cost for cost, _, _ in points], [top1 for _, top1, _ in points], label=method, **style)
             axes.scatter(
@@ -191,12 +192,11 @@ def _curves(setting: RouteSetting, slug: str) -> Picture:
                 zorder=5,
                 label="threshold 0.5 (released code)" if number == 0 else None,
             )
-        axes.set_title(shift, loc="left")
+        axes.set_title(shift)
         axes.margins(x=0.06, y=0.12)
     grid.flat[0].set_ylabel("top-1 %")
-    figure.supxlabel("MACs an image, millions" if counted else "mean experts run", fontsize=8)
-    handles, labels = grid.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=4, handlelength=2.4)
+    figure.supxlabel("MACs an image, millions" if with_macs else "mean experts run", fontsize=8)
+    plot.key(figure, grid.flat)
     return Picture(
         f"{slug}-cost",
         figure,
@@ -211,7 +211,7 @@ def _shares(setting: RouteSetting, slug: str) -> Picture:
     """How many experts images are shown to, shift by shift, at the released threshold."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 2.2), layout="constrained")
     grid = figure.subplots(1, len(setting.methods), sharey=True, squeeze=False)
     places = list(range(len(setting.shifts)))
     for axes, method in zip(grid.flat, setting.methods, strict=True):
@@ -225,14 +225,13 @@ def _shares(setting: RouteSetting, slug: str) -> Picture:
                 places, heights, bottom=below, width=0.8, color=colour, edgecolor=PAPER, linewidth=0.5, label=label
             )
             below = [low + height for low, height in zip(below, heights, strict=True)]
-        axes.set_title(method, loc="left")
+        axes.set_title(method)
         axes.set_xticks(places, [short(shift) for shift in setting.shifts])
-        axes.tick_params(axis="x", labelsize=6.5, length=0, labelrotation=0 if len(places) <= 12 else 60)
         axes.grid(axis="x", visible=False)
+        axes.tick_params(axis="x", labelrotation=0 if len(places) <= 12 else 60)
         axes.set_ylim(0, 100)
     grid.flat[0].set_ylabel("images %")
-    handles, labels = grid.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=6)
+    plot.key(figure, grid.flat)
     return Picture(
         f"{slug}-shares",
         figure,

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from harness.show.ink import FAINT, INK, SERIES, WIDTH, outermost, tone
+from harness.show import plot
+from harness.show.ink import FAINT, INK, SERIES, WIDTH, tone
 from harness.show.section import Picture
-from harness.show.shifts import short
+from harness.show.shifts import outermost
 from harness.studies.sweep.control import non_dominated
 from harness.studies.sweep.rows import Sweep
 from harness.studies.sweep.settings import SweepSetting, top1, usable
@@ -103,7 +104,7 @@ def front(setting: SweepSetting, slug: str) -> Picture | None:
     from matplotlib.figure import Figure
 
     shift = _where(setting)
-    figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
     axes = figure.subplots()
     drawn = []
     for number, method in enumerate(_shown(setting)):
@@ -132,8 +133,7 @@ def front(setting: SweepSetting, slug: str) -> Picture | None:
     if not drawn:
         return None
     axes.set(xlabel="many-shot accuracy %", ylabel="few-shot accuracy %")
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=2, handlelength=2.6)
+    plot.key(figure, [axes])
     return Picture(
         f"{slug}-front",
         figure,
@@ -146,30 +146,22 @@ def front(setting: SweepSetting, slug: str) -> Picture | None:
 
 def choices(setting: SweepSetting, slug: str) -> Picture:
     """Top-1 over shifts by way of choosing, a panel for each method."""
-    from matplotlib.figure import Figure
-
     drawn = _shown(setting)
-    columns = min(2, len(drawn))
-    lines = -(-len(drawn) // columns)
-    figure = Figure(figsize=(WIDTH, 1.9 * lines + 0.5), layout="constrained")
-    grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
-    places = range(len(setting.shifts))
+    axis = plot.ShiftAxis(tuple(setting.shifts))
     styles = {choice: tone(number) for number, choice in enumerate(("em", "stability", "centre", "corner"))}
-    styles["best"] = {"color": SERIES[5], "marker": "", "linestyle": "-", "linewidth": 2.6, "alpha": 0.45}
+    styles["best"] = {"color": SERIES[5], "marker": "none", "linewidth": 2.6, "alpha": 0.45}
     names = {"em": "EM estimate", "stability": "view stability", "best": "best (test labels)"}
-    for axes, method in zip(grid.flat, drawn, strict=False):
+    figure, axes = plot.panels(len(drawn), below=axis.below)
+    for panel, method in zip(axes, drawn, strict=True):
         group = setting.common(method)
-        for choice in ("best", *styles):
-            if choice in usable(group) and (choice != "best" or not axes.lines):
-                tops = [top1(group, choice, shift) for shift in setting.shifts]
-                axes.plot(places, [100 * (top or 0) for top in tops], label=names.get(choice, choice), **styles[choice])
-        axes.set_title(f"{method} ({group[0].first.kind})", loc="left")
-        axes.set_xticks(list(places), [short(shift) for shift in setting.shifts])
-        axes.tick_params(axis="x", labelrotation=0 if len(setting.shifts) <= 12 else 60, labelsize=7)
-    for axes in grid.flat[len(drawn) :]:
-        axes.set_visible(False)
-    handles, labels = grid.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=5, handlelength=2.4, columnspacing=1.2)
+        panel.set_title(plot.heading(method))
+        for choice in ("best", "em", "stability", "centre", "corner"):
+            if choice in usable(group):
+                tops = {shift: top1(group, choice, shift) or 0 for shift in setting.shifts}
+                plot.line(panel, axis, tops, label=names.get(choice, choice), **styles[choice])
+        axis.label(panel)
+    plot.key(figure, axes)
+    figure.supxlabel(plot.AXIS_TEXT, fontsize=8)
     figure.supylabel("top-1 %", fontsize=8)
     outer = ", ".join(outermost(setting.shifts))
     return Picture(

@@ -1,4 +1,4 @@
-"""Pictures of the section "Why". Colours are those of Okabe and Ito, told apart with any colour vision."""
+"""Pictures of the section "Why"."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,35 +7,32 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from harness.show.ink import WIDTH, styled, tone
+from harness.show.plot import key
 from harness.show.section import Picture
-from harness.show.shifts import short
+from harness.show.shifts import outermost, short
 from harness.studies.why.tables import Reasons, half, in_order, ordered_methods, ordered_shifts
 from methods.papers import METHODS
 
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000", "#8C6D00", "#999999", "#5D3A9B")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 SHOTS = ("many", "medium", "few")
-SHOWN_SHIFTS = ("forward_lt-50", "uniform", "backward_lt-50")
 
 
 def pictures(reasons: Reasons, suffix: str = "") -> list[Picture]:
     """Every picture that what is stored allows; `suffix` tells file names of several settings apart."""
-    made = []
-    if reasons.findings:
-        made.append(_bias_variance(reasons, suffix))
-    if reasons.several:
-        made.append(_more_experts(reasons, suffix))
-    if reasons.trusts:
-        made.append(_stability(reasons, suffix))
-    if reasons.points:
-        made.append(_bound(reasons, suffix))
-    return made
+    parts = (
+        (reasons.findings, _bias_variance),
+        (reasons.several, _more_experts),
+        (reasons.trusts, _stability),
+        (reasons.points, _bound),
+    )
+    with styled():
+        return [draw(reasons, suffix) for stored, draw in parts if stored]
 
 
 def _bias_variance(reasons: Reasons, suffix: str) -> Picture:
     titles = {"bias": "bias", "variance": "variance", "hardest_negative": "hardest negative"}
     methods = reasons.methods
-    figure = Figure(figsize=(10, 1.1 + 0.42 * len(methods)), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(WIDTH, 0.4 + 0.3 * len(methods)), layout="constrained")
     axes: Sequence[Axes] = figure.subplots(1, 3, sharey=True)
     for axis, (measure, title) in zip(axes, titles.items(), strict=True):
         for number, group in enumerate(SHOTS):
@@ -47,19 +44,15 @@ def _bias_variance(reasons: Reasons, suffix: str) -> Picture:
                     one.value,
                     place + (number - 1) * 0.2,
                     xerr=half(one) or 0,
-                    fmt=MARKERS[number],
-                    color=COLOURS[number],
-                    markersize=5,
-                    linewidth=1.2,
-                    label=f"{group} shot" if place == 0 else None,
+                    elinewidth=1.0,
+                    label=f"{group} shot",
+                    **(tone(number) | {"linestyle": "none"}),
                 )
-        axis.set_title(title, fontsize=11)
+        axis.set_title(title)
         axis.set_yticks(range(len(methods)), methods)
         axis.set_xlim(left=0)
-        _plain(axis)
     axes[0].set_ylim(len(methods) - 0.5, -0.5)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    key(figure, axes)
     models = sorted({one.models for one in reasons.findings})
     counts = f"{models[0]}" if len(models) == 1 else f"{models[0]} to {models[-1]}"
     return Picture(
@@ -72,7 +65,7 @@ def _bias_variance(reasons: Reasons, suffix: str) -> Picture:
 
 
 def _more_experts(reasons: Reasons, suffix: str) -> Picture:
-    figure = Figure(figsize=(10, 3.9), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(WIDTH, 2.4), layout="constrained")
     axes: Sequence[Axes] = figure.subplots(1, 3, sharey=True)
     for axis, group in zip(axes, SHOTS, strict=True):
         for method in reasons.several:
@@ -82,16 +75,14 @@ def _more_experts(reasons: Reasons, suffix: str) -> Picture:
             line = [float(np.mean([one.value for one in reasons.alone(method, group, "variance")]))]
             line += [reasons.of[method, f"first-{k}", group, "variance"].value for k in range(2, experts)]
             line += [reasons.of[method, "mean", group, "variance"].value]
-            axis.plot(range(1, experts + 1), line, **_style(method), markersize=5, label=method)
+            axis.plot(range(1, experts + 1), line, **_style(method), label=method)
             axis.set_xticks(range(1, experts + 1))
-        axis.set_title(f"{group} shot", fontsize=11)
-        axis.set_xlabel("experts that answer")
-        _plain(axis)
+        axis.set_title(f"{group} shot")
     # The panels share the axis: its lower end is set when all lines are drawn.
     axes[0].set_ylim(bottom=0)
     axes[0].set_ylabel("variance")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False)
+    figure.supxlabel("experts that answer", fontsize=8)
+    key(figure, axes)
     return Picture(
         f"why-more-experts{suffix}",
         figure,
@@ -106,7 +97,7 @@ def _stability(reasons: Reasons, suffix: str) -> Picture:
     there = {trust.shift for trust in reasons.trusts}
     shifts = in_order(there) or ordered_shifts(there)
     known = {(trust.method, trust.shift): trust for trust in reasons.trusts}
-    figure = Figure(figsize=(1.2 + 2.1 * len(methods), 5), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
     grid = figure.subplots(2, len(methods), sharex=True, sharey="row", squeeze=False)
     for column, method in enumerate(methods):
         mine = [known.get((method, shift)) for shift in shifts]
@@ -115,22 +106,13 @@ def _stability(reasons: Reasons, suffix: str) -> Picture:
             weights = [np.nan if trust is None else trust.weights[place] for trust in mine]
             stable = [np.nan if trust is None else trust.stability["all"][place] for trust in mine]
             for axis, values in zip(grid[:, column], (weights, stable), strict=True):
-                axis.plot(
-                    values,
-                    color=COLOURS[place % len(COLOURS)],
-                    marker=MARKERS[place % len(MARKERS)],
-                    markersize=4,
-                    label=f"expert {place + 1}",
-                )
-        grid[0, column].set_title(method, fontsize=11)
-        grid[1, column].set_xticks(range(len(shifts)), list(map(short, shifts)), rotation=90, fontsize=8)
-        for axis in grid[:, column]:
-            _plain(axis)
+                axis.plot(values, label=f"expert {place + 1}", **tone(place))
+        grid[0, column].set_title(method)
+        grid[1, column].set_xticks(range(len(shifts)), list(map(short, shifts)), rotation=90, fontsize=6.3)
     grid[0, 0].set_ylim(bottom=0)
     grid[0, 0].set_ylabel("learned weight")
     grid[1, 0].set_ylabel("view stability")
-    handles, labels = max((axis.get_legend_handles_labels() for axis in grid[0]), key=lambda pair: len(pair[1]))
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    key(figure, grid.flat)
     return Picture(
         f"why-stability{suffix}",
         figure,
@@ -141,9 +123,8 @@ def _stability(reasons: Reasons, suffix: str) -> Picture:
 
 
 def _bound(reasons: Reasons, suffix: str) -> Picture:
-    there = {point.shift for point in reasons.points}
-    shifts = [shift for shift in SHOWN_SHIFTS if shift in there] or ordered_shifts(there)[:3]
-    figure = Figure(figsize=(10, 4.2), layout="constrained", facecolor="white")
+    shifts = outermost(ordered_shifts(point.shift for point in reasons.points))
+    figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
     axes: Sequence[Axes] = figure.subplots(1, len(shifts), sharex=True, sharey=True, squeeze=False)[0]
     for axis, shift in zip(axes, shifts, strict=True):
         for point in reasons.points:
@@ -155,18 +136,15 @@ def _bound(reasons: Reasons, suffix: str) -> Picture:
                 point.bound,
                 mean,
                 yerr=[[mean - min(values)], [max(values) - mean]],
-                **_style(point.method),
-                linestyle="none",
-                markersize=7,
-                elinewidth=1.2,
+                markersize=5,
+                elinewidth=1.0,
                 label=point.method,
+                **(_style(point.method) | {"linestyle": "none"}),
             )
-        axis.set_title(shift, fontsize=11)
-        axis.set_xlabel("distances of the bound")
-        _plain(axis)
+        axis.set_title(shift)
     axes[0].set_ylabel("top-1 %, mean of experts")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
+    figure.supxlabel("distances of the bound", fontsize=8)
+    key(figure, axes)
     return Picture(
         f"why-bound{suffix}",
         figure,
@@ -183,14 +161,7 @@ def _differing(reasons: Reasons) -> str:
 
 
 def _style(method: str) -> dict[str, Any]:
-    """Colour and marker of a method, the same in every picture."""
+    """Return the style of a method, the same in every picture."""
     known = list(METHODS)
     name = method.partition(":")[0]
-    place = known.index(name) if name in known else len(known)
-    return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
-
-
-def _plain(axis: Axes) -> None:
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.grid(color="#DDDDDD", linewidth=0.6)
-    axis.set_axisbelow(True)
+    return tone(known.index(name) if name in known else len(known))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from harness.evidence.heads import lattice
+from harness.show.ink import WIDTH
 from harness.show.section import Section
 from harness.studies.route import section as routing
 from harness.studies.route.rows import MeasuredRow, RouteRow
@@ -143,7 +144,7 @@ def drawn(section: Section) -> dict[str, bytes]:
         assert picture.caption.endswith(".")
         assert picture.alternative.endswith(".")
         width, height = picture.figure.get_size_inches()
-        assert 3.3 <= width <= 7
+        assert width == WIDTH
         assert height <= 10
         file = io.BytesIO()
         picture.figure.savefig(file, dpi=50)

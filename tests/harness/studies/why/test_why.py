@@ -11,7 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 
+from harness.show.ink import PAPER
 from harness.show.section import Section, Table
 from harness.show.text import as_text
 from harness.studies.why import answers, findings
@@ -273,7 +275,7 @@ def check(made: Section) -> None:
     for picture in made.pictures:
         file = io.BytesIO()
         picture.figure.savefig(file, format="png", dpi=20)
-        assert picture.figure.get_facecolor() == (1, 1, 1, 1)
+        assert to_hex(picture.figure.get_facecolor()) == PAPER
         assert picture.caption
         assert picture.alternative
     assert "nan" not in made.lead.lower()
