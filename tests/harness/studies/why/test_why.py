@@ -327,8 +327,8 @@ def test_shifts_without_an_order_have_lines_of_their_own(tmp_path: Path) -> None
     published, further = (table for table in made.tables if "learned weights" in table.caption)
     assert published.columns == ("method", "what", "U")
     assert further.rows == (
-        ("sade", "dirichlet-0.1-s7", 0.5, 0.3, 0.2, 0.25, None),
         ("sade", "shuffled_lt-50-s3", 0.5, 0.3, 0.2, 0.25, None),
+        ("sade", "dirichlet-0.1-s7", 0.5, 0.3, 0.2, 0.25, None),
     )
     assert max(map(len, call("--stored", "--results", tmp_path, module=MODULE).out.splitlines()[:-1])) <= 100
 
