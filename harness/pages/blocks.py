@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.board import build as leaderboard
+from harness.board.entries import Entry
 from harness.evidence.access import Access
 from harness.records.rows import Row
 from harness.show.access import SITUATIONS, situation
 from harness.show.settings import imbalance_words, named_recipe
 from harness.show.shifts import shift_order
 from harness.show.text import numbered
-
-Entry = dict[str, Any]
-
 
 BLOCK = (*leaderboard.DATA, "recipe", "recipe_sha256", "selection")
 """Row fields that must agree before two rows are compared: data, training set and recipe."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.board.entries import Entry
 from harness.evidence.access import LABELS, PRIORS, TESTS
 from harness.pages.blocks import Block, Line
 from harness.show.access import SITUATIONS, knew
@@ -20,20 +21,20 @@ class Column:
     key: str
     label: str
     kind: str
-    value: Callable[[Block, Line, dict[str, Any]], Value]
+    value: Callable[[Block, Line, Entry], Value]
     title: str = ""
     filtered: bool = False
 
 
-def _mean(name: str) -> Callable[[Block, Line, dict[str, Any]], Value]:
-    def value(_block: Block, _line: Line, entry: dict[str, Any]) -> Value:
+def _mean(name: str) -> Callable[[Block, Line, Entry], Value]:
+    def value(_block: Block, _line: Line, entry: Entry) -> Value:
         summary = entry[name]
         return None if summary is None else summary["mean"]
 
     return value
 
 
-def _spread(_block: Block, _line: Line, entry: dict[str, Any]) -> Value:
+def _spread(_block: Block, _line: Line, entry: Entry) -> Value:
     """Standard deviation over train seeds, or the two ends of the interval for a single one."""
     if entry["top1_interval"] is not None:
         return [round(100 * end, 2) for end in entry["top1_interval"]]

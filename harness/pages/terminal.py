@@ -5,7 +5,7 @@ import textwrap
 
 from harness.pages.parts import Report
 from harness.pages.sections.choice import NO_ANSWER, Choice, Winner
-from harness.show.shifts import short
+from harness.show.shifts import narrow
 
 WIDTH = 100
 LEGEND = (
@@ -44,18 +44,14 @@ def _winner(winner: Winner) -> str:
     return _line(
         winner.name,
         f"{100 * winner.mean:.1f}",
-        f"{100 * winner.worst:.1f} {_short(winner.worst_shift)}",
-        f"{100 * winner.regret:.1f} {_short(winner.regret_shift)}" if winner.regret > 0 else "0.0",
+        f"{100 * winner.worst:.1f} {narrow(winner.worst_shift)}",
+        f"{100 * winner.regret:.1f} {narrow(winner.regret_shift)}" if winner.regret > 0 else "0.0",
         "all three" if len(winner.best_in) == 3 else ", ".join(winner.best_in),
     )
 
 
 def _line(name: str, mean: str, worst: str, regret: str, best_in: str) -> str:
     return _cut(f"{name:<32} {mean:>5}  {worst:<21} {regret:<21} {best_in}")
-
-
-def _short(shift: str) -> str:
-    return short(shift).replace("_lt", "")
 
 
 def _cut(line: str) -> str:

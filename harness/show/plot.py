@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.show.ink import SERIES, WIDTH
+from harness.show.ink import INK, SERIES, WIDTH
 from harness.show.shifts import is_ordered, read, short
 
 if TYPE_CHECKING:
@@ -154,3 +154,9 @@ def line(
         low = [100 * (y - sd) for y, sd in zip(middle, half, strict=True)]
         high = [100 * (y + sd) for y, sd in zip(middle, half, strict=True)]
         axes.fill_between(places, low, high, color=drawn["color"], alpha=0.18, linewidth=0)
+
+
+def star(axes: "Axes", x: float, y: float, colour: str, label: str | None = None) -> None:
+    """Draw a point that stands out from the line of its colour."""
+    look: dict[str, Any] = {"s": 120, "marker": "*", "edgecolor": INK, "linewidths": 0.7, "zorder": 5}
+    axes.scatter([x], [y], color=colour, label=label, **look)

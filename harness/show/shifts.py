@@ -26,6 +26,11 @@ def short(text: str) -> str:
     return text.replace(str(read(text)), read(text).short, 1)
 
 
+def narrow(text: str) -> str:
+    """Return the heading for where room is scarce: `short` without `_lt`."""
+    return short(text).replace("_lt", "")
+
+
 def outermost(shifts: Sequence[str]) -> tuple[str, ...]:
     """Return the first and the last shift of those with an order, and uniform or the middle one between them."""
     ordered = [shift for shift in shifts if is_ordered(shift)] or list(shifts)

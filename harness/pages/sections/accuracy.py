@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from harness.pages.blocks import Block, Entry, Line
+from harness.board.entries import Entry
+from harness.pages.blocks import Block, Line
 from harness.show import ink, plot
 from harness.show.access import SITUATIONS
 from harness.show.cells import listed, percent, points

@@ -4,12 +4,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.pages.blocks import Block, Entry, Line
+from harness.board.entries import Entry
+from harness.pages.blocks import Block, Line
 from harness.show import ink
 from harness.show.access import SITUATIONS
 from harness.show.cells import listed, points, signed
 from harness.show.section import Picture, Section, Table
-from harness.show.shifts import short
+from harness.show.shifts import narrow, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -138,7 +139,7 @@ def _panel(axes: "Axes", shifts: tuple[str, ...], title: str, group: list[tuple[
 def _label(axes: "Axes", shifts: tuple[str, ...], slanted: bool, bare: bool) -> None:
     """Shifts above a panel; none on a `bare` one."""
     axes.tick_params(length=0, top=True, labeltop=not bare, bottom=False, labelbottom=False)
-    axes.set_xticks(range(len(shifts)), [short(shift).replace("_lt", "") for shift in shifts])
+    axes.set_xticks(range(len(shifts)), [narrow(shift) for shift in shifts])
     if slanted and not bare:
         for text in axes.get_xticklabels():
             text.set(rotation=35, ha="left", rotation_mode="anchor")

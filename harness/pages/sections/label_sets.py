@@ -7,6 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from harness.board.entries import Entry
 from harness.board.label_build import F1, GROUPS, build
 from harness.board.label_table import random_map
 from harness.measures.statistics import mean_sd
@@ -33,8 +34,6 @@ GROUP_STYLES = {
     "tail": {"color": SERIES[1], "marker": "v"},
     "map": {"color": INK, "marker": "o"},
 }
-
-Entry = dict[str, Any]
 
 
 def section(results: Path) -> Section | None:

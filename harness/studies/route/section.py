@@ -6,7 +6,7 @@ from statistics import fmean, median
 
 from harness.measures.statistics import mean_sd
 from harness.show import plot
-from harness.show.ink import INK, PAPER, SERIES, WIDTH, styled, tone
+from harness.show.ink import PAPER, SERIES, WIDTH, styled, tone
 from harness.show.section import Cell, Picture, Section, Table
 from harness.show.settings import Setting, leads, settings_of
 from harness.show.shifts import outermost, short
@@ -178,20 +178,13 @@ def _curves(setting: RouteSetting, slug: str) -> Picture:
             points = []
             for threshold in sorted({row.threshold for row in own}):
                 at = [row for row in own if row.threshold == threshold]
-                cost = _millions(at) if with_macs else fmean(row.mean_experts for row in at)
+                macs = _millions(at) if with_macs else None
+                cost = fmean(row.mean_experts for row in at) if macs is None else macs
                 points.append((cost, 100 * fmean(row.top1 for row in at), at[0].published))
             axes.plot([cost for cost, _, _ in points], [top1 for _, top1, _ in points], label=method, **style)
-            axes.scatter(
-                [cost for cost, _, released in points if released],
-                [top1 for _, top1, released in points if released],
-                s=130,
-                marker="*",
-                color=style["color"],
-                edgecolor=INK,
-                linewidths=0.7,
-                zorder=5,
-                label="threshold 0.5 (released code)" if number == 0 else None,
-            )
+            for cost, top1, released in points:
+                if released:
+                    plot.star(axes, cost, top1, style["color"], "threshold 0.5 (released code)")
         axes.set_title(shift)
         axes.margins(x=0.06, y=0.12)
     grid.flat[0].set_ylabel("top-1 %")

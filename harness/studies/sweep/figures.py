@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from harness.show import plot
-from harness.show.ink import FAINT, INK, SERIES, WIDTH, tone
+from harness.show.ink import FAINT, SERIES, WIDTH, tone
 from harness.show.section import Picture
 from harness.show.shifts import outermost
 from harness.studies.sweep.control import non_dominated
@@ -120,16 +120,7 @@ def front(setting: SweepSetting, slug: str) -> Picture | None:
         kind = sweeps[0].first.kind
         axes.plot(100 * many[order], 100 * few[order], label=f"{method} ({kind})", markersize=2.5, **style)
         centre = sweeps[0].chosen["centre"].point
-        axes.scatter(
-            [100 * many[centre]],
-            [100 * few[centre]],
-            s=120,
-            marker="*",
-            color=style["color"],
-            edgecolor=INK,
-            linewidths=0.7,
-            zorder=5,
-        )
+        plot.star(axes, 100 * many[centre], 100 * few[centre], style["color"])
     if not drawn:
         return None
     axes.set(xlabel="many-shot accuracy %", ylabel="few-shot accuracy %")
