@@ -1,6 +1,7 @@
 """What is asked of models under test-time label shift, and what came out."""
 
 import sys
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -26,3 +27,16 @@ _check_sibling("methods")
 _check_sibling("shifts")
 
 import shifts  # noqa: E402, F401 - settles the environment before NumPy and PyTorch are loaded
+
+FACE = {"ask": "harness.run"}
+"""What is at hand as `harness.NAME`, and where it is; loaded when it is asked for."""
+
+
+def __getattr__(name: str) -> object:
+    if name in FACE:
+        return getattr(import_module(FACE[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *FACE])

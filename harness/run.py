@@ -1,8 +1,11 @@
 """`python -m harness.run`: train what is missing, gather evidence once, adapt, measure, print a leaderboard."""
 
+import itertools
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.session.arguments import add_names_argument, parsed
 from methods.jobs.arguments import add_training_arguments
@@ -42,8 +45,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What `ask` found: entries of the leaderboard, the table of them, and the notes that stand above it."""
+
+    entries: list[dict[str, Any]]
+    table: str
+    notes: list[str]
+
+
+def ask(**options: object) -> Answer:
+    """Run the main job from a program and return what it found.
+
+    options: those of the command by their names, `data_dir` for `--data-dir`; a list for several values, True for a
+    flag, None for the default. They are checked as the command's are. Raises BadInput and WorkFailed.
+    """
+    options = {name: value for name, value in options.items() if value is not None}
+    words = list(itertools.chain.from_iterable(_words(name, value) for name, value in options.items()))
+    found = parsed(parser(), words)
+    if found.dry_run:
+        raise BadInput("dry_run: ask() does the work; a plan is printed by the command")
+    from harness.session.run import RunRequest
+
+    session = request_of(RunRequest, found).session()
+    session.work()
+    return Answer(session.entries(), session.table(found.top, None), session.notes)
+
+
+def _words(name: str, value: object) -> list[str]:
+    """Return the words of a command line that say the same."""
+    option = "--" + name.replace("_", "-")
+    if isinstance(value, bool):
+        return [option] if value else []
+    return [option, *map(str, value if isinstance(value, list | tuple) else [value])]
+
+
 def parser() -> Parser:
-    """The command's arguments."""
+    """Make the command's arguments."""
     made = Parser(
         "python -m harness.run", "Long-tailed recognition under test-time label shift: the main job.", EXAMPLES
     )

@@ -15,6 +15,7 @@ from harness import adapters
 from harness.board import build as leaderboard
 from harness.protocol.draws import Draws
 from harness.records import rows
+from shifts.common.errors import BadInput
 from shifts.common.requests import request_of
 from shifts.images.catalog import load
 from shifts.images.embedded import FOLDER as EMBEDDED_FOLDER
@@ -345,3 +346,43 @@ def test_results_are_where_they_are_said_to_be(small_results: Path, asked: list[
         assert (row.train_n, row.train_counts) == (sum(row.train_counts), [60, 27, 12, 6])
         assert row.device.startswith("cpu")
         assert row.determinism == "bit for bit"
+
+
+def test_a_program_asks_and_gets_the_entries_of_the_command(data: Path, recipe: Path, copied: Path) -> None:
+    before = stamps(copied)
+    answer = harness.ask(
+        dataset=data,
+        recipe=recipe,
+        device="cpu",
+        train_imbalance=10,
+        views=1,
+        redraws=1,
+        methods=["softmax", "sade"],
+        adapters=ADAPTERS,
+        results=copied,
+        sync_bn=False,
+        size=None,
+    )
+    assert stamps(copied) == before, "all of it was stored"
+    board = leaderboard.read(copied)["entries"]
+    assert sorted(entry["row_ids"] for entry in answer.entries) == sorted(entry["row_ids"] for entry in board)
+    assert "sade" in answer.table
+    assert answer.notes == [
+        "sade does not apply to softmax: a single expert leaves nothing to weight or choose",
+        "best_expert does not apply to softmax: a single expert leaves nothing to weight or choose",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"shfit": "all"}, "--shfit"),
+        ({"shift": "bakward_lt"}, "backward_lt"),
+        ({"seeds": [-1]}, "'-1'"),
+        ({"dry_run": True}, "dry_run"),
+    ],
+)
+def test_a_program_is_told_what_is_wrong_in_one_line(options: dict[str, object], said: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=said) as found:
+        harness.ask(results=tmp_path, **options)
+    assert "\n" not in str(found.value)
