@@ -1,8 +1,10 @@
 """`python -m methods.train`: train models and keep their checkpoints."""
 
+import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
-from functools import cache, partial
+from functools import lru_cache, partial
 from io import StringIO
 from typing import TYPE_CHECKING
 
@@ -74,8 +76,10 @@ def _train(request: TrainingRequest, device: "torch.device") -> None:
     todo = [job for job in jobs if checkpoint.describe(job.path(request.results)) is None]
     threads = max(job.threads for job in jobs)
     count = min(request.chosen_workers(len(todo), threads, device.type), len(todo))
-    if count > 1:
-        failures = _side_by_side(request, [job.stem for job in todo], count)
+    if todo and (count > 1 or request.engine != "local"):
+        stems = tuple(job.stem for job in todo)
+        work = partial(_elsewhere, request, f"{os.getpid()} {time.time()}", stems)
+        failures = request.work_off([f"{job.method_name} s{job.seed}" for job in todo], work, count)
         for job in jobs:
             if checkpoint.describe(job.path(request.results)) is not None:
                 print(job.path(request.results))
@@ -96,27 +100,21 @@ def _train(request: TrainingRequest, device: "torch.device") -> None:
         raise WorkFailed("; ".join(failed))
 
 
-def _side_by_side(request: TrainingRequest, stems: Sequence[str], count: int) -> str:
-    """Make checkpoints in so many other processes; returns which failed and why."""
-    from methods.processes.workers import side_by_side, work_off
-
-    with side_by_side(count) as pool:
-        return work_off(stems, partial(_elsewhere, request, tuple(stems)), pool, count)
-
-
-@cache
-def _jobs(request: TrainingRequest) -> "list[TrainingJob]":
-    """Return a worker's jobs, made once; what is to be told of them the main process tells."""
+@lru_cache(maxsize=1)
+def _jobs(request: TrainingRequest, command: str) -> "list[TrainingJob]":
+    """Return a worker's jobs, made once a command; what is to be told of them the main process tells."""
     with redirect_stderr(StringIO()):
         return request.jobs()
 
 
-def _elsewhere(request: TrainingRequest, stems: Sequence[str], number: int, patient: bool, slot: int) -> "Outcome":
+def _elsewhere(
+    request: TrainingRequest, command: str, stems: Sequence[str], number: int, patient: bool, slot: int
+) -> "Outcome":
     """Make one checkpoint in a worker's process."""
     from methods.processes.workers import duration, outcome, take_slot
 
     take_slot(slot)
-    (job,) = (job for job in _jobs(request) if job.stem == stems[number])
+    (job,) = (job for job in _jobs(request, command) if job.stem == stems[number])
     device = chosen_device(request.device)
 
     def make() -> str:

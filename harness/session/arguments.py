@@ -33,7 +33,7 @@ def parsed(parser: Parser, arguments: Sequence[str] | None) -> argparse.Namespac
     return options
 
 
-STRANGERS = ("device", "results", "workers")
+STRANGERS = ("device", "results", "workers", "engine", "scheduler")
 """Options of a training request that mean something beside a stranger's evidence."""
 OURS = [name for name in option_names(TrainingRequest) if name not in STRANGERS]
 OURS += ["views", "evidence_precision", "jobs"]

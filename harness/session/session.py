@@ -1,9 +1,11 @@
 """What one request asks of models: what they miss of it, the plan, doing it."""
 
+import os
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import redirect_stderr
-from functools import cache, partial
+from functools import lru_cache, partial
 from io import StringIO
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,7 +23,7 @@ from methods.jobs.forecast import weights_to_come
 from methods.jobs.job import TrainingJob
 from methods.jobs.request import TrainingRequest, chosen_device
 from methods.processes.threads import threads
-from methods.processes.workers import Inline, Outcome, outcome, side_by_side, take_slot, work_off
+from methods.processes.workers import Inline, Outcome, outcome, take_slot, work_off
 from shifts.common.environment import one_blas_thread
 from shifts.common.errors import WorkFailed
 
@@ -92,7 +94,8 @@ class Session(ABC):
         workers = min(self.workers(len(todo)), len(todo))
         try:
             with one_blas_thread():
-                failures = self._side_by_side(todo, workers) if workers > 1 else self._in_turn(todo)
+                apart = todo and (workers > 1 or self.training.engine != "local")
+                failures = self._side_by_side(todo, workers) if apart else self._in_turn(todo)
                 self.end()
         except OSError as error:
             raise WorkFailed(f"{error}{kept}") from error
@@ -118,8 +121,8 @@ class Session(ABC):
     def _side_by_side(self, todo: Sequence[int], workers: int) -> str:
         """Make these models in other processes, which make this session again from its request."""
         titles = [self.models[place].title for place in todo]
-        with side_by_side(workers) as pool:
-            return work_off(titles, partial(_elsewhere, self.request, tuple(todo)), pool, workers)
+        work = partial(_elsewhere, self.request, f"{os.getpid()} {time.time()}", tuple(todo))
+        return self.training.work_off(titles, work, workers)
 
     def finish(self, model: Model, wait: bool) -> str:
         """Do what a model misses; returns what to say of it. Raises WorkFailed.
@@ -189,16 +192,16 @@ class EvidenceSession(Session):
         return passes.gather(job, sha256, self.results, self.pools, self.views, self.precision)
 
 
-@cache
-def _session(request: Any) -> Session:
-    """Return a worker's session, made once; what is to be told of it the main process tells."""
+@lru_cache(maxsize=1)
+def _session(request: Any, command: str) -> Session:
+    """Return a worker's session, made once a command; what is to be told of it the main process tells."""
     with redirect_stderr(StringIO()):
         made: Session = request.session()
     return made
 
 
-def _elsewhere(request: Any, todo: Sequence[int], number: int, patient: bool, slot: int) -> Outcome:
+def _elsewhere(request: Any, command: str, todo: Sequence[int], number: int, patient: bool, slot: int) -> Outcome:
     """Finish a model of a request in a worker's process."""
     take_slot(slot)
-    session = _session(request)
+    session = _session(request, command)
     return outcome(lambda: session.finish(session.models[todo[number]], patient))

@@ -71,6 +71,14 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         help="models made at once, each in a process of its own; numbers do not depend on it (default: auto, by idle "
         "cores and memory)",
     )
+    group.add_argument(
+        "--engine",
+        choices=("local", "dask"),
+        default="local",
+        help="where: in processes of this machine, or on the workers of a Dask cluster that share --results (default: "
+        "local)",
+    )
+    group.add_argument("--scheduler", metavar="ADDRESS", help="with --engine dask: its scheduler, tcp://host:8786")
     group.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
     group.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="default: results")
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import torch
 
     from methods.jobs.job import TrainingJob
+    from methods.processes.workers import Work
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class TrainingRequest:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     results: Path = Path("results")
     workers: int | Literal["auto"] = "auto"
+    engine: Literal["local", "dask"] = "local"
+    scheduler: str | None = None
 
     def check_graphs(self, device: "torch.device") -> None:
         """Raise BadInput where CUDA graphs are asked for and cannot be made."""
@@ -42,10 +45,31 @@ class TrainingRequest:
             # each piece sets the generator back, which a graph cannot
             raise BadInput("--cuda-graphs: needs whole batches (--accumulate 1)")
 
+    def work_off(self, titles: "Sequence[str]", work: "Work", workers: int) -> str:
+        """Make the models of these titles by `work`, which other processes can be sent; returns which failed and why.
+
+        Here in so many processes, or on the cluster that is asked for. Raises BadInput.
+        """
+        from methods.processes import workers as pools
+
+        if self.engine == "local":
+            with pools.side_by_side(workers) as pool:
+                return pools.work_off(titles, work, pool, workers)
+        from methods.processes.cluster import cluster, there
+
+        if self.scheduler is None:
+            raise BadInput("--engine dask needs --scheduler ADDRESS, such as tcp://host:8786")
+        with cluster(self.scheduler) as (pool, slots, lost):
+            return pools.work_off(titles, there(work), pool, slots, lost)
+
     def chosen_workers(self, models: int, threads: int, device: str) -> int:
         """Return how many processes share so many models, each with so many threads. Raises BadInput."""
         from methods.processes import distributed, workers
 
+        if self.scheduler is not None and self.engine != "dask":
+            raise BadInput("--scheduler goes with --engine dask")
+        if self.engine == "dask":
+            return models
         if self.workers == "auto":
             return workers.automatic(models, threads, device) if models > 1 else 1
         if self.workers > 1 and distributed.launched():

@@ -139,12 +139,19 @@ def leave_if_alone() -> None:
         os._exit(1)
 
 
-def work_off(titles: Sequence[str], work: Work, pool: Callable[[], Executor], slots: int) -> str:
+def work_off(
+    titles: Sequence[str],
+    work: Work,
+    pool: Callable[[], Executor],
+    slots: int,
+    lost: tuple[type[Exception], ...] = (),
+) -> str:
     """Make the models of these titles; returns which failed and why, empty if none did.
 
     work: is sent to the pool's processes with each place. A model that is busy elsewhere is left for last; only when
     all that is left is busy is it waited for. Models whose process dies are done again one at a time; one that dies
-    alone too has failed. Of several, each finished one is told on stderr.
+    alone too has failed, and so has one for which the pool raises what is `lost`. Of several, each finished one is
+    told on stderr.
     """
     executor = pool()
     todo, running = deque(range(len(titles))), dict[Future[Outcome], tuple[int, int]]()
@@ -173,7 +180,10 @@ def work_off(titles: Sequence[str], work: Work, pool: Callable[[], Executor], sl
                         suspects.add(place)
                         todo.append(place)
                     continue
-                found = future.result()
+                if isinstance(error, (*lost, WorkFailed)):
+                    found = Outcome("failed", "its workers died" if isinstance(error, lost) else str(error))
+                else:
+                    found = future.result()
                 if found.state == "busy":
                     todo.append(place)
                     patience += 1
