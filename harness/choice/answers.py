@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from harness.choice.bootstrap import Comparison, compare
 from harness.choice.contenders import Answer, Contender
-from harness.choice.entrants import Entrant, Field, fields
+from harness.choice.entrants import Contest, Entrant, contests
 from harness.choice.wording import sentence
 from harness.evidence.access import Access
 from harness.records.rows import Row
@@ -15,52 +15,52 @@ from harness.show.access import class_words, situation_words
 from harness.show.settings import recipe_words, train_words
 
 
-def answers(found: Sequence[Row]) -> list[Answer]:
-    """Within each access class of each training set and recipe, upper references last. The order of rows is no matter.
+def answers(rows: Sequence[Row]) -> list[Answer]:
+    """Answer for each access class of each training set and recipe, upper references last.
 
-    Raises ValueError for a row whose correctness bits do not fit its draw.
+    The order of the rows does not matter. Raises ValueError for a row whose correctness bits do not fit its draw.
     """
-    return [answer for field in fields(found) for answer in _by_class(field)]
+    return [answer for contest in contests(rows) for answer in by_class(contest)]
 
 
-def situations(found: Sequence[Row]) -> list[Answer]:
-    """For each thing that one may have at hand, over all contenders that need no more. Raises as `answers`."""
-    return [answer for field in fields(found) for answer in _by_situation(field)]
+def situations(rows: Sequence[Row]) -> list[Answer]:
+    """Answer for each situation of a user, over all contenders that need no more than it gives. Raises as `answers`."""
+    return [answer for contest in contests(rows) for answer in by_situation(contest)]
 
 
-def _by_class(field: Field) -> list[Answer]:
-    classes = sorted({entrant.access for entrant in field.entrants}, key=lambda access: access.rank)
+def by_class(contest: Contest) -> list[Answer]:
+    classes = sorted({entrant.access for entrant in contest.entrants}, key=lambda access: access.rank)
     return [
         _answer(
-            field,
-            [entrant for entrant in field.entrants if entrant.access == access],
+            contest,
+            [entrant for entrant in contest.entrants if entrant.access == access],
             access,
             class_words(access),
-            field.incomplete[access],
+            contest.incomplete[access],
         )
         for access in classes
     ]
 
 
-def _by_situation(field: Field) -> list[Answer]:
-    made = []
-    honest = [entrant for entrant in field.entrants if not entrant.access.is_upper]
+def by_situation(contest: Contest) -> list[Answer]:
+    honest = [entrant for entrant in contest.entrants if not entrant.access.is_upper]
     classes = sorted({entrant.access for entrant in honest}, key=lambda access: access.rank)
+    made = []
     for label, test in dict.fromkeys(access[1:] for access in classes):
         gives = Access("none" if test == "inductive" else "estimated", label, test)
         words = situation_words(gives)
         admitted = [entrant for entrant in honest if entrant.access.within(gives)]
-        left_out = sum(count for access, count in field.incomplete.items() if access.within(gives))
-        made.append(_answer(field, admitted, gives, words, left_out, words))
+        left_out = sum(count for access, count in contest.incomplete.items() if access.within(gives))
+        made.append(_answer(contest, admitted, gives, words, left_out, words))
     return made
 
 
 def _answer(
-    field: Field, admitted: Sequence[Entrant], access: Access, scope: str, left_out: int, situation: str = ""
+    contest: Contest, admitted: Sequence[Entrant], access: Access, scope: str, left_out: int, situation: str = ""
 ) -> Answer:
-    shifts, row = field.shifts, admitted[0].first
+    shifts, row = contest.shifts, admitted[0].first
     correct = [[entrant.correct[shift] for shift in shifts] for entrant in admitted]
-    result = compare(correct, field.draws, [entrant.networks(shifts[0]) for entrant in admitted])
+    result = compare(correct, contest.draws, [entrant.networks(shifts[0]) for entrant in admitted])
     accuracy = np.array([[values.mean() for values in sets] for sets in correct])
     regret = accuracy.max(axis=0) - accuracy
     # `best` first, so that ties end alike here and there.

@@ -16,7 +16,7 @@ Approximations, each on the wide side except the first:
    of t(R - 1) over the normal one (together 2.7 for three seeds, 1.2 for ten).
 5. Where it is not known which images two sets share, the effect of images is as large as any sharing allows
    (Cauchy-Schwarz).
-Simulations with a known truth stand in tests/harness/test_bootstrap.py.
+Simulations with a known truth stand in tests/harness/choice/test_bootstrap.py.
 """
 
 from collections.abc import Hashable, Sequence
@@ -38,7 +38,10 @@ CHUNK = 2**22
 
 @dataclass(frozen=True, eq=False)
 class DrawnSet:
-    """A drawn test set. classes: of each image, ascending. places: of each image in the pool; None = not known."""
+    """A drawn test set.
+
+    classes: the class of each image, ascending. places: where each image stands in the pool; None if not known.
+    """
 
     classes: Int[np.ndarray, " images"]
     places: Int[np.ndarray, " images"] | None
@@ -103,7 +106,7 @@ def compare(
 def _by_seed(
     sets: Sequence[Bool[np.ndarray, "seeds images"]], draws: Sequence[DrawnSet]
 ) -> Float[np.ndarray, " seeds"]:
-    """A contender's accuracy by train seed, averaged over the sets."""
+    """Return a contender's accuracy by train seed, averaged over the sets."""
     if len(sets) != len(draws) or any(
         x.shape != (len(sets[0]), len(d.classes)) for x, d in zip(sets, draws, strict=True)
     ):
@@ -114,7 +117,7 @@ def _by_seed(
 def _influence(
     correct: Sequence[Sequence[Bool[np.ndarray, "seeds images"]]], draws: Sequence[DrawnSet]
 ) -> Float[np.ndarray, "places contenders"]:
-    """What one more copy of each pool image adds to each contender's mean, to first order."""
+    """Return what one more copy of each pool image adds to each contender's mean, to first order."""
     known = all(drawn.places is not None for drawn in draws)
     first = np.cumsum([0, *(len(drawn.classes) for drawn in draws)])
     # Where sharing is unknown, each set has places of its own and their effects cannot cancel.
@@ -137,7 +140,7 @@ def _influence(
 
 
 def _strata(classes: Int[np.ndarray, " images"]) -> Int[np.ndarray, " images"]:
-    """Each image's stratum: its class; classes with one image are one stratum, a lone one joins the smallest other."""
+    """Return each image's stratum: its class. Classes of one image share a stratum; a single one joins the smallest."""
     names, totals = np.unique(classes, return_counts=True)
     single = names[totals == 1]
     if len(single) == 0 or len(names) == 1:
@@ -149,7 +152,7 @@ def _strata(classes: Int[np.ndarray, " images"]) -> Int[np.ndarray, " images"]:
 def _image_effects(
     influence: Float[np.ndarray, "places contenders"], resamples: int, rng: np.random.Generator
 ) -> Float[np.ndarray, "resamples contenders"]:
-    """Deviations of the means when the pool's images are resampled."""
+    """Draw deviations of the means under resampling of the pool's images."""
     chunk = max(CHUNK // len(influence), 1)
     parts = [
         (rng.poisson(1.0, (min(chunk, resamples - start), len(influence))) - 1).astype(np.float32) @ influence
@@ -165,7 +168,7 @@ def _seed_effects(
     level: float,
     rng: np.random.Generator,
 ) -> Float[np.ndarray, "resamples contenders"]:
-    """Deviations of the means when train seeds are resampled, expanded; zero for a contender with one seed."""
+    """Draw expanded deviations of the means under resampling of train seeds; zero for a contender with one seed."""
     shares: dict[Hashable, Float[np.ndarray, "resamples seeds"]] = {}
     result = np.zeros((resamples, len(by_seed)))
     # By value, so that neither names nor order decide which contender gets which random numbers.

@@ -9,9 +9,10 @@ from harness.evidence.access import Access
 class Contender:
     """A method with an adapter, over the shifts of an answer. Accuracies (fractions of 1) are means over train seeds.
 
-    mean_low, mean_high: 95% interval; None where the images tell of no spread. worst: the lowest accuracy on a shift.
-    regret: the largest shortfall on a shift, to the best contender of the same answer on that shift. p_adjusted: of no
-    difference to the best mean, Holm over the others (1 for the best itself). best_group: p_adjusted >= .05.
+    mean_low, mean_high: 95% interval; None if it has no width, for example when every image is classified correctly.
+    worst: the lowest accuracy on a shift. regret: the largest shortfall on a shift, to the best contender of the same
+    answer there. p_adjusted: p of no difference to the best mean, adjusted by Holm over the others (1 for the best
+    itself). best_group: whether p_adjusted >= .05.
     """
 
     method: str
@@ -36,9 +37,9 @@ class Contender:
 class Answer:
     """Contenders with the same data, recipe and shifts, by mean, best first, and which of them to choose.
 
-    access: prior, label and test access; of a situation the most that it gives. left_out: contenders of this access
-    that lack some of the shifts, or have them with different train seeds. situation: what one has at hand; "" for an
-    access class.
+    access: of the contenders; of a situation the most that it gives. left_out: the number of contenders of this access
+    that lack some of the shifts, or have them with different train seeds. situation: what the user has, in words; empty
+    for an access class.
     """
 
     dataset: str

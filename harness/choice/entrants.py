@@ -1,4 +1,4 @@
-"""Stored rows as entrants that can be compared: same data and recipe, the same drawn sets, the same pool of images."""
+"""Stored rows as contests: entrants with the same data and recipe on the same drawn sets of one pool of images."""
 
 import json
 from collections import Counter, defaultdict
@@ -21,12 +21,12 @@ PUBLISHED = tuple(str(shift) for shift in published_shifts())
 
 
 NEVER_MIXED = [*SETTING[: SETTING.index("method")], "recipe", "selection", "evidence_precision"]
-"""Row fields that entrants of one field share: task and data, recipe, how checkpoints were chosen, precision."""
+"""Row fields that entrants of one contest share: task and data, recipe, how checkpoints were chosen, precision."""
 
 
 @dataclass(frozen=True, eq=False)
 class Entrant:
-    """One setting (method, adapter and all that belongs to them): its rows by shift, one a train seed."""
+    """One method with one adapter and all options: its rows by shift, one for each train seed."""
 
     rows: dict[str, list[Row]]
 
@@ -36,30 +36,30 @@ class Entrant:
 
     @property
     def access(self) -> Access:
-        """Prior, label and test access."""
+        """What it knew."""
         return Access.of(vars(self.first))
 
     def seeds(self, shift: str) -> tuple[int | None, ...]:
-        """Train seeds on a shift, ascending; (None,) for somebody else's model."""
+        """Return the train seeds on a shift, ascending; (None,) for somebody else's model."""
         return tuple(row.train_seed for row in self.rows[shift])
 
     def complete(self, shifts: Sequence[str]) -> bool:
-        """Whether it has all these shifts, with the same train seeds."""
+        """Return whether it has all these shifts, with the same train seeds."""
         return all(shift in self.rows for shift in shifts) and len({self.seeds(shift) for shift in shifts}) == 1
 
     def networks(self, shift: str) -> tuple[str, ...]:
-        """Which trained networks stand behind the rows of a shift, by train seed."""
+        """Return the hashes of the trained networks behind the rows of a shift, by train seed."""
         return tuple(row.checkpoint_sha256 for row in self.rows[shift])
 
     @cached_property
     def correct(self) -> dict[str, Bool[np.ndarray, "seeds images"]]:
-        """By shift: whether each image is classified correctly."""
+        """For each shift, whether each image is classified correctly, by train seed."""
         return {shift: np.stack([correctness(row) for row in rows]) for shift, rows in self.rows.items()}
 
 
 @dataclass(frozen=True, eq=False)
-class Field:
-    """Entrants that may be compared over `shifts`: those that are complete, and how many of each access are not."""
+class Contest:
+    """Entrants that have all of `shifts`, and for each access how many others lack some."""
 
     shifts: tuple[str, ...]
     draws: tuple[DrawnSet, ...]
@@ -67,10 +67,10 @@ class Field:
     incomplete: Counter[Access]
 
 
-def fields(found: Sequence[Row]) -> list[Field]:
-    """What can be compared, sorted by data and recipe; the published shifts first, then the order-free ones.
+def contests(found: Sequence[Row]) -> list[Contest]:
+    """Group rows into contests by data and recipe, over the published shifts and over the order-free ones.
 
-    The result does not depend on the order of rows. Of the order-free shifts those count that most entrants have.
+    The order of the rows does not matter. Of the order-free shifts those count that most entrants have.
     Raises ValueError for a row whose correctness bits do not fit its draw.
     """
     pools = pool_counts(found)
@@ -98,11 +98,11 @@ def fields(found: Sequence[Row]) -> list[Field]:
             rows = [complete[0].rows[shift][0] for shift in shifts]
             sets = tuple(DrawnSet(image_classes(row), places(row, pools.get(row.test_fingerprint))) for row in rows)
             incomplete = Counter(entrant.access for entrant in entrants if not entrant.complete(shifts))
-            made.append(Field(shifts, sets, complete, incomplete))
+            made.append(Contest(shifts, sets, complete, incomplete))
     return made
 
 
 def _commonest(entrants: Sequence[Entrant]) -> tuple[str, ...]:
-    """The set of shifts that most entrants have; of several, the largest."""
+    """Return the set of shifts that most entrants have; of several such sets the largest."""
     sets = Counter(tuple(sorted(entrant.rows)) for entrant in entrants)
     return max(sets, key=lambda shifts: (sets[shifts], len(shifts), shifts))

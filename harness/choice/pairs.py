@@ -11,7 +11,7 @@ from shifts.labels.draw import draw, indices_sha256
 
 
 def correctness(row: Row) -> Bool[np.ndarray, " images"]:
-    """Whether each image of the row's draw is classified correctly; by class, then by place in the dataset.
+    """Return whether each image of the row's draw is classified correctly; by class, then by place in the dataset.
 
     Raises ValueError for bits of another length.
     """
@@ -19,14 +19,14 @@ def correctness(row: Row) -> Bool[np.ndarray, " images"]:
 
 
 def image_classes(row: Row) -> Int[np.ndarray, " images"]:
-    """The class of each image of the row's draw, in the order of `correctness`."""
+    """Return the class of each image of the row's draw, in the order of `correctness`."""
     return np.repeat(np.arange(len(row.per_class_total)), row.per_class_total)
 
 
 def pool_counts(found: Iterable[Row]) -> dict[str, Int[np.ndarray, " classes"]]:
-    """Images of each class in the whole test pool, for each `test_fingerprint` of which a row tells.
+    """Return the images of each class in the test pool, by `test_fingerprint`, as far as rows tell.
 
-    A row tells if its draw is the whole pool: then the hash of its indices is that of 0..n-1.
+    A row tells it if its draw is the whole pool. Then the hash of its indices is that of 0..n-1.
     """
     draws = {(row.test_fingerprint, row.n, row.indices_sha256): row for row in found}
     return {
@@ -37,11 +37,11 @@ def pool_counts(found: Iterable[Row]) -> dict[str, Int[np.ndarray, " classes"]]:
 
 
 def places(row: Row, pool: Int[np.ndarray, " classes"] | None) -> Int[np.ndarray, " images"] | None:
-    """Where each image of the row's draw stands in the pool sorted by class; in the order of `correctness`.
+    """Return where each image of the row's draw stands in the pool sorted by class, in the order of `correctness`.
 
-    A row does not keep its indices. But within the classes a draw follows from the pool's class sizes, its own counts,
-    its rule and its seed alone, so it is drawn again. pool: `pool_counts`. None where the pool is unknown or the images
-    come from a list.
+    A row does not keep its indices. Within the classes a draw follows from the class sizes of the pool, its own counts,
+    its rule and its seed, so it is drawn again. pool: from `pool_counts`. None if the pool is unknown or a list names
+    the images.
     """
     if pool is None or row.shift_rule is None:
         return None

@@ -1,10 +1,10 @@
-"""The user's question, answered from stored rows: which method and adapter to choose, for what one has at hand.
+"""Answers for a terminal: which method and adapter to choose, by what the user has.
 
-`answers` ranks within one access class (a row's prior, label and test access), as rank tables must be read.
-`situations` says what to choose for what one has: whoever has the unlabelled test set may as well leave it unused, so a
-situation also admits every contender that needs less. Upper references (told the true test prior or test labels) are
-classes of their own and belong to no situation. An answer is over the eleven published shifts; another one is over the
-order-free shifts (shuffled_lt, dirichlet) where there are rows. Statistics: `harness.choice.bootstrap`.
+`answers` ranks within one access class: contenders that knew the same of the test prior, of labels and of test images.
+`situations` ranks all contenders that need no more than the user has, since unlabelled test data may be left unused.
+Upper references (told the true test prior or test labels) are classes of their own and belong to no situation. There is
+one answer over the eleven published shifts, and one over the order-free shifts (shuffled_lt, dirichlet) if there are
+rows. Statistics: `harness.choice.bootstrap`.
 
 `python -m harness.answer` prints both.
 """
@@ -13,9 +13,9 @@ import textwrap
 from collections.abc import Sequence
 
 from harness.board.table import seen_note
-from harness.choice.answers import _by_class, _by_situation
+from harness.choice.answers import by_class, by_situation
 from harness.choice.contenders import Answer, Contender
-from harness.choice.entrants import PUBLISHED, fields
+from harness.choice.entrants import PUBLISHED, contests
 from harness.choice.wording import name
 from harness.records.rows import Row
 from harness.show.access import class_words
@@ -24,16 +24,16 @@ from harness.show.text import aligned, percent
 
 
 def render(found: Sequence[Row], width: int = 100) -> str:
-    """What to choose in each situation, then a table for each access class; for a terminal of this width."""
+    """Return what to choose in each situation, then a table for each access class, for a terminal of this width."""
     blocks = []
-    for field in fields(found):
-        classes = _by_class(field)
+    for contest in contests(found):
+        classes = by_class(contest)
         first = classes[0]
         over = "the eleven published shifts" if first.shifts == PUBLISHED else ", ".join(first.shifts)
         blocks.append(textwrap.fill(f"{first.dataset}, train {first.train}, {first.recipe_note}; over {over}", width))
-        blocks += [textwrap.fill(answer.sentence, width, initial_indent="* ") for answer in _by_situation(field)]
+        blocks += [textwrap.fill(answer.sentence, width, initial_indent="* ") for answer in by_situation(contest)]
         blocks += [textwrap.fill(f"-- {class_words(one.access)}", width) + f"\n{_table(one)}" for one in classes]
-        note = seen_note(vars(entrant.first) for entrant in field.entrants)
+        note = seen_note(vars(entrant.first) for entrant in contest.entrants)
         blocks += [textwrap.fill(note, width)] if note else []
     return "\n\n".join([*blocks, textwrap.fill(LEGEND, width)]) if blocks else NOTHING
 

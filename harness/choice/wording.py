@@ -1,4 +1,4 @@
-"""Answers in words: what somebody has at hand, which choice follows, how sure it is."""
+"""An answer as a sentence: the scope, the choice, how sure it is."""
 
 from collections.abc import Sequence
 
@@ -16,13 +16,13 @@ def sentence(
     least_regret: Contender,
     shifts: int,
 ) -> str:
-    """What to choose, with numbers, or that the best are not distinguishable. contenders: by mean, best first."""
+    """Return what to choose, or that the best are not distinguishable. contenders: by mean, best first."""
     over = f"{scope}, over {counted(shifts, 'shift')}"
     return f"{over}: {_choice(contenders)}. {_further(contenders[0], best_worst, least_regret)}. {_seeds(contenders)}"
 
 
 def name(one: Contender) -> str:
-    """Method and adapter."""
+    """Return method and adapter in one text."""
     return f"{one.method} + {one.adapter}"
 
 

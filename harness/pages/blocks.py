@@ -1,4 +1,4 @@
-"""Stored rows in the order of the report: blocks that are never mixed, and in each one line per method and adapter."""
+"""Stored rows in the order of the report: blocks that are never mixed, with one line for each method and adapter."""
 
 import re
 from collections import defaultdict
@@ -23,7 +23,7 @@ BLOCK = (*leaderboard.DATA, "recipe", "recipe_sha256", "selection")
 class Line:
     """One method with one adapter: its leaderboard entry (over train seeds) on each shift.
 
-    `method` and `adapter` are labels, with what else sets two lines of a block apart (backbone, views, ...).
+    `method` and `adapter` are labels. They also tell what sets two such lines of a block apart (backbone, views, ...).
     """
 
     method: str
@@ -59,7 +59,7 @@ class Block:
     seeds: int
 
     def of(self, *situations: str) -> list[Line]:
-        """Lines of some situations, in the order of their rank."""
+        """Return the lines of some situations, in the order of their rank."""
         return [line for line in self.lines if line.situation in situations]
 
     @property
@@ -75,14 +75,14 @@ class Block:
 
     @property
     def measure(self) -> str:
-        """What the rows' main number is, for an axis or a heading."""
+        """The name of the rows' main number, for an axis or a heading."""
         return "top-1" if self.rows[0].task == "single_label" else "score"
 
 
-def blocks(found: Iterable[Row]) -> list[Block]:
-    """Blocks of rows, by dataset, training set and recipe. Rows of superseded program versions are left out."""
+def blocks(rows: Iterable[Row]) -> list[Block]:
+    """Group rows into blocks by dataset, training set and recipe. Rows of superseded program versions are left out."""
     groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
-    for row in found:
+    for row in rows:
         groups[tuple(getattr(row, name) for name in BLOCK)].append(row)
     ordered = sorted(groups.values(), key=lambda group: tuple(str(getattr(group[0], name)) for name in BLOCK))
     titles = _apart([_title(group[0]) for group in ordered], [group[0] for group in ordered])
@@ -101,7 +101,7 @@ def _block(title: str, slug: str, group: Sequence[Row]) -> Block:
         name = entry["shift"]
         lines[key][name if name not in lines[key] else f"{name} {entry['indices_sha256'][:6]}"] = entry
     labels = _labels([next(iter(line.values())) for line in lines.values()])
-    made = [
+    ranked = [
         Line(
             method,
             adapter,
@@ -111,10 +111,10 @@ def _block(title: str, slug: str, group: Sequence[Row]) -> Block:
         for (method, adapter), line in zip(labels, lines.values(), strict=True)
         for entry in [next(iter(line.values()))]
     ]
-    made.sort(key=lambda line: (list(SITUATIONS).index(line.situation), *line.rank, line.method, line.adapter))
+    ranked.sort(key=lambda line: (list(SITUATIONS).index(line.situation), *line.rank, line.method, line.adapter))
     seeds = max(len(entry["train_seeds"]) for entry in entries)
-    shifts = tuple(sorted({shift for line in made for shift in line.entries}, key=shift_order))
-    return Block(title, slug, rows, shifts, tuple(made), seeds)
+    shifts = tuple(sorted({shift for line in ranked for shift in line.entries}, key=shift_order))
+    return Block(title, slug, rows, shifts, tuple(ranked), seeds)
 
 
 _OF_METHOD = {"backbone": "{}", "epochs": "{} epochs", "parameters": "{} parameters"}
@@ -133,7 +133,7 @@ _OF_ADAPTER = {
 
 
 def _labels(heads: Sequence[Entry]) -> list[tuple[str, str]]:
-    """Method and adapter labels of lines, told apart by whatever else differs among lines of the same names."""
+    """Return labels of method and adapter for each line, with what else differs among lines of the same names."""
     groups: dict[tuple[str, str], list[Entry]] = defaultdict(list)
     for head in heads:
         groups[head["method"], head["adapter"]].append(head)
@@ -156,7 +156,7 @@ def _title(row: Row) -> str:
 
 
 def _apart(titles: Sequence[str], heads: Sequence[Row]) -> list[str]:
-    """Titles with what else tells blocks of the same title apart."""
+    """Return titles, with what else differs among blocks of the same title."""
     fields = {
         "task": "{}",
         "train_subset_seed": "training draw {}",

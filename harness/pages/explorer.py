@@ -1,4 +1,4 @@
-"""Leaderboard entries as compact data for the page's table: what can be sorted, and what can be filtered."""
+"""Leaderboard entries as compact data for the page's table, which a reader sorts and filters."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ def _mean(name: str) -> Callable[[Block, Line, Entry], Value]:
 
 
 def _spread(_block: Block, _line: Line, entry: Entry) -> Value:
-    """Standard deviation over train seeds, or the two ends of the interval for a single one."""
+    """Return the standard deviation over train seeds, or the two ends of the interval for a single one."""
     if entry["top1_interval"] is not None:
         return [round(100 * end, 2) for end in entry["top1_interval"]]
     sd = entry["top1"]["sd"]
@@ -81,35 +81,36 @@ ORDERS = {"prior": PRIORS, "labels": LABELS, "test": TESTS}
 
 
 def board(blocks: Sequence[Block]) -> Board:
-    """Columns, and one row an entry: texts as positions in their column's `values`, numbers rounded for display.
+    """Return the columns, and one row for each entry.
 
-    The last cell of a row tells whether adaptation hurts (1) and whether the row was told the truth (2).
+    A text is its place in the `values` of its column, a number is rounded for display. The last cell of a row tells
+    whether adaptation hurts (1) and whether the row was told the truth (2).
     """
     entries = [(block, line, entry) for block in blocks for line in block.lines for entry in line.entries.values()]
     order = list(SITUATIONS)
     entries.sort(
-        key=lambda found: (
-            blocks.index(found[0]),
-            shift_order(found[2]["shift"]),
-            order.index(found[1].situation),
-            -found[2]["top1"]["mean"],
-            found[1].name,
+        key=lambda place: (
+            blocks.index(place[0]),
+            shift_order(place[2]["shift"]),
+            order.index(place[1].situation),
+            -place[2]["top1"]["mean"],
+            place[1].name,
         )
     )
     columns: list[dict[str, Any]] = []
     cells: list[list[Any]] = [[] for _ in entries]
     for column in COLUMNS:
-        found = [column.value(*entry) for entry in entries]
-        told: dict[str, Any] = {"key": column.key, "label": column.label, "kind": column.kind, "title": column.title}
+        cell_values = [column.value(*entry) for entry in entries]
+        description: dict[str, Any] = {name: getattr(column, name) for name in ("key", "label", "kind", "title")}
         if column.filtered:
-            told["filter"] = True
+            description["filter"] = True
         if column.kind == "text":
-            values = sorted(set(found), key=lambda value: _text_order(column.key, str(value)))
-            told["values"] = values
-            found = [values.index(value) for value in found]
-        for row, value in zip(cells, found, strict=True):
+            texts = sorted(set(cell_values), key=lambda value: _text_order(column.key, str(value)))
+            description["values"] = texts
+            cell_values = [texts.index(value) for value in cell_values]
+        for row, value in zip(cells, cell_values, strict=True):
             row.append(_rounded(column.kind, value))
-        columns.append(told)
+        columns.append(description)
     for row, (_, line, entry) in zip(cells, entries, strict=True):
         row.append(int(entry["adaptation_hurts"]) + 2 * (line.situation == "told"))
     return {"columns": columns, "rows": cells}

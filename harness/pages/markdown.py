@@ -13,7 +13,7 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#!~$&])")
 
 
 def render(report: Report) -> str:
-    """The whole report, figures under `figures/`."""
+    """Return the whole report; figures lie under `figures/`."""
     lines = ["# Report"]
     for chapter in report.chapters:
         lines += [f"## {escape(chapter.block.title)}", "### The answer"]
@@ -29,7 +29,7 @@ def render(report: Report) -> str:
 
 
 def escape(text: str) -> str:
-    """`text` without meaning to Markdown or HTML, on one line."""
+    """Return `text` on one line, without meaning to Markdown or HTML."""
     return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
 
 

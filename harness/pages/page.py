@@ -1,4 +1,4 @@
-"""The report as one self-contained HTML page: no address of another file, style, script, data and figures inside."""
+"""The report as one HTML page that needs no other file: style, script, data and figures stand inside."""
 
 import re
 from collections import Counter
@@ -21,7 +21,7 @@ FOLDED = 16
 
 
 def render(report: Report, figures: Mapping[str, drawing.Drawing]) -> str:
-    """The page; `figures` holds each picture's files by its name."""
+    """Return the page. figures: each picture's files by its name."""
     environment = Environment(
         loader=PackageLoader("harness.pages"),
         autoescape=True,
@@ -48,34 +48,34 @@ def render(report: Report, figures: Mapping[str, drawing.Drawing]) -> str:
 
 
 def anchor(*parts: str) -> str:
-    """An element's id made of names."""
+    """Make the id of an element from names."""
     return "-".join(re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-") for part in parts)
 
 
 def _drawings(sections: Sequence[Section], figures: Mapping[str, drawing.Drawing]) -> tuple[dict[str, Markup], str]:
-    """Pictures as elements of the page, and the style sheet of what they share: frequent styles become classes."""
-    made = {
+    """Return pictures as elements of the page, and a style sheet in which frequent styles are classes."""
+    elements = {
         picture.name: drawing.inline(figures[picture.name], picture)
         for section in sections
         for picture in section.pictures
     }
-    counts = Counter(style for text in made.values() for style in re.findall(r' style="([^"]*)"', text))
+    counts = Counter(style for text in elements.values() for style in re.findall(r' style="([^"]*)"', text))
     names = {style: f"g{place}" for place, style in enumerate(sorted(s for s, n in counts.items() if n > 3))}
 
     def shorten(match: re.Match[str]) -> str:
         return f' class="{names[match[1]]}"' if match[1] in names else match[0]
 
     styles = "".join(f".{name}{{{style}}}\n" for style, name in names.items())
-    return {name: Markup(re.sub(r' style="([^"]*)"', shorten, text)) for name, text in made.items()}, styles
+    return {name: Markup(re.sub(r' style="([^"]*)"', shorten, text)) for name, text in elements.items()}, styles
 
 
 def _numeric(rows: Sequence[Sequence[Any]], column: int) -> bool:
-    """Whether a table's column holds numbers (and absent values) alone."""
+    """Return whether a column of a table holds numbers (and absent values) alone."""
     return all(row[column] is None or type(row[column]) in (int, float) for row in rows)
 
 
 def _summary(report: Report) -> str:
-    """One line on what was read."""
+    """Return one line on what was read."""
     blocks = [chapter.block for chapter in report.chapters]
     if not blocks:
         return counted(len(report.further), "analysis", "analyses")

@@ -1,4 +1,4 @@
-"""What the report consists of, in order; parts of other modules are imported only when a report is made."""
+"""The sections of the report in order. Those of studies are imported when a report is made."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -58,11 +58,11 @@ class Report:
         return [section for chapter in self.chapters for section in chapter.sections] + self.further
 
 
-def gather(results: Path, found: list[Row]) -> Report:
-    """The report of rows, and of what else lies in their results folder."""
+def gather(results: Path, rows: list[Row]) -> Report:
+    """Make the report of rows, and of what else lies in their results folder."""
     chapters = [
         Chapter(block, choices(block), [section for part in OF_A_BLOCK if (section := part(block)) is not None])
-        for block in blocks(found)
+        for block in blocks(rows)
     ]
     further = [section for name in OF_THE_FOLDER if (section := _of_the_folder(name, results)) is not None]
     return Report(chapters, further)

@@ -16,7 +16,7 @@ LEGEND = (
 
 
 def render(report: Report) -> str:
-    """What to choose for what one has at hand, and the upper references; at most WIDTH wide."""
+    """Return what to choose in each situation, and the upper references; at most WIDTH wide."""
     parts = []
     for chapter in report.chapters:
         choices = chapter.choices

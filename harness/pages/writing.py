@@ -1,4 +1,4 @@
-"""The report's files: figures, Markdown and, last, the page that a reader opens."""
+"""The report's files: figures, Markdown and, last, the page."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from shifts.common.files import atomic, file_name, write_text
 
 
 def write(report: Report, output: Path) -> Path:
-    """Write `figures/*.png`, `figures/*.svg`, `report.md` and `index.html` under `output`; returns the page's path."""
+    """Write `figures/*.png`, `figures/*.svg`, `report.md` and `index.html` under `output`; return the page's path."""
     drawings = {}
     for section in report.sections:
         for picture in section.pictures:

@@ -1,12 +1,13 @@
-"""How a number is shown, by what its column's heading says; one rule for the page, Markdown and the terminal."""
+"""Numbers as text. The heading of a column says how its numbers are shown, on the page and in Markdown alike."""
 
 from harness.show.section import Cell
 
 
 def text(heading: str, value: Cell) -> str:
-    """A cell's text: `%` in the heading shows a fraction in percent, `points` a signed difference of fractions.
+    """Return the text of a cell.
 
-    Other numbers have three decimals, whole ones none; an absent value is a dash, a truth value yes or no.
+    Under a heading with `%` a fraction is shown in percent, under one with `points` as a signed difference. Other
+    numbers have three decimals, whole numbers none. None is a dash; a truth value is yes or no.
     """
     if value is None:
         return "-"
@@ -22,23 +23,23 @@ def text(heading: str, value: Cell) -> str:
 
 
 def percent(value: float) -> str:
-    """`71.4 %`, for sentences."""
+    """Return a fraction in percent for a sentence: `71.4 %`."""
     return f"{100 * value:.1f} %"
 
 
 def points(value: float) -> str:
-    """`+3.1`, a difference in percentage points, for sentences."""
+    """Return a difference of fractions in percentage points for a sentence: `+3.1`."""
     return signed(100 * value)
 
 
 def signed(value: float) -> str:
-    """One decimal with its sign; none for what rounds to zero."""
+    """Return a number with its sign and one decimal; what rounds to zero has no sign."""
     text = f"{value:+.1f}"
     return "0.0" if text in ("+0.0", "-0.0") else text
 
 
 def listed(names: list[str], limit: int = 5) -> str:
-    """`a, b and c`, or the first few and how many more; empty for none."""
+    """Join names as in `a, b and c`; of more than `limit` names only the first, and how many more. Empty for none."""
     if not names:
         return ""
     if len(names) > limit:

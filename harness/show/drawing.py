@@ -22,7 +22,7 @@ class Drawing:
 
 
 def drawn(picture: Picture) -> Drawing:
-    """Return a picture as SVG and as PNG (150 dots an inch), without clock reading, host or program version."""
+    """Draw a picture as SVG and as PNG (150 dots an inch). Neither holds a time, a host or a program version."""
     import matplotlib
 
     vectors, pixels = io.StringIO(), io.BytesIO()
@@ -34,9 +34,9 @@ def drawn(picture: Picture) -> Drawing:
 
 
 def inline(drawing: Drawing, picture: Picture) -> str:
-    """Return a picture as an element of the page: an `svg` on its paper, which the style sheet inverts in the dark.
+    """Return a picture as an element of the page: an `svg` without background, which the page inverts in the dark.
 
-    One whose SVG is heavier than its PNG (a shaded mesh) becomes an `img`, which stays on white.
+    A picture whose SVG is heavier than its PNG, such as a shaded mesh, is an `img` on white.
     """
     label = html.escape(picture.alternative, quote=True)
     pixels = base64.b64encode(drawing.png).decode("ascii")

@@ -1,4 +1,4 @@
-"""How figures of the report are drawn: small multiples with one legend, shifts on an axis, lines with bands."""
+"""Parts of the figures: panels with one legend, an axis of shifts, lines with bands."""
 
 import math
 import re
@@ -18,7 +18,7 @@ LEGEND_LINE, LETTER, HANDLE = 0.18, 0.066, 0.55
 
 
 def panels(count: int, *, height: float = 1.75, below: float = 0.0) -> "tuple[Figure, list[Axes]]":
-    """A figure with `count` equal panels of `height` inches each and `below` inches for long labels under them."""
+    """Make a figure of `count` equal panels, each `height` inches high, with `below` inches for long labels."""
     from matplotlib.figure import Figure
 
     # Long labels mean more places on the axis, which need wider panels.
@@ -39,7 +39,7 @@ def panels(count: int, *, height: float = 1.75, below: float = 0.0) -> "tuple[Fi
 
 
 def key(figure: "Figure", axes: "Iterable[Axes]") -> None:
-    """Add one legend for all panels, in a strip above them: each label once, as panels name them."""
+    """Add one legend for all panels in a strip above them. Each label stands in it once."""
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     handles: dict[str, Any] = {}
@@ -67,19 +67,19 @@ def key(figure: "Figure", axes: "Iterable[Axes]") -> None:
 
 
 def heading(name: str) -> str:
-    """A panel's heading: a long name is broken after its first colon or comma."""
+    """Break a long name for the heading of a panel, after its first colon or comma."""
     return re.sub(r"([:,]) ?", r"\1\n", name, count=1) if len(name) > 20 else name
 
 
 @dataclass(frozen=True)
 class ShiftAxis:
-    """Shifts on a horizontal axis: forward to backward at even steps, then families of order-free shifts apart."""
+    """Shifts on a horizontal axis: from forward to backward at even steps, then each family of the other shifts."""
 
     shifts: tuple[str, ...]
 
     @property
     def places(self) -> dict[str, float]:
-        """Where each shift stands; sisters of other seeds share a place."""
+        """The place of each shift. Shifts that differ in the seed alone share one."""
         places: dict[str, float] = {}
         ordered = [shift for shift in self.shifts if is_ordered(shift)]
         for place, shift in enumerate(ordered):
@@ -92,22 +92,22 @@ class ShiftAxis:
         return places
 
     def split(self, values: dict[str, float]) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
-        """Points (place, value) on the line from forward to backward, and the means of order-free families."""
+        """Return points (place, value) of ordered shifts, and of the means of the other families."""
         places = self.places
         line = [(places[shift], values[shift]) for shift in self.shifts if shift in values and is_ordered(shift)]
         apart: dict[float, list[float]] = {}
         for shift in self.shifts:
             if shift in values and not is_ordered(shift):
                 apart.setdefault(places[shift], []).append(values[shift])
-        return line, [(place, sum(found) / len(found)) for place, found in apart.items()]
+        return line, [(place, sum(members) / len(members)) for place, members in apart.items()]
 
     @property
     def below(self) -> float:
-        """Inches that the labels need below panels."""
+        """Inches that labels need below the panels."""
         return 0.0 if all(map(is_ordered, self.shifts)) else 0.5
 
     def label(self, axes: "Axes") -> None:
-        """Ticks: the ratio alone, `U` for uniform, the family's name for others."""
+        """Set ticks: the ratio alone for ordered shifts, `U` for uniform, the name of the family for others."""
         ticks = {place: _tick(shift) for shift, place in self.places.items()}
         axes.set_xticks(list(ticks), list(ticks.values()))
         for text in axes.get_xticklabels():

@@ -1,4 +1,4 @@
-"""What a part of the report is, whoever makes it: a title, a finding in words, tables and pictures."""
+"""A section of the report as plain values: title, finding in words, tables, pictures."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ Cell = str | float | int | bool | None
 
 @dataclass(frozen=True)
 class Table:
-    """A table: `rows` hold one cell for each column, numbers as numbers (accuracies as fractions of 1)."""
+    """A table. `rows` hold one cell for each column; numbers stay numbers, accuracies are fractions of 1."""
 
     caption: str
     columns: tuple[str, ...]
@@ -30,7 +30,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """One part of the report. `lead` says in a sentence or two, with numbers, what the part shows."""
+    """A section of the report. `lead` says in a sentence or two, with numbers, what it shows."""
 
     key: str
     title: str

@@ -45,7 +45,7 @@ class Setting(Generic[R]):
 
 
 def settings_of(rows: Iterable[R], kind: Callable[[tuple[R, ...]], S], *further: str) -> list[S]:
-    """Return rows by setting, those that also differ in fields named by `further` apart."""
+    """Group rows by setting. Rows that differ in a field named by `further` are kept apart too."""
     groups: dict[tuple[Any, ...], list[R]] = defaultdict(list)
     for row in rows:
         groups[tuple(getattr(row, name) for name in (*SHARED, *further))].append(row)
@@ -53,24 +53,24 @@ def settings_of(rows: Iterable[R], kind: Callable[[tuple[R, ...]], S], *further:
 
 
 def leads(settings: Sequence[S], lead: Callable[[S], str]) -> str:
-    """Return what each setting shows in sentences, under its title where there are several."""
+    """Join the sentences on each setting. Where there are several, each begins with the title of its setting."""
     return " ".join((f"{one.title}: " if len(settings) > 1 else "") + lead(one) for one in settings)
 
 
 def train_words(row: Row) -> str:
-    """Return the training set; of somebody else's model only the imbalance is known."""
+    """Return the training set in words. Of somebody else's model only the imbalance is known."""
     if row.train_profile is None or row.train_rule is None:
         return "natural" if row.train_imbalance is None else f"imbalance {row.train_imbalance:g}"
     return in_words(row.train_imbalance, row.train_profile, row.train_rule, row.train_subset_seed or 0)
 
 
 def imbalance_words(imbalance: float | None) -> str:
-    """Return `train imbalance 100`, or that the training set is as it is."""
+    """Return `train imbalance 100`, or `natural train counts` for a training set that is taken as it is."""
     return "natural train counts" if imbalance is None else f"train imbalance {imbalance:g}"
 
 
 def recipe_words(row: Row) -> str:
-    """Return the recipe; how the checkpoint was chosen and the precision of its evidence, where not the usual ones."""
+    """Return the recipe in words, with the choice of the checkpoint and the precision if they are unusual."""
     parts = [named_recipe(row.recipe)]
     if row.selection != "last":
         parts.append(f"checkpoints chosen {row.selection}")

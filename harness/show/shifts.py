@@ -9,7 +9,7 @@ from shifts.labels.shift import Shift
 
 @lru_cache
 def read(text: str) -> Shift:
-    """The shift of a text. What follows a blank may tell two draws of one shift apart (file names have blanks too)."""
+    """Return the shift of a text. Digits after a blank, which tell two draws of a shift apart, are passed over."""
     try:
         return Shift.parse(text)
     except BadInput:
@@ -17,27 +17,27 @@ def read(text: str) -> Shift:
 
 
 def shift_order(text: str) -> tuple[object, ...]:
-    """Sorting key of shifts: from forward over uniform to backward, then others by kind, number and seed."""
+    """Return the sorting key: from forward over uniform to backward, then other shifts by kind, number and seed."""
     return *read(text).order, text
 
 
 def short(text: str) -> str:
-    """A column's heading: F50, U, B50 for the published kinds, the canonical text for others."""
+    """Return the heading of a column: F50, U, B50 for the published kinds, the whole text for others."""
     return text.replace(str(read(text)), read(text).short, 1)
 
 
 def narrow(text: str) -> str:
-    """Return the heading for where room is scarce: `short` without `_lt`."""
+    """Return `short` without `_lt`, for places with little room."""
     return short(text).replace("_lt", "")
 
 
 def outermost(shifts: Sequence[str]) -> tuple[str, ...]:
-    """Return the first and the last shift of those with an order, and uniform or the middle one between them."""
+    """Return three shifts of those with an order: the first, uniform (else the middle one), the last."""
     ordered = [shift for shift in shifts if is_ordered(shift)] or list(shifts)
     middle = "uniform" if "uniform" in ordered else ordered[len(ordered) // 2]
     return tuple(dict.fromkeys((ordered[0], middle, ordered[-1])))
 
 
 def is_ordered(text: str) -> bool:
-    """Whether a shift lies on the line from forward to backward."""
+    """Return whether a shift lies on the line from forward to backward."""
     return read(text).traits.side is not None

@@ -12,9 +12,9 @@ from harness.show.section import Cell, Table
 def aligned(
     headings: Sequence[str], lines: Sequence[Sequence[str] | str], left: int | Sequence[bool] = 1, gap: int = 2
 ) -> list[str]:
-    """Return columns as lines, `gap` blanks apart; a line that is a text stays as it is.
+    """Align cells in columns `gap` blanks apart, and return the lines. A line that is a text stays as it is.
 
-    left: the first so many columns are flush left, or whether each one is; the others are flush right.
+    left: how many of the first columns are flush left, or for each column whether it is. Others are flush right.
     """
     cells = [headings, *(line for line in lines if not isinstance(line, str))]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
@@ -33,12 +33,12 @@ def aligned(
 
 
 def counted(number: int, one: str, several: str = "") -> str:
-    """Return a number and what is counted: `1 shift`, `1,394 images`."""
+    """Return a number with what it counts: `1 shift`, `1,394 images`."""
     return f"{number:,} {one if number == 1 else several or one + 's'}"
 
 
 def numbered(names: Sequence[str]) -> list[str]:
-    """Return names made unique by a number where needed."""
+    """Make names unique: the second `a` becomes `a-2`."""
     unique: list[str] = []
     for name in names:
         others = (f"{name}-{number}" for number in count(2))
@@ -47,17 +47,17 @@ def numbered(names: Sequence[str]) -> list[str]:
 
 
 def percent(value: float | None) -> str:
-    """Return a fraction as percent with one digit, `-` for none."""
+    """Return a fraction in percent with one decimal, `-` for None."""
     return "-" if value is None else f"{100 * value:.1f}"
 
 
 def mean_percent(summary: Mapping[str, Any] | None) -> str:
-    """Return the mean over train seeds as percent, `-` for none."""
+    """Return the mean over train seeds in percent, `-` for None."""
     return percent(None if summary is None else summary["mean"])
 
 
 def interval(entry: Mapping[str, Any], name: str) -> str:
-    """Return the interval of a leaderboard's value for one train seed, the standard deviation over several; or ''."""
+    """Return a value's interval for one train seed, its standard deviation over several; or an empty text."""
     if entry[f"{name}_interval"] is not None:
         return "-".join(map(percent, entry[f"{name}_interval"]))
     summary = entry[name]
@@ -65,13 +65,13 @@ def interval(entry: Mapping[str, Any], name: str) -> str:
 
 
 def spread(values: Sequence[float | None], scale: float = 1.0, digits: int = 1) -> str:
-    """Mean and standard deviation (ddof = 1) over train seeds, the mean alone for one, `-` where a value is missing."""
+    """Return mean and standard deviation (ddof = 1) over train seeds, or the mean of one; `-` if a value is missing."""
     known = [value for value in values if value is not None]
     return mean_sd(known).text(scale, digits) if known and len(known) == len(values) else "-"
 
 
 def mean_of(values: Sequence[float | None]) -> float | None:
-    """The mean, or None where there is no value or one is None."""
+    """Return the mean, or None if there is no value or one of them is None."""
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known and len(known) == len(values) else None
 
@@ -80,7 +80,7 @@ WIDTH = 100
 
 
 def as_text(table: Table) -> str:
-    """A table as aligned text under its caption, floats with three decimals, `-` for what there is none of.
+    """Return a table as aligned text under its caption. Floats have three decimals, None is a dash.
 
     A table wider than WIDTH gets narrower gaps, then fewer decimals.
     """

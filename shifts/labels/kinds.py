@@ -1,4 +1,4 @@
-"""The kinds of shift, one entry each: what parsing, messages, `--list`, tables and figures know of a kind."""
+"""The kinds of shift, one entry each. Parsing, messages, `--list`, tables and figures read these entries."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,12 +24,14 @@ class Pool:
 class ShiftKind:
     """One kind of shift.
 
-    takes: the fields of `Shift` that belong to the kind, of ratio, alpha, seed, path and rule. example: a text that
-    names such a shift; about: one line on it, with the example's numbers. counts(pool, **values): images of each class,
-    where values are those of `takes` without rule. prior(rank, **values): the class prior or the label marginals that
-    are aimed at. A kind with a prior alone takes the largest set of that prior; one with neither names its images
-    itself. letter: for the short form, as in F50. side: -1 forward, 0 uniform, 1 backward, None without a place on that
-    line. of_label_sets: whether it may be asked of a multi-label pool.
+    takes: the fields of `Shift` that belong to the kind, out of ratio, alpha, seed, path and rule.
+    example: a text that names such a shift. about: one line on the example.
+    counts(pool, **values): images of each class; the values are the fields of `takes` without rule.
+    prior(rank, **values): the class prior, or the label marginals, that the shift aims at. A kind without `counts`
+    takes the largest set of this prior; a kind with neither names its images itself.
+    letter: stands for the name in the short form, as in F50.
+    side: -1 forward, 0 uniform, 1 backward; None for a kind without a place on this line.
+    of_label_sets: whether a multi-label pool can give such a shift.
     """
 
     name: str
@@ -44,12 +46,12 @@ class ShiftKind:
 
     @property
     def order_free(self) -> bool:
-        """Tell whether chance settles the order of the classes, so that nobody can exploit it."""
+        """Whether the order of the classes is random, so that no method can profit from knowing it."""
         return "seed" in self.takes
 
     @property
     def form(self) -> str:
-        """Return the example and what it means, for messages."""
+        """The example with its meaning, for messages."""
         return f"{self.example} ({self.about})"
 
 

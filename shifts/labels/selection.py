@@ -38,11 +38,11 @@ def select(
 ) -> Int[np.ndarray, " drawn"]:
     """Return the indices, int64 ascending, of the largest set found with label marginals near `wanted` [C].
 
-    Near is within `TOLERANCE`.
-    Where none is, the nearest one. Images are added one by one, each time the one after which the marginals q are
-    nearest to what is wanted, w, in sum_c (q_c - w_c)^2 / w_c (Pearson's chi-squared: rare labels count as much as
-    common ones); ties and images of the same label set are taken in an order seeded by `seed`. Images without a label
-    are left out. Raises BadInput for a label that is wanted and not in the pool.
+    Near means a total variation within `TOLERANCE`; if no set is near, the nearest one is returned. Images are added
+    one by one. Each time it is the image that brings the marginals q nearest to the wanted ones w, in
+    sum_c (q_c - w_c)^2 / w_c (Pearson's chi-squared: rare labels count as much as common ones). Ties, and images of the
+    same label set, are taken in an order seeded by `seed`. Images without a label are left out. Raises BadInput for a
+    label that is wanted and not in the pool.
     """
     absent = np.flatnonzero((wanted > 0) & (labels.sum(axis=0) == 0))
     if len(absent):

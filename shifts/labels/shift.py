@@ -31,8 +31,8 @@ _TEXT = re.compile(rf"(?P<kind>[a-z_]+?)(?:-(?P<number>{_NUMBER}))?(?:-s(?P<seed
 class Shift:
     """One test distribution: what to draw from a test pool, never the images themselves.
 
-    `KINDS` has the kinds and which of the other fields belong to each (default ratio 50, seed 0); the others are None.
-    The seed of the *draw* is no part of the value: a redraw is the same shift. Raises BadInput.
+    `KINDS` says which of the other fields belong to a kind; those that do not are None. The default ratio is 50, the
+    default seed 0. The seed of the *draw* is no part of the value: a redraw is the same shift. Raises BadInput.
     """
 
     kind: str
@@ -71,12 +71,12 @@ class Shift:
 
     @property
     def traits(self) -> ShiftKind:
-        """Return its kind's entry in `KINDS`."""
+        """The entry of its kind in `KINDS`."""
         return KINDS[self.kind]
 
     @property
     def values(self) -> dict[str, Any]:
-        """Return the fields that its kind's `counts` and `prior` take."""
+        """The fields that `counts` and `prior` of its kind take."""
         return {field: getattr(self, field) for field in self.traits.takes if field != "rule"}
 
     def __str__(self) -> str:
@@ -84,12 +84,12 @@ class Shift:
 
     @property
     def family(self) -> str:
-        """Return what it shares with its sisters of other seeds: `dirichlet-0.1` for `dirichlet-0.1-s7`."""
+        """The text without the seed, which shifts of other seeds share: `dirichlet-0.1` for `dirichlet-0.1-s7`."""
         return self._text(None)
 
     @property
     def short(self) -> str:
-        """Return the heading of a column: F50, U, B50 for kinds with a letter, the canonical text for others."""
+        """The heading of a column: F50, U, B50 for kinds with a letter, the canonical text for others."""
         if not self.traits.letter:
             return str(self)
         rest = str(self).removeprefix(self.kind)
@@ -97,7 +97,7 @@ class Shift:
 
     @property
     def order(self) -> tuple[float, float, int, str]:
-        """Return the sorting key: from forward over uniform to backward, then the other kinds by number and seed."""
+        """The sorting key: from forward over uniform to backward, then the other kinds, each by number and seed."""
         number = self.ratio or self.alpha or 0.0
         if self.traits.side is not None:
             return 0, self.traits.side * number, 0, str(self)

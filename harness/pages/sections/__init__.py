@@ -1,1 +1,1 @@
-"""One file a section of the report that is no study's."""
+"""The report's sections on leaderboard rows and on label sets, one file each."""

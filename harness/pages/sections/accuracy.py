@@ -18,7 +18,7 @@ SHOWN, BANDS = 5, 4
 
 
 def by_shift(block: Block) -> Section:
-    """The field's standard picture, method by method, for each situation of access."""
+    """Show accuracy against the shift, a panel for each method, in each situation of access."""
     pictures, tables = [], []
     for key in SITUATIONS:
         lines = block.of(key)
@@ -29,7 +29,7 @@ def by_shift(block: Block) -> Section:
 
 
 def by_distance(block: Block) -> Section | None:
-    """What is lost as the test prior moves away from the training prior, and what is won back."""
+    """Show accuracy against the distance of the test prior from the training prior, with and without adaptation."""
     plain = block.plain
     drawn = [method for method in block.methods if method in plain and len(plain[method].entries) > 1]
     if not drawn:
@@ -94,21 +94,21 @@ def by_distance(block: Block) -> Section | None:
 
 
 def _lead(block: Block) -> str:
-    found = []
+    sentences = []
     for key, title in SITUATIONS.items():
         lines = [line for line in block.of(key) if len(line.entries) == len(block.shifts)]
         if lines:
             best = max(lines, key=lambda line: line.mean)
             worst = min(lines, key=lambda line: line.mean)
-            found.append(
+            sentences.append(
                 f"{title}: means over the {len(block.shifts)} shifts run from {percent(worst.mean)} ({worst.name}) "
                 f"to {percent(best.mean)} ({best.name})."
             )
-    return " ".join(found) or "No method was measured on all shifts of this block."
+    return " ".join(sentences) or "No method was measured on all shifts of this block."
 
 
 def _against_shift(block: Block, key: str, lines: list[Line]) -> Picture:
-    """Small multiples, one panel a method; grey for comparison."""
+    """Draw a panel for each method, with grey lines for comparison."""
     axis = plot.ShiftAxis(block.shifts)
     plain = block.plain
     drawn = [method for method in block.methods if any(line.method == method for line in lines)]
@@ -125,15 +125,15 @@ def _against_shift(block: Block, key: str, lines: list[Line]) -> Picture:
                         _grey(panel, axis, other, "other methods")
             elif method in plain:
                 plot.line(panel, axis, _means(plain[method]), color=ink.INK, marker="none", label="no adaptation")
-            own = {line.adapter: line for line in lines if line.method == method}
+            by_adapter = {line.adapter: line for line in lines if line.method == method}
             for adapter in adapters[SHOWN:]:
-                if adapter in own:
-                    _grey(panel, axis, own[adapter], "other adapters")
+                if adapter in by_adapter:
+                    _grey(panel, axis, by_adapter[adapter], "other adapters")
             for number, adapter in enumerate(coloured):
-                if adapter in own:
+                if adapter in by_adapter:
                     label = "no adaptation" if adapter == "mean" else adapter
-                    spread = _spread(own[adapter]) if bands else {}
-                    plot.line(panel, axis, _means(own[adapter]), spread, label=label, **ink.tone(number))
+                    spread = _spread(by_adapter[adapter]) if bands else {}
+                    plot.line(panel, axis, _means(by_adapter[adapter]), spread, label=label, **ink.tone(number))
             axis.label(panel)
         plot.key(figure, axes)
         figure.supxlabel(plot.AXIS_TEXT, fontsize=8)
@@ -152,7 +152,7 @@ def _against_shift(block: Block, key: str, lines: list[Line]) -> Picture:
 
 
 def _side_by_side(block: Block, key: str, lines: list[Line]) -> Table:
-    """Means over seeds, a column for each shift."""
+    """Return means over train seeds, a column for each shift."""
     rows = []
     for line in lines:
         means = _means(line)
@@ -192,7 +192,7 @@ def _against_distance(panel: "Axes", line: Line, number: int, label: str) -> Non
 
 
 def _ends(line: Line) -> tuple[Entry, Entry]:
-    """Entries on the shifts nearest to and farthest from the training prior; of ordered shifts where there are two."""
+    """Return the entries nearest to and farthest from the training prior, of ordered shifts if there are two."""
     entries = [entry for shift, entry in line.entries.items() if is_ordered(shift)]
     if len(entries) < 2:
         entries = list(line.entries.values())
@@ -207,12 +207,12 @@ def _at_far(line: Line | None, shift: str) -> tuple[str | None, float | None]:
 
 
 def _first(block: Block, method: str, key: str) -> Line | None:
-    """The method's line with the highest mean in a situation, among those with the most shifts."""
+    """Return the method's line with the highest mean in a situation, among those with the most shifts."""
     return next((line for line in block.of(key) if line.method == method), None)
 
 
 def _ranked_adapters(lines: list[Line]) -> list[str]:
-    """Adapters, no adaptation first, then by their mean gain over methods and shifts."""
+    """Rank adapters by their mean gain over methods and shifts, after no adaptation."""
     gains: dict[str, list[float]] = {}
     for line in lines:
         gains.setdefault(line.adapter, []).extend(entry["delta_to_mean"]["mean"] for entry in line.entries.values())

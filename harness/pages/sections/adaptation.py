@@ -22,7 +22,7 @@ DARK_TEXT, LIGHT_TEXT = "#15181b", "#fbfbfb"
 
 
 def section(block: Block) -> Section | None:
-    """Gains and losses per adapter, method and shift; None where nothing was adapted."""
+    """Show gains and losses for each adapter, method and shift; None if nothing was adapted."""
     lines = [line for key in SITUATIONS for line in block.of(key) if line.adapter != "mean"]
     if not lines:
         return None
@@ -44,13 +44,13 @@ def _gain(entry: Entry) -> float:
 
 
 def _lead(lines: list[Line]) -> str:
-    told = [line for line in lines if line.situation != "told"]
-    cells = [entry for line in told for entry in line.entries.values()]
+    honest = [line for line in lines if line.situation != "told"]
+    cells = [entry for line in honest for entry in line.entries.values()]
     if not cells:
         return "Only upper references were measured besides no adaptation."
     hurt = sum(entry["adaptation_hurts"] for entry in cells)
     helped = sum(_gain(entry) > 0 for entry in cells)
-    worst_line = min(told, key=lambda line: min(map(_gain, line.entries.values())))
+    worst_line = min(honest, key=lambda line: min(map(_gain, line.entries.values())))
     worst = min(worst_line.entries.values(), key=_gain)
     return (
         f"Of {len(cells):,} adapted results (method, adapter, shift; upper references aside) {helped:,} gain accuracy "
@@ -60,7 +60,7 @@ def _lead(lines: list[Line]) -> str:
 
 
 def _map(block: Block, lines: list[Line], told: bool) -> Picture:
-    """Colour and number for each method and shift, one panel an adapter; of a single method, one panel for all."""
+    """Draw colour and number for each method and shift: a panel for each adapter, or one for a single method."""
     from matplotlib.figure import Figure
 
     if len({line.method for line in lines}) == 1:
@@ -103,7 +103,7 @@ HEADING = 1.6
 
 
 def _panel(axes: "Axes", shifts: tuple[str, ...], title: str, group: list[tuple[str, Line]], rows: int) -> None:
-    """One heat map, in a panel of this many rows."""
+    """Draw one heat map in a panel of this many rows."""
     from matplotlib.patches import Rectangle
 
     colours = np.zeros((rows, len(shifts), 4))
@@ -137,7 +137,7 @@ def _panel(axes: "Axes", shifts: tuple[str, ...], title: str, group: list[tuple[
 
 
 def _label(axes: "Axes", shifts: tuple[str, ...], slanted: bool, bare: bool) -> None:
-    """Shifts above a panel; none on a `bare` one."""
+    """Name the shifts above a panel; not above a `bare` one."""
     axes.tick_params(length=0, top=True, labeltop=not bare, bottom=False, labelbottom=False)
     axes.set_xticks(range(len(shifts)), [narrow(shift) for shift in shifts])
     if slanted and not bare:
@@ -146,26 +146,26 @@ def _label(axes: "Axes", shifts: tuple[str, ...], slanted: bool, bare: bool) -> 
 
 
 def _colour(gain: float) -> tuple[float, ...]:
-    """From orange over light grey to blue; full at LIMIT points."""
+    """Return the colour of a gain, from orange over light grey to blue; it is full at LIMIT points."""
     share = min(abs(gain) / LIMIT, 1.0) ** 0.8
     end = GAIN if gain > 0 else LOSS
     return tuple((share * full + (1 - share) * none) / 255 for full, none in zip(end, NEUTRAL, strict=True))
 
 
 def _by_adapter(block: Block, lines: list[Line]) -> Table:
-    """How often an adapter helps and hurts, over its methods and shifts."""
+    """Return how often each adapter helps and hurts, over its methods and shifts."""
     rows = []
     for adapter in dict.fromkeys(line.adapter for line in lines):
-        own = [line for line in lines if line.adapter == adapter]
-        cells = [(line, entry) for line in own for entry in line.entries.values()]
+        own_lines = [line for line in lines if line.adapter == adapter]
+        cells = [(line, entry) for line in own_lines for entry in line.entries.values()]
         gains = [_gain(entry) for _, entry in cells]
         worst_line, worst = min(cells, key=lambda pair: _gain(pair[1]))
         best_line, best = max(cells, key=lambda pair: _gain(pair[1]))
         rows.append(
             (
                 adapter,
-                SITUATIONS[own[0].situation],
-                len(own),
+                SITUATIONS[own_lines[0].situation],
+                len(own_lines),
                 sum(gains) / len(gains),
                 sum(gain > 0 for gain in gains) / len(gains),
                 sum(entry["adaptation_hurts"] for _, entry in cells) / len(cells),
@@ -191,7 +191,7 @@ def _by_adapter(block: Block, lines: list[Line]) -> Table:
 
 
 def _losses(lines: list[Line]) -> Table:
-    """Every marked result, the largest loss first."""
+    """Return every result that loses more than the interval, the largest loss first."""
     marked = [
         (line.method, line.adapter, entry["shift"], _gain(entry), entry["top1"]["mean"])
         for line in lines

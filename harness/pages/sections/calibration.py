@@ -14,7 +14,7 @@ SMALLEST = 20
 
 
 def section(block: Block) -> Section | None:
-    """Reliability of each method without adaptation on the outermost and the middle shift; ECE of every line."""
+    """Show the reliability of each method without adaptation on three shifts, and the error of every line."""
     with_bins = {row.row_id for row in block.rows if sum(row.bins_count) > 0}
     lines = [line for line in block.lines if any(with_bins & set(entry["row_ids"]) for entry in line.entries.values())]
     plain = {line.method: line for line in lines if line.adapter == "mean"}
@@ -53,10 +53,10 @@ def section(block: Block) -> Section | None:
 def _lead(plain: dict[str, Line], shifts: tuple[str, ...]) -> str:
     parts = []
     for shift in shifts:
-        found = {method: line.entries[shift]["ece"]["mean"] for method, line in plain.items() if shift in line.entries}
-        if found:
-            low, high = (pick(found, key=lambda method: (found[method], method)) for pick in (min, max))
-            parts.append(f"on {shift} from {100 * found[low]:.1f} ({low}) to {100 * found[high]:.1f} ({high})")
+        errors = {method: line.entries[shift]["ece"]["mean"] for method, line in plain.items() if shift in line.entries}
+        if errors:
+            low, high = (pick(errors, key=lambda method: (errors[method], method)) for pick in (min, max))
+            parts.append(f"on {shift} from {100 * errors[low]:.1f} ({low}) to {100 * errors[high]:.1f} ({high})")
     return f"Expected calibration error without adaptation, in percent, runs {'; '.join(parts)}."
 
 

@@ -1,4 +1,4 @@
-"""The user's question, answered for each situation of access: best mean, best worst shift, smallest largest regret."""
+"""Which method to choose, for each situation of a user: best mean, best worst shift, smallest largest regret."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Card:
-    """One criterion: its name, who wins by it, the winning number and what it means."""
+    """One criterion: its name, the winner, the winning number and its meaning."""
 
     criterion: str
     winner: str
@@ -41,7 +41,7 @@ class Winner:
 
 @dataclass(frozen=True)
 class Choice:
-    """One answer, ready to be shown: for what somebody has at hand, or within one access class."""
+    """One answer as it is shown: for a situation of a user, or within one access class."""
 
     title: str
     over: str
@@ -61,7 +61,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Choices:
-    """The answers to one block's rows; `situations` and `classes` are the overviews of the two kinds."""
+    """The answers to the rows of a block; `situations` and `classes` are the overviews of the two kinds."""
 
     by_situation: tuple[Choice, ...]
     by_class: tuple[Choice, ...]
@@ -76,7 +76,7 @@ NO_ANSWER = (
 
 
 def choices(block: Block) -> Choices:
-    """The answers to a block's rows; empty where no contender has a whole set of shifts."""
+    """Answer by the rows of a block; empty if no contender has a whole set of shifts."""
     from harness.choice.answers import answers, situations
 
     rows = [row for row in block.rows if row.task == "single_label"]
@@ -91,17 +91,17 @@ def choices(block: Block) -> Choices:
 
 
 def contender_name(contender: "Contender") -> str:
-    """Method and adapter in one text; the method alone without adaptation."""
+    """Return method and adapter in one text, the method alone without adaptation."""
     return contender.method if contender.adapter == "mean" else f"{contender.method} + {contender.adapter}"
 
 
 def shifts_text(shifts: Sequence[str]) -> str:
-    """Return which kind of shifts an answer is over."""
+    """Return the kind of shifts that an answer is over."""
     return "published" if any(map(is_ordered, shifts)) else "order-free"
 
 
 def _choice(answer: "Answer", note: str) -> Choice:
-    """note: on source images, for an answer that admits them."""
+    """Make an answer ready to be shown. note: on source images, for an answer that admits them."""
     mean, worst, regret = answer.best_mean, answer.best_worst, answer.least_regret
     interval = ""
     if mean.mean_low is not None and mean.mean_high is not None:
@@ -137,25 +137,26 @@ def _choice(answer: "Answer", note: str) -> Choice:
 
 
 def _winners(answer: "Answer") -> tuple[Winner, ...]:
-    """Whoever is best by a criterion, once."""
+    """Return each contender that is best by a criterion, once."""
     criteria = {"mean": answer.best_mean, "worst": answer.best_worst, "regret": answer.least_regret}
-    unique = [one for place, one in enumerate(criteria.values()) if one not in list(criteria.values())[:place]]
+    best = list(criteria.values())
+    unique = [contender for place, contender in enumerate(best) if contender not in best[:place]]
     return tuple(
         Winner(
-            contender_name(one),
-            one.mean,
-            one.worst,
-            one.worst_shift,
-            one.regret,
-            one.regret_shift,
-            tuple(name for name, other in criteria.items() if other == one),
+            contender_name(contender),
+            contender.mean,
+            contender.worst,
+            contender.worst_shift,
+            contender.regret,
+            contender.regret_shift,
+            tuple(name for name, other in criteria.items() if other == contender),
         )
-        for one in unique
+        for contender in unique
     )
 
 
-def _overview(caption: str, found: "Sequence[Answer]") -> Table:
-    """The three criteria of each answer in a line."""
+def _overview(caption: str, answers: "Sequence[Answer]") -> Table:
+    """Return a line for each answer, with the winners by the three criteria."""
     rows = tuple(
         (
             answer.situation or class_words(answer.access),
@@ -169,7 +170,7 @@ def _overview(caption: str, found: "Sequence[Answer]") -> Table:
             answer.least_regret.regret,
             short(answer.least_regret.regret_shift),
         )
-        for answer in found
+        for answer in answers
     )
     columns = (
         "what you have",

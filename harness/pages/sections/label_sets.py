@@ -37,12 +37,12 @@ GROUP_STYLES = {
 
 
 def section(results: Path) -> Section | None:
-    """The part of the report on label sets, from stored rows; None where there are none."""
-    found = load_all(results)
-    if not found:
+    """Make the section on label sets from stored rows; None if there are none."""
+    stored = load_all(results)
+    if not stored:
         return None
     settings: dict[tuple[str, str], list[LabelRow]] = defaultdict(list)
-    for row in found:
+    for row in stored:
         precision = "" if row.evidence_precision == "fp32" else f", evidence in {row.evidence_precision}"
         settings[row.dataset, f"{row.recipe}{precision}"].append(row)
     leads, tables, pictures = [], [], []
@@ -59,7 +59,7 @@ def section(results: Path) -> Section | None:
 
 
 def _results(where: str, entries: Sequence[Entry]) -> Table:
-    """Every method on every shift, best first."""
+    """Return every method on every shift, best first."""
     seeds = max(len(entry["train_seeds"]) for entry in entries)
     columns = ["shift", "images", "TV to wanted", "random mAP %", "method"]
     columns += [name for group in GROUPS for name in (f"{_heading(group)} %", f"{_heading(group)} sd %")]
@@ -67,9 +67,9 @@ def _results(where: str, entries: Sequence[Entry]) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for shift in _shifts(entries):
         for entry in sorted((one for one in entries if one["shift"] == shift), key=lambda one: -one["map"]["mean"]):
-            values = [value for group in GROUPS for value in _mean_sd(entry[group])]
-            values += [_mean_sd(entry[name])[0] for name in F1]
-            rows.append((shift, entry["n"], entry["tv_wanted"], random_map(entry), entry["method"], *values))
+            cells = [value for group in GROUPS for value in _mean_sd(entry[group])]
+            cells += [_mean_sd(entry[name])[0] for name in F1]
+            rows.append((shift, entry["n"], entry["tv_wanted"], random_map(entry), entry["method"], *cells))
     caption = (
         f"Mean average precision on {where}: mean and standard deviation over {counted(seeds, 'train seed')}; head, "
         "medium and tail are labels with at least 100, 20 to 99 and fewer than 20 training images. A random ranking "
@@ -80,8 +80,8 @@ def _results(where: str, entries: Sequence[Entry]) -> Table:
 
 
 def _ablation(where: str, rows: Sequence[LabelRow]) -> Table | None:
-    """What each part of LTML adds to mAP, seed by seed; None unless both sides of a step were run."""
-    made: list[tuple[Cell, ...]] = []
+    """Return what each part of LTML adds to mAP, seed by seed; None unless both sides of a step were run."""
+    lines: list[tuple[Cell, ...]] = []
     before: dict[int | None, float] = {}
     for label, method in ABLATION:
         by_seed = _by_seed(rows, method)
@@ -92,22 +92,22 @@ def _ablation(where: str, rows: Sequence[LabelRow]) -> Table | None:
         gain = mean_sd(gains) if gains else None
         summary = mean_sd(list(by_seed.values()))
         shown = (None, None) if gain is None else (gain.mean, gain.sd)
-        made.append((label, method, summary.n, summary.mean, summary.sd, *shown))
+        lines.append((label, method, summary.n, summary.mean, summary.sd, *shown))
         # Two branches are compared with the better one alone, every later line with the one before it.
         if not alone or not before or _mean(by_seed) > _mean(before):
             before = by_seed
-    if len(made) < 2:
+    if len(lines) < 2:
         return None
     columns = ("part", "method", "seeds", "mAP %", "mAP sd %", "gain, points", "gain sd %")
     caption = (
         f"What each part of LTML adds on {where}: mAP, mean over shifts; gain over the line before (two branches: over "
         "the better one alone), seed by seed."
     )
-    return Table(caption, columns, tuple(made))
+    return Table(caption, columns, tuple(lines))
 
 
 def _lead(where: str, entries: Sequence[Entry], rows: Sequence[LabelRow]) -> str:
-    """The best method over the shifts that it has, and what consistency does."""
+    """Name the best method over all shifts, and what consistency adds."""
     shifts = _shifts(entries)
     means: dict[str, list[float]] = defaultdict(list)
     for entry in entries:
@@ -128,13 +128,13 @@ def _lead(where: str, entries: Sequence[Entry], rows: Sequence[LabelRow]) -> str
 
 
 def _by_seed(rows: Sequence[LabelRow], method: str) -> dict[int | None, float]:
-    """mAP of a method, mean over shifts, by train seed, for seeds that have every shift that the method has."""
-    found: dict[int | None, dict[str, float]] = defaultdict(dict)
+    """Return the mAP of a method by train seed, mean over shifts, of the seeds that have all its shifts."""
+    by_shift: dict[int | None, dict[str, float]] = defaultdict(dict)
     for row in rows:
         if row.method == method:
-            found[row.train_seed][row.shift] = row.map
-    shifts = {shift for values in found.values() for shift in values}
-    return {seed: _mean(values) for seed, values in found.items() if set(values) == shifts}
+            by_shift[row.train_seed][row.shift] = row.map
+    shifts = {shift for accuracies in by_shift.values() for shift in accuracies}
+    return {seed: _mean(accuracies) for seed, accuracies in by_shift.items() if set(accuracies) == shifts}
 
 
 def _gains(before: dict[int | None, float], after: dict[int | None, float]) -> list[float]:
@@ -146,7 +146,7 @@ def _mean(values: dict[Any, float]) -> float:
 
 
 def _picture(name: str, where: str, entries: Sequence[Entry]) -> Picture:
-    """One panel a shift: methods down, mAP across, a mark for each group of labels."""
+    """Draw a panel for each shift: methods down, mAP across, a mark for each group of labels."""
     shifts = _shifts(entries)
     methods = sorted({entry["method"] for entry in entries}, key=lambda name: _overall(entries, name))
     with styled():

@@ -1,4 +1,4 @@
-"""Measured beside reported: where a paper, repository or log prints a figure for the same setting."""
+"""Measured figures beside those that a paper, repository or log prints for the same setting."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from harness.show.shifts import shift_order
 
 
 def section(block: Block) -> Section | None:
-    """Every entry with a published figure; None where there is none."""
+    """Show every entry with a published figure; None if there is none."""
     rows = []
     for line in block.lines:
         for shift, entry in line.entries.items():

@@ -1,4 +1,4 @@
-"""Learned expert weights against the shift: what an aggregation like SADE's turns towards."""
+"""Learned weights of experts against the shift."""
 
 from harness.pages.blocks import Block, Line
 from harness.show import ink, plot
@@ -8,7 +8,7 @@ from harness.show.shifts import short
 
 
 def section(block: Block) -> Section | None:
-    """One panel for each method and adapter that learned weights; None where none did."""
+    """Draw a panel for each method and adapter that learned weights; None if none did."""
     lines = [line for line in block.lines if line.situation != "told" and _weights(line)]
     if not lines:
         return None
@@ -45,25 +45,25 @@ def section(block: Block) -> Section | None:
 
 
 def _weights(line: Line) -> dict[str, list[float]]:
-    """Mean weights over seeds by shift, where the adapter has at least two experts to weigh."""
+    """Return mean weights over train seeds by shift, of adapters with at least two experts to weigh."""
     return {shift: entry["weights"] for shift, entry in line.entries.items() if len(entry["weights"] or []) > 1}
 
 
 def _spread(block: Block, line: Line) -> dict[str, list[float]]:
-    """Standard deviation over seeds of each expert's weight, by shift, where there are several seeds."""
+    """Return the standard deviation over train seeds of each expert's weight by shift, if there are several seeds."""
     from harness.measures.statistics import mean_sd
 
     by_id = {row.row_id: row for row in block.rows}
-    found = {}
+    spreads = {}
     for shift, entry in line.entries.items():
         vectors = [weights for row_id in entry["row_ids"] if (weights := by_id[row_id].weights) is not None]
         if len(vectors) > 1:
-            found[shift] = [mean_sd(column).sd or 0.0 for column in zip(*vectors, strict=True)]
-    return found
+            spreads[shift] = [mean_sd(column).sd or 0.0 for column in zip(*vectors, strict=True)]
+    return spreads
 
 
 def _lead(lines: list[Line]) -> str:
-    """The widest movement of an expert's weight, and the narrowest."""
+    """Say how far the weight of an expert moves at most, and at least."""
     moves = []
     for line in lines:
         columns = list(zip(*_weights(line).values(), strict=True))
