@@ -14,7 +14,7 @@ is harder to rank: compare methods on one shift, not shifts with one another."""
 
 
 def render(entries: Sequence[Entry], shifts: Sequence[str]) -> str:
-    """Each shift in detail, best method first, then the shifts side by side where there are several."""
+    """Return each shift in detail, best method first, then several shifts side by side."""
     if not entries:
         return "no rows"
     blocks = [_title(entries)]
@@ -76,7 +76,7 @@ def _side_by_side(entries: Sequence[Entry], shifts: Sequence[str]) -> str:
 
 
 def random_map(entry: Entry) -> float:
-    """mAP of a random ranking in a draw: a label's average precision is then its share of the images."""
+    """Return the mAP of a random ranking in a draw: a label's average precision is then its share of the images."""
     shares = [positives / entry["n"] for positives in entry["per_class_positives"] if positives]
     return sum(shares) / len(shares)
 

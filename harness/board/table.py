@@ -12,13 +12,13 @@ from harness.show.shifts import short
 from harness.show.text import aligned, counted, interval, mean_percent, percent
 
 
-def seen_note(found: Iterable[Entry]) -> str:
-    """How many labelled source images were trained on, and what that does; empty where none were."""
-    counts = sorted({(entry["source_seen"], entry["source_n"]) for entry in found if entry["source_seen"]})
+def seen_note(entries: Iterable[Entry]) -> str:
+    """Say how many labelled source images were trained on, and what that does; empty if none were."""
+    counts = sorted({(entry["source_seen"], entry["source_n"]) for entry in entries if entry["source_seen"]})
     if not counts:
         return ""
-    said = ", ".join(f"{seen:,} of {n:,}" for seen, n in counts)
-    return f"{said} labelled source images were trained on: a model is surer of those than of new ones."
+    shares = ", ".join(f"{seen:,} of {n:,}" for seen, n in counts)
+    return f"{shares} labelled source images were trained on: a model is surer of those than of new ones."
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ PAPER = Column("paper", lambda e: percent(e["reported"]["value"]) if e["reported
 
 
 def render(entries: Sequence[Entry], shifts: Sequence[str], width: int | None = None, top: int = 0) -> str:
-    """The table for one shift in detail, for several side by side; at most `width` characters wide where given.
+    """Return the table: one shift in detail, several side by side; at most `width` characters wide if given.
 
     top: lines of each block of access; 0 = all.
     """
@@ -63,7 +63,7 @@ def render(entries: Sequence[Entry], shifts: Sequence[str], width: int | None = 
 
 
 def detailed(entries: Iterable[Entry], width: int | None = None, top: int = 0) -> str:
-    """One block a shift: method x adapter with intervals, shot groups, distances and what each row knew."""
+    """Return a block for each shift: method x adapter with intervals, shot groups, distances and what each row knew."""
     blocks, shown = [], list(entries)
     for shift, group in _by(shown, "shift").items():
         first = group[0]
@@ -81,7 +81,7 @@ predicted labels, or the estimated test prior. Compare rows within one block of 
 
 
 def side_by_side(entries: Iterable[Entry], shifts: Sequence[str], width: int | None = None, top: int = 0) -> str:
-    """Top-1 of each method x adapter on several shifts, with the mean over them."""
+    """Return the top-1 of each method x adapter on several shifts, with the mean over them."""
     lines: dict[tuple[str, str], dict[str, Entry]] = {}
     for entry in entries:
         lines.setdefault((entry["method"], entry["adapter"]), {})[entry["shift"]] = entry
@@ -104,7 +104,7 @@ def side_by_side(entries: Iterable[Entry], shifts: Sequence[str], width: int | N
 
 
 def _title(group: Sequence[Entry]) -> str:
-    """What the entries share: data, training set, recipes, number of train seeds."""
+    """Return in words what the entries share: data, training set, recipes, number of train seeds."""
     first = group[0]
     seeds = max(len(entry["train_seeds"]) for entry in group)
     recipes = sorted({entry["recipe"] for entry in group if entry["recipe"]})

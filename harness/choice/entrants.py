@@ -67,16 +67,16 @@ class Contest:
     incomplete: Counter[Access]
 
 
-def contests(found: Sequence[Row]) -> list[Contest]:
+def contests(stored: Sequence[Row]) -> list[Contest]:
     """Group rows into contests by data and recipe, over the published shifts and over the order-free ones.
 
     The order of the rows does not matter. Of the order-free shifts those count that most entrants have.
     Raises ValueError for a row whose correctness bits do not fit its draw.
     """
-    pools = pool_counts(found)
+    pools = pool_counts(stored)
     draws: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     groups = []
-    for group in current(row for row in found if row.task == "single_label"):
+    for group in current(row for row in stored if row.task == "single_label"):
         row = group[0]
         if row.shift in PUBLISHED or read(row.shift).traits.order_free:
             family = json.dumps([*(getattr(row, name) for name in NEVER_MIXED), row.shift not in PUBLISHED])
@@ -89,7 +89,7 @@ def contests(found: Sequence[Row]) -> list[Contest]:
         if row.indices_sha256 == max(draws[family, row.shift].items(), key=lambda item: (item[1], item[0]))[0]:
             setting = json.dumps([getattr(row, name) for name in SETTING])
             families[family][setting][row.shift] = sorted(group, key=lambda one: one.train_seed or 0)
-    made = []
+    found = []
     for key, settings in sorted(families.items()):
         entrants = [Entrant(by_shift) for _, by_shift in sorted(settings.items())]
         shifts = _commonest(entrants) if json.loads(key)[-1] else PUBLISHED
@@ -98,8 +98,8 @@ def contests(found: Sequence[Row]) -> list[Contest]:
             rows = [complete[0].rows[shift][0] for shift in shifts]
             sets = tuple(DrawnSet(image_classes(row), places(row, pools.get(row.test_fingerprint))) for row in rows)
             incomplete = Counter(entrant.access for entrant in entrants if not entrant.complete(shifts))
-            made.append(Contest(shifts, sets, complete, incomplete))
-    return made
+            found.append(Contest(shifts, sets, complete, incomplete))
+    return found
 
 
 def _commonest(entrants: Sequence[Entrant]) -> tuple[str, ...]:

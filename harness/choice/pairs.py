@@ -23,12 +23,12 @@ def image_classes(row: Row) -> Int[np.ndarray, " images"]:
     return np.repeat(np.arange(len(row.per_class_total)), row.per_class_total)
 
 
-def pool_counts(found: Iterable[Row]) -> dict[str, Int[np.ndarray, " classes"]]:
+def pool_counts(rows: Iterable[Row]) -> dict[str, Int[np.ndarray, " classes"]]:
     """Return the images of each class in the test pool, by `test_fingerprint`, as far as rows tell.
 
     A row tells it if its draw is the whole pool. Then the hash of its indices is that of 0..n-1.
     """
-    draws = {(row.test_fingerprint, row.n, row.indices_sha256): row for row in found}
+    draws = {(row.test_fingerprint, row.n, row.indices_sha256): row for row in rows}
     return {
         fingerprint: np.array(row.per_class_total)
         for (fingerprint, n, sha256), row in draws.items()

@@ -23,10 +23,10 @@ from harness.show.shifts import short
 from harness.show.text import aligned, percent
 
 
-def render(found: Sequence[Row], width: int = 100) -> str:
+def render(rows: Sequence[Row], width: int = 100) -> str:
     """Return what to choose in each situation, then a table for each access class, for a terminal of this width."""
     blocks = []
-    for contest in contests(found):
+    for contest in contests(rows):
         classes = by_class(contest)
         first = classes[0]
         over = "the eleven published shifts" if first.shifts == PUBLISHED else ", ".join(first.shifts)

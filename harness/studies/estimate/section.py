@@ -34,15 +34,15 @@ class EstimateSetting(Setting[EstimateRow]):
         return sorted(labelled, key=lambda name: (labelled[name], self.error(name)))
 
     def error(self, adapter: str) -> float:
-        """Mean total variation of an adapter over everything."""
+        """Return the mean total variation of an adapter over all rows."""
         return fmean(self.errors(adapter=adapter))
 
     def errors(self, **wanted: str) -> list[float]:
-        """Total variations of all test sets and seeds of the rows with these fields."""
+        """Return the total variations of all test sets and seeds of the rows with these fields."""
         return [tv for row in self.of(**wanted) for tv in row.tv]
 
     def of(self, **wanted: str) -> list[EstimateRow]:
-        """Rows with these fields."""
+        """Return the rows with these fields."""
         return [row for row in self.rows if all(getattr(row, name) == value for name, value in wanted.items())]
 
     @property
@@ -53,7 +53,7 @@ class EstimateSetting(Setting[EstimateRow]):
 
 
 def section(results: Path) -> Section | None:
-    """Errors of estimated test priors, from the stored estimates; None where there are none."""
+    """Show errors of estimated test priors from the stored estimates; None if there are none."""
     # One row an adapter, whichever lists of adapters it was part of.
     rows = {
         (row.checkpoint_sha256, row.n, row.trials, row.adapter, row.indices_sha256, row.shift): row
@@ -71,7 +71,7 @@ def section(results: Path) -> Section | None:
 
 
 def _newest(rows: Iterable[EstimateRow]) -> tuple[EstimateRow, ...]:
-    """Of rows of several versions of a program part those of the newest."""
+    """Return the rows of the newest version of each program part."""
     groups: dict[tuple[str, ...], list[EstimateRow]] = {}
     for row in rows:
         groups.setdefault((row.method, row.adapter, row.shift), []).append(row)
@@ -125,7 +125,7 @@ def _js(rows: Sequence[EstimateRow]) -> float:
 
 
 def _dots(setting: EstimateSetting, name: str) -> Picture:
-    """Mean error of each adapter, one panel a shift, one mark a method."""
+    """Draw the mean error of each adapter: a panel for each shift, a mark for each method."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(WIDTH, 0.6 + 0.19 * len(setting.adapters)), layout="constrained")

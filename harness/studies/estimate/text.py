@@ -20,7 +20,7 @@ WIDEST = 3
 
 
 def render(rows: Sequence[EstimateRow], shifts: Sequence[str]) -> str:
-    """By method: each adapter's errors on each shift, over test sets and train seeds."""
+    """Return each adapter's errors on each shift by method, over test sets and train seeds."""
     if not rows:
         return "no estimates"
     first = rows[0]

@@ -1,4 +1,4 @@
-"""Routing: what accuracy the gates of a routed network keep at what cost, on every shift."""
+"""Routing: accuracy and cost of a network with gates, on every shift."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +27,7 @@ class RouteSetting(Setting[RouteRow]):
 
 
 def section(results: Path) -> Section | None:
-    """Accuracy and cost by threshold and shift, from the stored routes; None where there are none."""
+    """Show accuracy and cost by threshold and shift from the stored routes; None if there are none."""
     # One row a threshold, whichever grids it was part of.
     rows = {
         (row.checkpoint_sha256, row.shift, row.indices_sha256, row.threshold): row
@@ -70,7 +70,7 @@ def _lead(setting: RouteSetting) -> str:
 
 
 def _saved(rows: Sequence[RouteRow]) -> float | None:
-    """Mean share of MACs that routing saves."""
+    """Return the mean share of MACs that routing saves."""
     return mean_of([None if row.macs is None or row.macs_all is None else 1 - row.macs / row.macs_all for row in rows])
 
 
@@ -164,7 +164,7 @@ def _measured_table(rows: Sequence[MeasuredRow]) -> Table:
 
 
 def _curves(setting: RouteSetting, slug: str) -> Picture:
-    """Top-1 against cost on the outermost shifts and uniform, thresholds joined, the released one marked."""
+    """Draw top-1 against cost on the outermost shifts and uniform, thresholds joined, the released one marked."""
     from matplotlib.figure import Figure
 
     shifts = outermost(setting.shifts)
@@ -201,7 +201,7 @@ def _curves(setting: RouteSetting, slug: str) -> Picture:
 
 
 def _shares(setting: RouteSetting, slug: str) -> Picture:
-    """How many experts images are shown to, shift by shift, at the released threshold."""
+    """Draw how many experts images are shown to, shift by shift, at the released threshold."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(WIDTH, 2.2), layout="constrained")

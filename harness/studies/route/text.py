@@ -14,7 +14,7 @@ stop after k: share of images in percent; MACs: millions an image, counting the 
 
 
 def render(rows: Sequence[RouteRow], shifts: Sequence[str]) -> str:
-    """By method: each threshold, means over shifts and seeds; then the released threshold shift by shift."""
+    """Return each threshold by method, means over shifts and seeds; then the released threshold shift by shift."""
     if not rows:
         return "no routes"
     several = len(shifts) > 1
@@ -66,7 +66,7 @@ def _cells(rows: Sequence[RouteRow], experts: int) -> list[str]:
 
 
 def render_measured(rows: Sequence[MeasuredRow]) -> str:
-    """Wall time of skipping beside all experts, one line a checkpoint and shift."""
+    """Return the wall time of skipping beside that of all experts, a line for each checkpoint and shift."""
     header = ["method", "shift", "images", "experts", "all ms", "skipping ms", "faster", "CPU", "MACs", "agreed"]
     lines = [
         [

@@ -19,17 +19,17 @@ MOST_METHODS = 6
 
 
 def _shown(setting: SweepSetting) -> list[str]:
-    """Methods that figures show: all, or the first few."""
+    """Return the methods that figures show: all, or the first few."""
     return list(setting.by_method)[:MOST_METHODS]
 
 
 def _where(setting: SweepSetting) -> str:
-    """The shift whose shot groups figures show: the whole pool where it was swept."""
+    """Return the shift whose shot groups figures show: uniform if it was swept."""
     return "uniform" if "uniform" in setting.shifts else setting.shifts[len(setting.shifts) // 2]
 
 
 def _averaged(sweeps: Sequence[Sweep], name: str) -> Float[np.ndarray, " points"] | None:
-    """Accuracy at each point, the mean over checkpoints on the first one's lattice."""
+    """Return the accuracy at each point, the mean over checkpoints on the lattice of the first."""
     same = [sweep for sweep in sweeps if len(sweep.lattice) == len(sweeps[0].lattice)]
     values = [sweep.accuracy(name) for sweep in same]
     known = [value for value in values if value is not None]
@@ -37,7 +37,7 @@ def _averaged(sweeps: Sequence[Sweep], name: str) -> Float[np.ndarray, " points"
 
 
 def maps(setting: SweepSetting, slug: str) -> Picture | None:
-    """Ternary maps of many, medium, few and top-1: a row for each method with three experts; None without one."""
+    """Draw ternary maps of many, medium, few and top-1: a row for each method with three experts; None without one."""
     import mpltern  # noqa: F401  (registers the projection)
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
@@ -87,7 +87,7 @@ def maps(setting: SweepSetting, slug: str) -> Picture | None:
 
 
 def _bare(axes: Any, first: bool, last: bool) -> None:
-    """A simplex without ticks; corners are named in the first and the last line of maps."""
+    """Take the ticks away; name corners in the first and the last line of maps."""
     for side in (axes.taxis, axes.laxis, axes.raxis):
         side.set_ticks([])
     axes.grid(False)
@@ -100,7 +100,7 @@ def _bare(axes: Any, first: bool, last: bool) -> None:
 
 
 def front(setting: SweepSetting, slug: str) -> Picture | None:
-    """Many against few: every preference, the non-dominated ones joined, the centre marked; None without groups."""
+    """Draw many against few: every preference, non-dominated ones joined, the centre marked; None without groups."""
     from matplotlib.figure import Figure
 
     shift = _where(setting)
@@ -136,7 +136,7 @@ def front(setting: SweepSetting, slug: str) -> Picture | None:
 
 
 def choices(setting: SweepSetting, slug: str) -> Picture:
-    """Top-1 over shifts by way of choosing, a panel for each method."""
+    """Draw top-1 over shifts by way of choosing, a panel for each method."""
     drawn = _shown(setting)
     axis = plot.ShiftAxis(tuple(setting.shifts))
     styles = {choice: tone(number) for number, choice in enumerate(("em", "stability", "centre", "corner"))}

@@ -1,4 +1,4 @@
-"""Preference sweeps: does a hypernetwork buy control over head and tail, and what does choosing without labels cost?"""
+"""Preference sweeps: what control a hypernetwork gives over head and tail, and what choosing without labels costs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ from harness.studies.sweep.settings import SweepSetting, by_seed, reached, top1,
 
 
 def section(results: Path) -> Section | None:
-    """Control, front, choices and their regret, from the stored sweeps; None where there are none."""
+    """Show control, front, choices and their regret from the stored sweeps; None if there are none."""
     rows = SweepRow.files().load_all(results)
     found = [setting for setting in settings_of(rows, SweepSetting) if setting.shifts]
     if not found:
@@ -40,7 +40,7 @@ def _mean(setting: SweepSetting, method: str, name: str) -> float | None:
 
 
 def _lead(setting: SweepSetting) -> str:
-    """What the sweep shows, in two sentences."""
+    """Say what the sweep shows."""
     kinds = setting.kinds
     parts = []
     for method, kind in kinds.items():
@@ -76,7 +76,7 @@ def _lead(setting: SweepSetting) -> str:
 
 
 def _regret(setting: SweepSetting, method: str, choice: str) -> tuple[float, float | None, float] | None:
-    """Mean regret over seeds and shared shifts, its deviation over seeds, and that of the worst shift."""
+    """Return the mean regret over seeds and shared shifts, its deviation over seeds, and that of the worst shift."""
     group = setting.common(method)
     values = by_seed(group, lambda sweep: sweep.regret(choice))
     known = [value for value in values if value is not None]

@@ -17,7 +17,7 @@ by EM's estimate of the test prior; best: chosen with the test labels, an upper 
 
 
 def render(sweeps: Sequence[Sweep], shifts: Sequence[str], width: int = WIDTH) -> str:
-    """Control by method, then top-1 of each way of choosing, shift by shift where that fits in `width`."""
+    """Return control by method, then top-1 of each way of choosing, shift by shift if that fits in `width`."""
     if not sweeps:
         return "no sweeps"
     setting = Setting(tuple(sweep.first for sweep in sweeps))
@@ -40,7 +40,7 @@ def _reached(group: Sequence[Sweep]) -> list[str]:
 
 
 def _choices(methods: dict[str, list[Sweep]], shifts: Sequence[str], width: int) -> list[str]:
-    """Top-1 in percent of each way of choosing, means over train seeds."""
+    """Return the top-1 in percent of each way of choosing, means over train seeds."""
 
     def table(shown: Sequence[str]) -> list[str]:
         lines: list[str | list[str]] = []

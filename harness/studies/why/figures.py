@@ -18,7 +18,7 @@ SHOTS = ("many", "medium", "few")
 
 
 def pictures(reasons: Reasons, suffix: str = "") -> list[Picture]:
-    """Every picture that what is stored allows; `suffix` tells file names of several settings apart."""
+    """Draw every picture that the stored findings allow; `suffix` tells file names of several settings apart."""
     parts = (
         (reasons.findings, _bias_variance),
         (reasons.several, _more_experts),
@@ -155,7 +155,7 @@ def _bound(reasons: Reasons, suffix: str) -> Picture:
 
 
 def _differing(reasons: Reasons) -> str:
-    """Whose experts answer for different priors, as far as rows say so: there the order of experts matters."""
+    """Name the methods whose experts answer for different priors, if rows tell: there the order of experts matters."""
     there = {point.method for point in reasons.all_points if point.etvd > 0 and point.method in reasons.several}
     return f" Experts of {', '.join(ordered_methods(there))} answer for different priors." if there else ""
 

@@ -15,7 +15,7 @@ COMPARED = ("ride", "ldam_drw")
 
 
 def section(results: Path) -> Section | None:
-    """What is stored under `results` says why methods differ; None where nothing is stored. Raises WorkFailed."""
+    """Show from what is stored why methods differ; None if nothing is stored. Raises WorkFailed."""
     from harness.studies.why.figures import pictures
 
     stored = gather(results)
@@ -35,7 +35,7 @@ def section(results: Path) -> Section | None:
 
 
 def lead(stored: list[Reasons]) -> str:
-    """What the analyses show, in sentences with numbers; each setting by name where there are several."""
+    """Say what the analyses show, with numbers; each setting by name if there are several."""
     said = []
     parts: tuple[Callable[[Reasons], str], ...] = (_variance, _experts, _hardest, _premise, _ranking)
     for reasons in stored:
@@ -46,7 +46,7 @@ def lead(stored: list[Reasons]) -> str:
 
 
 def _variance(reasons: Reasons) -> str:
-    """Where bias and variance sit, and who has least."""
+    """Say where bias and variance lie, and which method has least."""
     if not reasons.findings:
         return ""
     extremes = {}
@@ -72,7 +72,7 @@ def _variance(reasons: Reasons) -> str:
 
 
 def _experts(reasons: Reasons) -> str:
-    """RIDE's claim: several experts reduce the variance."""
+    """Judge RIDE's claim that several experts reduce the variance."""
     texts = []
     if all((name, "mean", "all", "variance") in reasons.of for name in COMPARED):
         for measure in ("variance", "bias"):
@@ -98,7 +98,7 @@ def _experts(reasons: Reasons) -> str:
 
 
 def _hardest(reasons: Reasons) -> str:
-    """RIDE's claim: less confidence in the hardest negative of tail classes."""
+    """Judge RIDE's claim of less confidence in the hardest negative of tail classes."""
     if not all((name, "mean", "few", "hardest_negative") in reasons.of for name in COMPARED):
         return ""
     several, single = (reasons.of[name, "mean", "few", "hardest_negative"] for name in COMPARED)
@@ -110,7 +110,7 @@ def _hardest(reasons: Reasons) -> str:
 
 
 def _premise(reasons: Reasons) -> str:
-    """SADE's premise: the most stable expert is the most accurate one, and gets the weight."""
+    """Judge SADE's premise that the most stable expert is the most accurate one, and gets the weight."""
     judged = [trust for trust in reasons.trusts if trust.stable_best is not None]
     if not judged:
         return ""
@@ -140,7 +140,7 @@ def _premise(reasons: Reasons) -> str:
 
 
 def _skill(reasons: Reasons) -> str:
-    """The premise by shot group, where each expert's accuracy alone is stored."""
+    """Judge the premise by shot group, if the accuracy of each expert alone is stored."""
     right = total = 0
     for trust in reasons.trusts:
         experts = len(trust.weights)
@@ -157,7 +157,7 @@ def _skill(reasons: Reasons) -> str:
 
 
 def _ranking(reasons: Reasons) -> str:
-    """Whether the bound's distances rank methods."""
+    """Say whether the distances of the bound rank methods."""
     if not reasons.points:
         return ""
     values, regrets, right = [], [], 0

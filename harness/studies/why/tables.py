@@ -83,13 +83,13 @@ class Reasons:
         return f"{dataset}, {imbalance_words(imbalance)}, {named_recipe(recipe)}"
 
     def alone(self, method: str, group: str, measure: str) -> list[Finding]:
-        """Findings of each expert alone."""
+        """Return the findings of each expert alone."""
         experts = self.of[method, "mean", group, measure].experts
         return [self.of[method, f"expert-{place + 1}", group, measure] for place in range(experts)]
 
 
 def gather(results: Path) -> list[Reasons]:
-    """What is stored under a results folder, one a setting, the setting with the most first. Raises WorkFailed."""
+    """Return all that a results folder holds by setting, the setting with the most first. Raises WorkFailed."""
     measured = rows.load_all(results)
     found, weighted, placed = findings.load(results), trusts(measured), points(measured)
     settings = dict.fromkeys(
@@ -108,7 +108,7 @@ def gather(results: Path) -> list[Reasons]:
 
 
 def tables(reasons: Reasons) -> list[Table]:
-    """Every table that what is stored allows."""
+    """Return every table that the stored findings allow."""
     made = []
     if reasons.findings:
         made += [_by_group(reasons, measure) for measure in TITLES] + [_error(reasons)]
@@ -210,7 +210,7 @@ def _weights(reasons: Reasons) -> Table:
 
 
 def _weights_elsewhere(reasons: Reasons) -> Table:
-    """Shifts without a short name and a place in the order of the published ones: a line each."""
+    """Return a line for each shift that is not one of the published ones."""
     body: list[tuple[Cell, ...]] = []
     published = in_order(trust.shift for trust in reasons.trusts)
     known = {(trust.method, trust.shift): trust for trust in reasons.trusts if trust.shift not in published}
@@ -265,23 +265,23 @@ def _cells(one: Correlation) -> tuple[float | None, float | None, float | None]:
 
 
 def half(one: Finding) -> float | None:
-    """Half the width of a finding's interval."""
+    """Return half the width of a finding's interval."""
     return None if one.low is None or one.high is None else (one.high - one.low) / 2
 
 
 def ordered_methods(names: Iterable[str]) -> list[str]:
-    """Distinct methods, in the registry's order."""
+    """Return distinct methods, in the registry's order."""
     return sorted(set(names), key=_place)
 
 
 def in_order(shifts: Iterable[str]) -> list[str]:
-    """Those of the shifts that belong to the published ones, in their order."""
+    """Return those of the shifts that belong to the published ones, in their order."""
     there = set(shifts)
     return [str(shift) for shift in published_shifts() if str(shift) in there]
 
 
 def ordered_shifts(shifts: Iterable[str]) -> list[str]:
-    """Distinct shifts, from forward to backward, then the others."""
+    """Return distinct shifts, from forward to backward, then the others."""
     return sorted(set(shifts), key=shift_order)
 
 
