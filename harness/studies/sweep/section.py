@@ -50,7 +50,7 @@ def _lead(setting: SweepSetting) -> str:
             parts.append(f"{100 * (high - low):.1f} points in {method} ({kind}{said})")
     text = ""
     if parts:
-        text += f"From one end of the simplex to the other, few-shot accuracy moves by {listed(parts)}. "
+        text += f"From one end of the simplex to the other, few-shot accuracy moves by {listed(parts, len(parts))}. "
     volumes = {method: volume for method in kinds if (volume := _mean(setting, method, "volume")) is not None}
     networks = {
         method: volumes[method] for method, kind in kinds.items() if kind == "hypernetwork" and method in volumes
@@ -71,7 +71,7 @@ def _lead(setting: SweepSetting) -> str:
             upto = f" ({least}) to {100 * values[most]:.1f} ({most})" if len(values) > 1 else ""
             regrets.append(f"{said} {100 * values[least]:.1f}{upto}")
     if regrets:
-        text += f"Below the best preference of each shift, in points of top-1: {listed(regrets)}."
+        text += f"Below the best preference of each shift, in points of top-1: {listed(regrets, len(regrets))}."
     return text.strip()
 
 
