@@ -68,12 +68,10 @@ def _listing() -> str:
 
 def _train(request: TrainingRequest, device: "torch.device") -> None:
     """Make the checkpoints that are asked for. Raises WorkFailed, after the others, for those that failed."""
-    from methods.training import checkpoint
-
     jobs = distributed.everywhere(request.jobs)
     distributed.from_main(lambda: check_writable(request.results))
     distributed.from_main(lambda: tell_data(jobs))
-    todo = [job for job in jobs if checkpoint.describe(job.path(request.results)) is None]
+    todo = [job for job in jobs if not _finished(job, request)]
     threads = max(job.threads for job in jobs)
     count = min(request.chosen_workers(len(todo), threads, device.type), len(todo))
     if todo and (count > 1 or request.engine != "local"):
@@ -81,7 +79,7 @@ def _train(request: TrainingRequest, device: "torch.device") -> None:
         work = partial(_elsewhere, request, f"{os.getpid()} {time.time()}", stems)
         failures = request.work_off([f"{job.method_name} s{job.seed}" for job in todo], work, count)
         for job in jobs:
-            if checkpoint.describe(job.path(request.results)) is not None:
+            if _finished(job, request):
                 print(job.path(request.results))
         if failures:
             raise WorkFailed(failures)
@@ -98,6 +96,16 @@ def _train(request: TrainingRequest, device: "torch.device") -> None:
             print(job.path(request.results))
     if failed:
         raise WorkFailed("; ".join(failed))
+
+
+def _finished(job: "TrainingJob", request: TrainingRequest) -> bool:
+    """Return whether a job's checkpoint is there; one that cannot be read fails where it is made."""
+    from methods.training import checkpoint
+
+    try:
+        return checkpoint.describe(job.path(request.results)) is not None
+    except WorkFailed:
+        return False
 
 
 @lru_cache(maxsize=1)

@@ -90,7 +90,7 @@ class Session(ABC):
         check_writable(self.results)
         tell_data(model.job for model in self.models if model.job is not None)
         kept = f" (finished {self.keeps} are kept under {self.folder})"
-        todo = [place for place, model in enumerate(self.models) if self.missing(model)]
+        todo = [place for place, model in enumerate(self.models) if self._left(model)]
         workers = min(self.workers(len(todo)), len(todo))
         try:
             with one_blas_thread():
@@ -104,6 +104,13 @@ class Session(ABC):
 
     def end(self) -> None:  # noqa: B027 - most sessions have nothing to add
         """Make what is made once, when all models are done."""
+
+    def _left(self, model: Model) -> bool:
+        """Return whether something is to be done for a model, even if that is to fail."""
+        try:
+            return bool(self.missing(model))
+        except WorkFailed:
+            return True
 
     def workers(self, models: int) -> int:
         """Return how many processes share so many models; each has its own."""

@@ -243,7 +243,7 @@ def test_training_commands_for_a_scheduler(small: Path, recipe: Path, tmp_path: 
         (["--adapters", "sade"], ["adapter sade does not apply to small", "allowed: mean"]),
         (["--adapters", "meen"], ["unknown adapter 'meen'", "mean"]),
         (["--methods", "softmax"], ["softmax", "allowed: bce", "ltml"]),
-        (["--shift", "dirichlet-0.1-s7"], ["dirichlet-0.1-s7", "natural, forward_lt, uniform, backward_lt"]),
+        (["--shift", "dirichlet-0.1-s7"], ["dirichlet-0.1-s7", "forward_lt, uniform, backward_lt, natural"]),
         (["--train-imbalance", "10"], ["small is multi-label", "allowed is natural"]),
         (["--ids", "no-such.txt"], ["--ids no-such.txt", "No such file"]),
         (["--evidence", "x.safetensors", "--ids", "y"], ["--ids is about our own models"]),

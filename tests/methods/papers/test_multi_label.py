@@ -29,6 +29,7 @@ from methods.training.loop import build_network, train
 from shifts.common.errors import BadInput
 from shifts.common.requests import request_of
 from shifts.sets.arguments import add_data_arguments
+from shifts.sets.request import DataRequest
 from tests.methods import tiny
 from tests.methods.pixels.test_streaming import streamed_images
 
@@ -365,13 +366,15 @@ def test_a_method_for_other_data_is_refused_with_those_that_fit(
 
 
 @pytest.mark.parametrize(("dataset", "expected"), [("embedded", "single_label"), ("embedded_mosaics", "multi_label")])
-def test_by_default_all_methods_that_fit_are_trained(dataset: str, expected: str) -> None:
-    parser = argparse.ArgumentParser()
-    add_data_arguments(parser)
-    add_training_arguments(parser)
-    jobs = request_of(TrainingRequest, parser.parse_args(["--dataset", dataset])).jobs()
-    assert [job.method_name for job in jobs] == papers.of_task(expected)
-    assert len(jobs) == {"single_label": 10, "multi_label": 6}[expected]
+@pytest.mark.parametrize(
+    ("methods", "left_out"), [((), set(papers.BESIDES)), (("all",), set()), (("all", "ride"), set())]
+)
+def test_methods_are_one_for_each_paper_or_all(
+    dataset: str, expected: str, methods: tuple[str, ...], left_out: set[str]
+) -> None:
+    jobs = TrainingRequest(DataRequest(dataset), methods=methods).jobs()
+    assert [job.method_name for job in jobs] == [name for name in papers.of_task(expected) if name not in left_out]
+    assert len(jobs) == {"single_label": 10 - len(left_out), "multi_label": 6}[expected]
     assert len({job.key for job in jobs}) == len(jobs)
 
 
