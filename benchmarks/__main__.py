@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from benchmarks import parts
+from benchmarks import models, parts
 from benchmarks.ceilings import ceilings
 from benchmarks.parts import Line, Work
 from methods.core.precision import whole_float32
@@ -39,6 +39,7 @@ def chosen(naive_steps: int | None) -> dict[str, Sequence[Callable[[Work], list[
         "learning": (parts.learning,),
         "preferences": (parts.preference_sweep,),
         "naive": (lambda work: parts.naive_procedure(work, naive_steps),),
+        "models": (models.two_models,),
         "commands": (parts.commands,),
     }
 
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmarks, print a table, write JSON."""
     parser = Parser("python -m benchmarks", "What each part of the work costs on this machine.", EXAMPLES)
     parser.add_argument(
-        "--parts", nargs="+", metavar="PART", help="training, evidence, learning, preferences, naive, commands"
+        "--parts", nargs="+", metavar="PART", help="training, evidence, learning, preferences, naive, models, commands"
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="counted rounds of each part (default: 3)")
@@ -132,6 +133,11 @@ def ratios(lines: Sequence[Line]) -> dict[str, float]:
     for (part, precision), spent in seconds.items():
         if part == "of that, convolutions":
             found[f"step over its convolutions, {precision}"] = spent / seconds[parts.STEP, precision]
+    for variant in ("reference", "workers"):
+        if ("two models", variant) in seconds:
+            found[f"two models beside a busy process over idle, {variant}"] = (
+                seconds["two models, busy", variant] / seconds["two models", variant]
+            )
     naive = [spent for (part, _), spent in seconds.items() if part.startswith("naive")]
     if naive and ("learning, 11 shifts", "fp32") in seconds:
         for precision in ("fp32", "bf16"):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmarks import naive, parts
+from benchmarks import models, naive, parts
 from benchmarks.__main__ import main, ratios, table
 from benchmarks.parts import Line, Work
 from benchmarks.timing import Timing, interleaved
@@ -117,3 +117,17 @@ def test_the_command_writes_what_it_prints(tmp_path: Path, capsys: pytest.Captur
 def test_wrong_options_are_one_line(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     assert said in one_line(capsys.readouterr().err)
+
+
+@pytest.mark.exhaustive
+def test_two_models_are_trained_in_both_ways_idle_and_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "IMAGES", 64)
+    lines = models.two_models(Work(CPU, 100, rounds=1))
+    assert [(line.part, line.variant) for line in lines] == [
+        (part, variant) for part in ("two models", "two models, busy") for variant in ("reference", "workers")
+    ]
+    assert all(line.timing.median > 0 for line in lines)
+    found = ratios(lines)
+    assert {name for name in found if "busy process over idle" in name} == {
+        f"two models beside a busy process over idle, {variant}" for variant in ("reference", "workers")
+    }

@@ -366,9 +366,7 @@ def test_a_method_for_other_data_is_refused_with_those_that_fit(
 
 
 @pytest.mark.parametrize(("dataset", "expected"), [("embedded", "single_label"), ("embedded_mosaics", "multi_label")])
-@pytest.mark.parametrize(
-    ("methods", "left_out"), [((), set(papers.BESIDES)), (("all",), set()), (("all", "ride"), set())]
-)
+@pytest.mark.parametrize(("methods", "left_out"), [((), set(papers.BESIDES)), (("all",), set())])
 def test_methods_are_one_for_each_paper_or_all(
     dataset: str, expected: str, methods: tuple[str, ...], left_out: set[str]
 ) -> None:
