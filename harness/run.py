@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from harness.session.arguments import add_names_argument, parsed
 from methods.jobs.arguments import add_training_arguments
@@ -13,6 +13,9 @@ from shifts.common.command import Parser, command, whole
 from shifts.common.errors import BadInput
 from shifts.common.requests import request_of
 from shifts.sets.arguments import add_data_arguments, add_shift_arguments
+
+if TYPE_CHECKING:
+    from harness.board.schema import Entry, LabelEntry
 
 EXAMPLES = """\
   python -m harness.run --shift backward_lt --imbalance 50
@@ -49,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 class Answer:
     """What `ask` found: entries of the leaderboard, the table of them, and the notes that stand above it."""
 
-    entries: list[dict[str, Any]]
+    entries: "list[Entry] | list[LabelEntry]"
     table: str
     notes: list[str]
 

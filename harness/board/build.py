@@ -7,97 +7,31 @@ shortened (`harness.board.entries`), since the rows have them in full. `python -
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from importlib.resources import files
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_type_hints
 
-import jsonschema
 from filelock import FileLock
 
 from harness.board import label_build as label_leaderboard
-from harness.board.entries import Entry, average, by_seed, newest, pick, reported, rounded
+from harness.board.entries import average, by_seed, chosen, newest, pick, reported, rounded
+from harness.board.schema import AVERAGES, LEADERBOARD_SCHEMA, Board, Entry, SetsMean, Setting, TestSet
 from harness.measures.statistics import mean_sd
 from harness.records import label_rows, rows
 from harness.records.rows import Row
-from shifts.common.errors import BadInput, WorkFailed
+from shifts.common.errors import BadInput
 from shifts.common.files import write_text
 from shifts.labels.shift import published_shifts
 
-LEADERBOARD_SCHEMA = 3
-
-
-DATA = [
-    "task",
-    "dataset",
-    "train_fingerprint",
-    "test_fingerprint",
-    "test_split",
-    "train_profile",
-    "train_imbalance",
-    "train_rule",
-    "train_subset_seed",
-    "train_n",
-    "train_counts_sha256",
-]
-"""Row fields that make one dataset with one training set."""
-
-
-SETTING = [
-    *DATA,
-    "method",
-    "backbone",
-    "parameters",
-    "macs",
-    "recipe",
-    "recipe_sha256",
-    "epochs",
-    "adapter",
-    "views",
-    "evidence_precision",
-    "prior_access",
-    "label_access",
-    "test_access",
-    "target_prior_kind",
-    "source_n",
-    "source_seen",
-    "selection",
-]
+SETTING = tuple(Setting.__annotations__)
 """Row fields that make one leaderboard line, whatever the shift."""
+TEST_SET = tuple(TestSet.__annotations__)
+"""Row fields that tell which test set."""
+AVERAGED = tuple(name for name, hint in get_type_hints(Entry).items() if hint in AVERAGES)
+"""Row fields of which an entry has the mean over train seeds."""
 
 
-SHIFT = [
-    "shift",
-    "shift_kind",
-    "shift_ratio",
-    "shift_alpha",
-    "shift_seed",
-    "shift_rule",
-    "shift_origin",
-    "n",
-    "indices_sha256",
-]
-
-
-AVERAGED = [
-    "top1",
-    "many",
-    "medium",
-    "few",
-    "macro",
-    "nll",
-    "ece",
-    "entropy",
-    "delta_to_mean",
-    "expected_top1",
-    "tv_experts_test_mean",
-    "tv_estimate_test",
-    "tv_predicted_test",
-    "mean_experts",
-]
-
-
-def build(found: Iterable[Row]) -> dict[str, Any]:
+def build(found: Iterable[Row]) -> Board:
     """The leaderboard of rows: `entries` per (setting, shift) and `means` per setting over the eleven published sets.
 
     Of rows of several versions of a program part only the newest count; how many were left out is `superseded`.
@@ -121,10 +55,10 @@ def current(found: Iterable[Row]) -> list[list[Row]]:
     return [newest(group) for group in groups.values()]
 
 
-def write(results: Path) -> Path:
+def write(results: Path, check: Callable[[Board], None] = lambda board: None) -> Path:
     """Rebuild `leaderboard.json` of a results folder from its rows, under a lock. Returns its path.
 
-    Multi-label rows have a part of their own, `multi_label`, where there are any.
+    Multi-label rows have a part of their own, `multi_label`, where there are any. check: called before it is written.
 
     Raises BadInput if the file there is of a newer schema, WorkFailed for a row that cannot be read.
     """
@@ -136,12 +70,12 @@ def write(results: Path) -> Path:
         found = label_rows.load_all(results)
         if found:
             board["multi_label"] = label_leaderboard.build(found)
-        validate(board)
+        check(board)
         write_text(where, as_text(board))
     return where
 
 
-def as_text(board: dict[str, Any]) -> str:
+def as_text(board: Board) -> str:
     """The leaderboard as JSON, one line an entry: short, and differences between two can be read."""
 
     def compact(value: Any) -> str:
@@ -156,9 +90,9 @@ def as_text(board: dict[str, Any]) -> str:
     return "{" + ",\n".join(parts) + "}\n"
 
 
-def read(results: Path) -> dict[str, Any]:
-    """The leaderboard of a results folder."""
-    board: dict[str, Any] = json.loads((results / "leaderboard.json").read_text(encoding="utf-8"))
+def read(results: Path) -> Board:
+    """Return the leaderboard of a results folder."""
+    board: Board = json.loads((results / "leaderboard.json").read_text(encoding="utf-8"))
     return board
 
 
@@ -176,15 +110,6 @@ def check_schema(where: Path) -> None:
         )
 
 
-def validate(board: dict[str, Any]) -> None:
-    """Check a leaderboard against the JSON Schema in the package. Raises WorkFailed with the first violation."""
-    schema = json.loads((files("harness.board") / "leaderboard.schema.json").read_text(encoding="utf-8"))
-    error = jsonschema.Draft202012Validator(schema).iter_errors(board)
-    first = next(iter(error), None)
-    if first is not None:
-        raise WorkFailed(f"the leaderboard breaks its schema at {first.json_path}: {first.message}")
-
-
 def _entry(group: Sequence[Row]) -> Entry:
     """Summary of one setting on one shift over train seeds; accuracies are fractions."""
     group = by_seed(group)
@@ -192,9 +117,10 @@ def _entry(group: Sequence[Row]) -> Entry:
     redraws = [draw["top1"] for row in group for draw in row.redraws]
     spread = [mean_sd([draw["top1"] for draw in row.redraws]).sd for row in group if len(row.redraws) > 1]
     known = [sd for sd in spread if sd is not None]
-    return (
+    return cast(
+        Entry,
         pick(first, SETTING)
-        | pick(first, SHIFT)
+        | pick(first, TEST_SET)
         | {
             "train_seeds": [row.train_seed for row in group],
             "top1_interval": rounded([first.top1_low, first.top1_high]) if len(group) == 1 else None,
@@ -210,7 +136,7 @@ def _entry(group: Sequence[Row]) -> Entry:
             "reported": reported(first),
             "row_ids": [row.row_id for row in group],
             **{name: average([getattr(row, name) for row in group]) for name in AVERAGED},
-        }
+        },
     )
 
 
@@ -227,13 +153,13 @@ def _mean_vector(found: Sequence[list[float] | None]) -> list[float] | None:
     return [rounded(sum(column) / len(learned)) for column in zip(*learned, strict=True)]
 
 
-def _means(entries: Sequence[Entry]) -> list[Entry]:
+def _means(entries: Sequence[Entry]) -> list[SetsMean]:
     """Mean top-1 over the eleven published shifts, for settings that have them all with the same seeds."""
     wanted = [str(shift) for shift in published_shifts()]
     groups: dict[str, dict[str, Entry]] = defaultdict(dict)
     for entry in entries:
         if entry["shift"] in wanted:
-            key = json.dumps({name: entry[name] for name in SETTING}, sort_keys=True)
+            key = json.dumps(chosen(entry, SETTING), sort_keys=True)
             groups[key][entry["shift"]] = entry
     means = []
     for key, by_shift in sorted(groups.items()):
@@ -253,6 +179,5 @@ def _means(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def _entry_order(entry: Entry) -> str:
-    return json.dumps([entry[name] for name in ("dataset", "method", "recipe", "adapter", "shift")]) + json.dumps(
-        entry, sort_keys=True
-    )
+    names = [entry["dataset"], entry["method"], entry["recipe"], entry["adapter"], entry["shift"]]
+    return json.dumps(names) + json.dumps(entry, sort_keys=True)

@@ -1,8 +1,9 @@
 """What parts of the leaderboard share: rows of the newest versions, averages over train seeds, published figures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+from harness.board.schema import Average, Reported
 from harness.measures.statistics import mean_sd
 
 VERSIONS = ("train_version", "method_version", "adapter_version", "evidence_version", "metrics_version")
@@ -13,14 +14,18 @@ HASH_DIGITS = 16
 DECIMALS = 8
 """Of the leaderboard's numbers; rows keep every digit."""
 
-Entry = dict[str, Any]
 R = TypeVar("R")
 
 
-def pick(row: Any, names: Sequence[str]) -> Entry:
+def pick(row: Any, names: Sequence[str]) -> dict[str, Any]:
     """Some fields of a row, its hashes as the leaderboard has them."""
     found = {name: getattr(row, name) for name in names}
     return found | {name: found[name][:HASH_DIGITS] for name in HASHES if found.get(name)}
+
+
+def chosen(entry: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Return some fields of an entry."""
+    return {name: entry[name] for name in names}
 
 
 def rounded(value: Any) -> Any:
@@ -43,7 +48,7 @@ def by_seed(group: Sequence[R]) -> list[R]:
     return sorted(group, key=lambda row: (row.train_seed is not None, row.train_seed or 0))  # type: ignore[attr-defined]
 
 
-def average(values: Sequence[float | None]) -> Entry | None:
+def average(values: Sequence[float | None]) -> Average | None:
     """Mean and standard deviation (None for one seed) over train seeds; None where no seed has a value."""
     known = [value for value in values if value is not None]
     if not known:
@@ -52,7 +57,7 @@ def average(values: Sequence[float | None]) -> Entry | None:
     return {"mean": rounded(summary.mean), "sd": rounded(summary.sd), "n": summary.n}
 
 
-def reported(row: Any) -> Entry | None:
+def reported(row: Any) -> Reported | None:
     """The published figure that a row has beside its own, if any."""
     if row.reported_value is None:
         return None

@@ -3,76 +3,48 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Literal, cast
 
-from harness.board.entries import Entry, average, by_seed, newest, pick, reported, rounded
+from harness.board.entries import average, by_seed, newest, pick, reported, rounded
+from harness.board.schema import LabelEntry, LabelPart, LabelSetting, LabelTestSet
 from harness.records.label_rows import LabelRow
 
-SETTING = [
-    "task",
-    "dataset",
-    "train_fingerprint",
-    "test_fingerprint",
-    "test_split",
-    "train_n",
-    "train_labels_per_image",
-    "train_counts_sha256",
-    "method",
-    "backbone",
-    "initial_weights",
-    "branches",
-    "parameters",
-    "macs",
-    "recipe",
-    "recipe_sha256",
-    "epochs",
-    "adapter",
-    "prior_access",
-    "label_access",
-    "test_access",
-    "selection",
-]
+SETTING = tuple(LabelSetting.__annotations__)
 """Row fields that make one line, whatever the shift."""
-SHIFT = [
-    "shift",
-    "shift_kind",
-    "shift_ratio",
-    "shift_origin",
-    "n",
-    "labels_per_image",
-    "indices_sha256",
-    "tv_train_test",
-    "tv_wanted",
-]
-GROUPS = ("map", "head", "medium", "tail")
-F1 = ("f1_micro", "f1_macro")
+TEST_SET = tuple(LabelTestSet.__annotations__)
+"""Row fields that tell which test set."""
+GROUPS: tuple[Literal["map", "head", "medium", "tail"], ...] = ("map", "head", "medium", "tail")
+F1: tuple[Literal["f1_micro", "f1_macro"], ...] = ("f1_micro", "f1_macro")
 
 
-def build(found: Iterable[LabelRow]) -> dict[str, Any]:
+def build(found: Iterable[LabelRow]) -> LabelPart:
     """The part of these rows: `entries` per (setting, shift), sorted.
 
     Of rows of several versions of a program part only the newest count; how many were left out is `superseded`.
     """
     groups: dict[str, list[LabelRow]] = defaultdict(list)
     for row in found:
-        groups[json.dumps([pick(row, SETTING), pick(row, SHIFT), row.evidence_precision], sort_keys=True)].append(row)
+        groups[json.dumps([pick(row, SETTING), pick(row, TEST_SET), row.evidence_precision], sort_keys=True)].append(
+            row
+        )
     entries, superseded = [], 0
     for group in groups.values():
         kept = newest(group)
         superseded += len(group) - len(kept)
         entries.append(_entry(kept))
     entries.sort(key=lambda entry: json.dumps(entry, sort_keys=True))
-    entries.sort(key=lambda entry: tuple(str(entry[name]) for name in ("dataset", "method", "recipe", "shift")))
+    entries.sort(key=lambda entry: (entry["dataset"], entry["method"], str(entry["recipe"]), entry["shift"]))
     return {"superseded": superseded, "entries": entries}
 
 
-def _entry(group: Sequence[LabelRow]) -> Entry:
+def _entry(group: Sequence[LabelRow]) -> LabelEntry:
     """Summary of one setting on one shift over train seeds; mAPs are fractions. Only odd precisions are named."""
     group = by_seed(group)
     first = group[0]
-    return (
+    return cast(
+        LabelEntry,
         pick(first, SETTING)
-        | pick(first, SHIFT)
+        | pick(first, TEST_SET)
         | ({} if first.evidence_precision == "fp32" else {"evidence_precision": first.evidence_precision})
         | {name: average([getattr(row, name) for row in group]) for name in (*GROUPS, *F1)}
         | {
@@ -86,7 +58,7 @@ def _entry(group: Sequence[LabelRow]) -> Entry:
             "per_class_ap": [_mean(values) for values in zip(*(row.per_class_ap for row in group), strict=True)],
             "reported": reported(first),
             "row_ids": [row.row_id for row in group],
-        }
+        },
     )
 
 

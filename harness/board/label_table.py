@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from harness.board.entries import Entry
+from harness.board.schema import LabelEntry
 from harness.show.shifts import short
 from harness.show.text import aligned, counted, interval, mean_percent, percent
 
@@ -13,7 +13,7 @@ of "logit > 0" over all labels (micro) and as a mean over labels that occur (mac
 is harder to rank: compare methods on one shift, not shifts with one another."""
 
 
-def render(entries: Sequence[Entry], shifts: Sequence[str]) -> str:
+def render(entries: Sequence[LabelEntry], shifts: Sequence[str]) -> str:
     """Return each shift in detail, best method first, then several shifts side by side."""
     if not entries:
         return "no rows"
@@ -24,7 +24,7 @@ def render(entries: Sequence[Entry], shifts: Sequence[str]) -> str:
     return "\n\n".join([*blocks, LEGEND])
 
 
-def _title(entries: Sequence[Entry]) -> str:
+def _title(entries: Sequence[LabelEntry]) -> str:
     first = entries[0]
     seeds = max(len(entry["train_seeds"]) for entry in entries)
     recipes = ", ".join(sorted({str(entry["recipe"]) for entry in entries}))
@@ -35,7 +35,7 @@ def _title(entries: Sequence[Entry]) -> str:
     )
 
 
-def _detailed(entries: Sequence[Entry]) -> str:
+def _detailed(entries: Sequence[LabelEntry]) -> str:
     first = entries[0]
     wanted = "" if first["tv_wanted"] is None else f", TV(reached, wanted) = {first['tv_wanted']:.3f}"
     title = (
@@ -59,8 +59,8 @@ def _detailed(entries: Sequence[Entry]) -> str:
     return "\n".join([title, *aligned(heading, [*body, chance])])
 
 
-def _side_by_side(entries: Sequence[Entry], shifts: Sequence[str]) -> str:
-    lines: dict[str, dict[str, Entry]] = {}
+def _side_by_side(entries: Sequence[LabelEntry], shifts: Sequence[str]) -> str:
+    lines: dict[str, dict[str, LabelEntry]] = {}
     for entry in entries:
         lines.setdefault(entry["method"], {})[entry["shift"]] = entry
     means = {
@@ -75,11 +75,11 @@ def _side_by_side(entries: Sequence[Entry], shifts: Sequence[str]) -> str:
     return "\n".join(["mAP % side by side", *aligned(["method", *map(short, shifts), "mean"], body)])
 
 
-def random_map(entry: Entry) -> float:
+def random_map(entry: LabelEntry) -> float:
     """Return the mAP of a random ranking in a draw: a label's average precision is then its share of the images."""
     shares = [positives / entry["n"] for positives in entry["per_class_positives"] if positives]
     return sum(shares) / len(shares)
 
 
-def _rank(entry: Entry) -> float:
+def _rank(entry: LabelEntry) -> float:
     return -float(entry["map"]["mean"])

@@ -1,10 +1,11 @@
 """Tables for a terminal, made from leaderboard entries alone: one shift in detail, or several side by side."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from harness.board.entries import Entry
+from harness.board.schema import Average, Entry
 from harness.evidence.access import Access
 from harness.show.access import heading, knew
 from harness.show.settings import imbalance_words
@@ -12,7 +13,7 @@ from harness.show.shifts import short
 from harness.show.text import aligned, counted, interval, mean_percent, percent
 
 
-def seen_note(entries: Iterable[Entry]) -> str:
+def seen_note(entries: Iterable[Mapping[str, Any]]) -> str:
     """Say how many labelled source images were trained on, and what that does; empty if none were."""
     counts = sorted({(entry["source_seen"], entry["source_n"]) for entry in entries if entry["source_seen"]})
     if not counts:
@@ -65,7 +66,7 @@ def render(entries: Sequence[Entry], shifts: Sequence[str], width: int | None = 
 def detailed(entries: Iterable[Entry], width: int | None = None, top: int = 0) -> str:
     """Return a block for each shift: method x adapter with intervals, shot groups, distances and what each row knew."""
     blocks, shown = [], list(entries)
-    for shift, group in _by(shown, "shift").items():
+    for shift, group in _by_shift(shown).items():
         first = group[0]
         title = f"{_title(group)}\ntest {shift}: n = {first['n']:,}, TV(train, test) = {first['tv_train_test']:.3f}"
         columns = [*DETAILS, PAPER] if any(entry["reported"] for entry in group) else DETAILS
@@ -148,7 +149,7 @@ def _fitted(columns: Sequence[Column], lines: Sequence[str | list[str]], width: 
     return text
 
 
-def _distance(summary: Entry | None) -> str:
+def _distance(summary: Average | None) -> str:
     return "-" if summary is None else f"{summary['mean']:.3f}"
 
 
@@ -160,8 +161,8 @@ def _mark(entry: Entry) -> str:
     return "!" if entry["adaptation_hurts"] else ""
 
 
-def _by(entries: Iterable[Entry], key: str) -> dict[str, list[Entry]]:
+def _by_shift(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
     groups: dict[str, list[Entry]] = {}
     for entry in entries:
-        groups.setdefault(entry[key], []).append(entry)
+        groups.setdefault(entry["shift"], []).append(entry)
     return groups

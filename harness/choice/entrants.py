@@ -13,6 +13,7 @@ from harness.board.build import SETTING, current
 from harness.choice.bootstrap import DrawnSet
 from harness.choice.pairs import correctness, image_classes, places, pool_counts
 from harness.evidence.access import Access
+from harness.records.fields import DATA
 from harness.records.rows import Row
 from harness.show.shifts import read
 from shifts.labels.shift import published_shifts
@@ -20,7 +21,7 @@ from shifts.labels.shift import published_shifts
 PUBLISHED = tuple(str(shift) for shift in published_shifts())
 
 
-NEVER_MIXED = [*SETTING[: SETTING.index("method")], "recipe", "selection", "evidence_precision"]
+NEVER_MIXED = ("task", *DATA, "recipe", "selection", "evidence_precision")
 """Row fields that entrants of one contest share: task and data, recipe, how checkpoints were chosen, precision."""
 
 

@@ -2,20 +2,22 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness.board import build as leaderboard
-from harness.board.entries import Entry
+from harness.board.entries import chosen
+from harness.board.schema import Entry
 from harness.evidence.access import Access
+from harness.records.fields import DATA
 from harness.records.rows import Row
 from harness.show.access import SITUATIONS, situation
 from harness.show.settings import imbalance_words, named_recipe
 from harness.show.shifts import shift_order
 from harness.show.text import numbered
 
-BLOCK = (*leaderboard.DATA, "recipe", "recipe_sha256", "selection")
+BLOCK = ("task", *DATA, "recipe", "recipe_sha256", "selection")
 """Row fields that must agree before two rows are compared: data, training set and recipe."""
 
 
@@ -96,7 +98,7 @@ def _block(title: str, slug: str, group: Sequence[Row]) -> Block:
     rows = tuple(row for row in group if row.row_id in kept)
     lines: dict[tuple[Any, ...], dict[str, Entry]] = defaultdict(dict)
     for entry in entries:
-        key = tuple(entry[name] for name in leaderboard.SETTING)
+        key = tuple(chosen(entry, leaderboard.SETTING).values())
         # A shift read from a file keeps its name when the file changes; both draws are shown.
         name = entry["shift"]
         lines[key][name if name not in lines[key] else f"{name} {entry['indices_sha256'][:6]}"] = entry
@@ -132,18 +134,18 @@ _OF_ADAPTER = {
 }
 
 
-def _labels(heads: Sequence[Entry]) -> list[tuple[str, str]]:
+def _labels(heads: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """Return labels of method and adapter for each line, with what else differs among lines of the same names."""
-    groups: dict[tuple[str, str], list[Entry]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
     for head in heads:
         groups[head["method"], head["adapter"]].append(head)
 
-    def label(head: Entry, name: str, fields: dict[str, str]) -> str:
+    def label(head: Mapping[str, Any], name: str, fields: dict[str, str]) -> str:
         group = groups[head["method"], head["adapter"]]
         parts = [
             text.format(head[field]) for field, text in fields.items() if len({other[field] for other in group}) > 1
         ]
-        return head[name] + (f" ({', '.join(parts)})" if parts else "")
+        return str(head[name]) + (f" ({', '.join(parts)})" if parts else "")
 
     return [(label(head, "method", _OF_METHOD), label(head, "adapter", _OF_ADAPTER)) for head in heads]
 

@@ -1,10 +1,9 @@
 """Leaderboard entries as compact data for the page's table, which a reader sorts and filters."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.board.entries import Entry
 from harness.evidence.access import LABELS, PRIORS, TESTS
 from harness.pages.blocks import Block, Line
 from harness.show.access import SITUATIONS, knew
@@ -21,20 +20,20 @@ class Column:
     key: str
     label: str
     kind: str
-    value: Callable[[Block, Line, Entry], Value]
+    value: Callable[[Block, Line, Mapping[str, Any]], Value]
     title: str = ""
     filtered: bool = False
 
 
-def _mean(name: str) -> Callable[[Block, Line, Entry], Value]:
-    def value(_block: Block, _line: Line, entry: Entry) -> Value:
+def _mean(name: str) -> Callable[[Block, Line, Mapping[str, Any]], Value]:
+    def value(_block: Block, _line: Line, entry: Mapping[str, Any]) -> Value:
         summary = entry[name]
         return None if summary is None else summary["mean"]
 
     return value
 
 
-def _spread(_block: Block, _line: Line, entry: Entry) -> Value:
+def _spread(_block: Block, _line: Line, entry: Mapping[str, Any]) -> Value:
     """Return the standard deviation over train seeds, or the two ends of the interval for a single one."""
     if entry["top1_interval"] is not None:
         return [round(100 * end, 2) for end in entry["top1_interval"]]

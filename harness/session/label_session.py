@@ -10,6 +10,7 @@ from typing import Any
 from harness import adapters
 from harness.adapters.mean import Mean
 from harness.board import label_table as table
+from harness.board.schema import Board
 from harness.evidence import label_files
 from harness.evidence.label_files import LabelEvidence
 from harness.measures.label_metrics import METRICS_VERSION, RESAMPLES, evaluate
@@ -132,10 +133,9 @@ class LabelSession(RowSession):
         }
         return label_rows.LabelRow(**{name: values[name] for name in label_rows.FILES.kind.fields})
 
-    def board(self) -> dict[str, Any]:
-        """Return the part of the leaderboard that such rows are in."""
-        part: dict[str, Any] = super().board()["multi_label"]
-        return part
+    def part(self, board: Board) -> Sequence[Any]:
+        """Return the entries that such rows are in."""
+        return board["multi_label"]["entries"]
 
     def table(self, top: int, width: int | None) -> str:
         """Return the table of what was asked for."""

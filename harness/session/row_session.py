@@ -14,6 +14,7 @@ from tqdm import tqdm
 from harness import adapters
 from harness.board import build as leaderboard
 from harness.board import table
+from harness.board.schema import Board
 from harness.evidence import arrays
 from harness.protocol.measure import AnyAdapter, declared, measure
 from harness.records import rows
@@ -134,14 +135,14 @@ class RowSession(EvidenceSession):
         """Write the leaderboard."""
         leaderboard.write(self.results)
 
-    def entries(self) -> list[dict[str, Any]]:
+    def entries(self) -> list[Any]:
         """Return the leaderboard's entries of the rows that were asked for."""
         wanted = {task.row_id for tasks in self.tasks.values() for task in tasks}
-        return [entry for entry in self.board()["entries"] if wanted & set(entry["row_ids"])]
+        return [entry for entry in self.part(leaderboard.read(self.results)) if wanted & set(entry["row_ids"])]
 
-    def board(self) -> dict[str, Any]:
-        """Return the part of the leaderboard that such rows are in."""
-        return leaderboard.read(self.results)
+    def part(self, board: Board) -> Sequence[Any]:
+        """Return the entries that such rows are in."""
+        return board["entries"]
 
     def table(self, top: int, width: int | None) -> str:
         """Return the table of what was asked for; `top` lines of each block (0: all)."""

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from harness.board.entries import Entry
+from harness.board.schema import Entry
 from harness.pages.blocks import Block, Line
 from harness.show import ink, plot
 from harness.show.access import SITUATIONS

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.board.entries import Entry
+from harness.board.schema import Entry
 from harness.pages.blocks import Block, Line
 from harness.show import ink
 from harness.show.access import SITUATIONS

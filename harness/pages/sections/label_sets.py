@@ -1,15 +1,15 @@
 """Label sets: mAP by label frequency and shift, and what each part of LTML adds."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from harness.board.entries import Entry
 from harness.board.label_build import F1, GROUPS, build
 from harness.board.label_table import random_map
+from harness.board.schema import Average, LabelEntry
 from harness.measures.statistics import mean_sd
 from harness.records.label_rows import LabelRow, load_all
 from harness.show.ink import INK, SERIES, WIDTH, styled
@@ -58,7 +58,7 @@ def section(results: Path) -> Section | None:
     return Section("multi-label", "Label sets", " ".join(leads), tuple(tables), tuple(pictures))
 
 
-def _results(where: str, entries: Sequence[Entry]) -> Table:
+def _results(where: str, entries: Sequence[LabelEntry]) -> Table:
     """Return every method on every shift, best first."""
     seeds = max(len(entry["train_seeds"]) for entry in entries)
     columns = ["shift", "images", "TV to wanted", "random mAP %", "method"]
@@ -106,7 +106,7 @@ def _ablation(where: str, rows: Sequence[LabelRow]) -> Table | None:
     return Table(caption, columns, tuple(lines))
 
 
-def _lead(where: str, entries: Sequence[Entry], rows: Sequence[LabelRow]) -> str:
+def _lead(where: str, entries: Sequence[LabelEntry], rows: Sequence[LabelRow]) -> str:
     """Name the best method over all shifts, and what consistency adds."""
     shifts = _shifts(entries)
     means: dict[str, list[float]] = defaultdict(list)
@@ -145,7 +145,7 @@ def _mean(values: dict[Any, float]) -> float:
     return sum(values.values()) / len(values)
 
 
-def _picture(name: str, where: str, entries: Sequence[Entry]) -> Picture:
+def _picture(name: str, where: str, entries: Sequence[LabelEntry]) -> Picture:
     """Draw a panel for each shift: methods down, mAP across, a mark for each group of labels."""
     shifts = _shifts(entries)
     methods = sorted({entry["method"] for entry in entries}, key=lambda name: _overall(entries, name))
@@ -171,7 +171,7 @@ def _picture(name: str, where: str, entries: Sequence[Entry]) -> Picture:
     )
 
 
-def _marks(axis: Any, height: int, entry: Entry) -> None:
+def _marks(axis: Any, height: int, entry: Mapping[str, Any]) -> None:
     for group, style in GROUP_STYLES.items():
         summary = entry[group]
         if summary is None:
@@ -182,12 +182,12 @@ def _marks(axis: Any, height: int, entry: Entry) -> None:
         axis.plot(100 * summary["mean"], height, **style, linestyle="none", markersize=4.5, label=label)
 
 
-def _overall(entries: Sequence[Entry], method: str) -> float:
+def _overall(entries: Sequence[LabelEntry], method: str) -> float:
     values = [entry["map"]["mean"] for entry in entries if entry["method"] == method]
     return sum(values) / len(values)
 
 
-def _shifts(entries: Sequence[Entry]) -> list[str]:
+def _shifts(entries: Sequence[LabelEntry]) -> list[str]:
     return sorted({entry["shift"] for entry in entries}, key=shift_order)
 
 
@@ -195,5 +195,5 @@ def _heading(group: str) -> str:
     return "mAP" if group == "map" else group
 
 
-def _mean_sd(summary: Entry | None) -> tuple[float | None, float | None]:
+def _mean_sd(summary: Average | None) -> tuple[float | None, float | None]:
     return (None, None) if summary is None else (summary["mean"], summary["sd"])

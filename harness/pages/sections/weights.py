@@ -46,7 +46,8 @@ def section(block: Block) -> Section | None:
 
 def _weights(line: Line) -> dict[str, list[float]]:
     """Return mean weights over train seeds by shift, of adapters with at least two experts to weigh."""
-    return {shift: entry["weights"] for shift, entry in line.entries.items() if len(entry["weights"] or []) > 1}
+    learned = {shift: entry["weights"] or [] for shift, entry in line.entries.items()}
+    return {shift: weights for shift, weights in learned.items() if len(weights) > 1}
 
 
 def _spread(block: Block, line: Line) -> dict[str, list[float]]:

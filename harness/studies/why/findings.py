@@ -6,7 +6,7 @@ of them) on one group of classes, over the models that differ in training draw a
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from harness.measures.metrics import shot_groups
+from harness.records.fields import DATA
 from harness.records.record import Kind, ParquetFiles
 from harness.studies.why.answers import Answers, predictors
 from harness.studies.why.bias_variance import PARTS, by_group, decompose, jackknife, tied
@@ -71,16 +72,7 @@ class Finding:
     left_out: list[float]
 
 
-SETTING = (
-    "dataset",
-    "test_fingerprint",
-    "train_profile",
-    "train_imbalance",
-    "train_rule",
-    "train_counts_sha256",
-    "recipe",
-    "recipe_sha256",
-)
+SETTING = tuple(field.name for field in fields(Finding) if field.name in (*DATA, "recipe", "recipe_sha256"))
 """Fields that two findings share if they can be compared."""
 _MADE = (*SETTING, "method", "method_version", "train_version")
 

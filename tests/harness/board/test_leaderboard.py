@@ -5,12 +5,13 @@ import random
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema_rs
 import numpy as np
 import pytest
 
 from harness.board import build as leaderboard
-from harness.board.build import LEADERBOARD_SCHEMA, build
+from harness.board.build import build
+from harness.board.schema import LEADERBOARD_SCHEMA, schema, text, validate
 from harness.records import rows
 from harness.records.rows import Row
 from shifts.common.errors import BadInput, WorkFailed
@@ -43,7 +44,7 @@ def test_mean_and_sample_deviation_over_seeds() -> None:
     assert entry["top1"]["sd"] == pytest.approx(np.std(values, ddof=1))
     assert entry["top1_interval"] is None
     assert len(entry["row_ids"]) == len(entry["mcnemar_p_to_mean"]) == 3
-    leaderboard.validate(board)
+    validate(board)
 
 
 def test_one_seed_has_an_interval_of_its_draw_and_no_spread() -> None:
@@ -183,32 +184,37 @@ def test_no_clock_no_host_no_version(small_results: Path) -> None:
 
 
 def test_what_is_written_is_valid_and_the_same_twice(small_results: Path, copied: Path) -> None:
-    schema = json.loads((Path(leaderboard.__file__).parent / "leaderboard.schema.json").read_text())
-    jsonschema.Draft202012Validator.check_schema(schema)
-    jsonschema.validate(leaderboard.read(small_results), schema)
+    validate(leaderboard.read(small_results))
     (copied / "leaderboard.json").unlink()
     leaderboard.write(copied)
     assert leaderboard_bytes(copied) == leaderboard_bytes(small_results)
 
 
+def test_the_schema_in_the_package_is_that_of_the_types() -> None:
+    jsonschema_rs.meta.validate(schema())
+    file = Path(leaderboard.__file__).parent / "leaderboard.schema.json"
+    assert file.read_text() == text(), "write it anew as harness.board.schema says"
+    assert json.loads(text()) == schema()
+
+
 def test_every_field_of_the_schema_is_asked_for() -> None:
     """An entry with a field less or a field more is refused, at any depth."""
     board = build(eleven())
-    leaderboard.validate(board)
+    validate(board)
     for part in ("entries", "means"):
         for key in board[part][0]:
             broken = json.loads(json.dumps(board))
             del broken[part][0][key]
             with pytest.raises(WorkFailed, match=key):
-                leaderboard.validate(broken)
+                validate(broken)
         broken = json.loads(json.dumps(board))
         broken[part][0]["extra"] = 1
         with pytest.raises(WorkFailed, match="extra"):
-            leaderboard.validate(broken)
+            validate(broken)
     broken = json.loads(json.dumps(board))
     broken["entries"][0]["top1"]["mean"] = 50.0
     with pytest.raises(WorkFailed, match="50"):
-        leaderboard.validate(broken)
+        validate(broken)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from harness.board import table
 from harness.board.build import build
-from harness.board.entries import Entry
+from harness.board.schema import Entry
 from harness.records.rows import Row
 from harness.show import shifts
 from harness.show.access import knew

@@ -11,6 +11,7 @@ import pytest
 from harness.board import build as leaderboard
 from harness.board import label_table as table
 from harness.board.label_build import build
+from harness.board.schema import validate
 from harness.records import label_rows as rows
 from harness.records import rows as single_rows
 from harness.records.label_rows import LabelRow
@@ -92,7 +93,7 @@ def test_precisions_of_evidence_are_never_mixed(tmp_path: Path) -> None:
     ]
     put(tmp_path, *found)
     leaderboard.write(tmp_path)
-    leaderboard.validate(leaderboard.read(tmp_path))
+    validate(leaderboard.read(tmp_path))
     assert "adapter mean, evidence in bf16\n" in table.render(entries[:1], ["backward_lt-50"])
     assert "bf16" not in table.render(entries[1:], ["backward_lt-50"])
 
@@ -150,7 +151,7 @@ def test_the_leaderboard_has_a_part_where_there_are_such_rows(tmp_path: Path) ->
     after = leaderboard.read(tmp_path)
     assert {name: after[name] for name in before} == before
     assert [entry["shift"] for entry in after["multi_label"]["entries"]] == ["backward_lt-50", "natural"]
-    leaderboard.validate(after)
+    validate(after)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +163,7 @@ def test_the_schema_refuses(tmp_path: Path, change: dict[str, Any]) -> None:
     board = leaderboard.read(tmp_path)
     board["multi_label"]["entries"][0].update(change)
     with pytest.raises(WorkFailed, match=r"breaks its schema at \$.multi_label"):
-        leaderboard.validate(board)
+        validate(board)
 
 
 def test_packing_keeps_the_leaderboard(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from sklearn.metrics import average_precision_score, f1_score
 
 from harness.adapters.mean import Mean
 from harness.board import build as leaderboard
+from harness.board.schema import validate
 from harness.evidence import label_files
 from harness.measures.label_metrics import METRICS_VERSION, RESAMPLES
 from harness.passes import labels as evidence
@@ -71,7 +72,7 @@ def test_rows_and_leaderboard(mosaics: tuple[Path, Result]) -> None:
     }
     assert single_rows.load_all(results) == []
     board = leaderboard.read(results)
-    leaderboard.validate(board)
+    validate(board)
     assert board["entries"] == board["means"] == []
     assert len(board["multi_label"]["entries"]) == len(found) == 6
     for row in found:

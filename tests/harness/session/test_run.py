@@ -6,13 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jsonschema
 import numpy as np
 import pytest
 
 import harness
 from harness import adapters
 from harness.board import build as leaderboard
+from harness.board.schema import validate
 from harness.protocol.draws import Draws
 from harness.records import rows
 from shifts.common.errors import BadInput
@@ -41,9 +41,8 @@ ELEVEN = [str(shift) for shift in published_shifts()]
 
 def test_embedded_leaderboard_is_valid_and_complete(embedded: tuple[Path, Result]) -> None:
     results, _ = embedded
-    schema = json.loads((Path(harness.__file__).parent / "board" / "leaderboard.schema.json").read_text())
     board = json.loads(leaderboard_bytes(results))
-    jsonschema.validate(board, schema)
+    validate(board)
     assert {entry["shift"] for entry in board["entries"]} == set(ELEVEN)
     assert len(board["entries"]) == 11 * SMALL_ROWS
     assert {(entry["method"], entry["adapter"]) for entry in board["means"]} == {
