@@ -16,6 +16,7 @@ from harness.board import build as leaderboard
 from harness.board import table
 from harness.board.schema import Board
 from harness.evidence import arrays
+from harness.passes import gather as passes
 from harness.protocol.measure import AnyAdapter, declared, measure
 from harness.records import rows
 from harness.session.circumstances import revision, versions
@@ -103,6 +104,16 @@ class RowSession(EvidenceSession):
                     about = self.circumstances(model.subject, task, said["adapter"])
                     rows.store(task.path, rows.Row(**(model.subject.fields | said | own | about | known | fields)))
                     bar.update()
+
+    def gather(self, job: TrainingJob, sha256: str) -> Any:
+        """Return the evidence of a checkpoint; without view pairs where no adapter of the run applies that reads them.
+
+        They take six passes of seven over the pool.
+        """
+        (tasks,) = (tasks for stem, tasks in self.tasks.items() if stem == job.stem)
+        read = {part for task in tasks for part in task.adapter.reads}
+        views = self.views if read & {"views", "view_features"} else 0
+        return passes.gather(job, sha256, self.results, self.pools, views, self.precision)
 
     def told(self, model: Model) -> str:
         """Return a line on the model's rows: how many, and the adapter with the best mean accuracy."""

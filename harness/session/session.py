@@ -126,10 +126,15 @@ class Session(ABC):
         return work_off([self.models[place].title for place in todo], work, Inline, 1)
 
     def _side_by_side(self, todo: Sequence[int], workers: int) -> str:
-        """Make these models in other processes, which make this session again from its request."""
-        titles = [self.models[place].title for place in todo]
-        work = partial(_elsewhere, self.request, f"{os.getpid()} {time.time()}", tuple(todo))
+        """Make these models, longest first, in other processes, which make this session again from its request."""
+        longest = sorted(todo, key=lambda place: self._cost(self.models[place]), reverse=True)
+        titles = [self.models[place].title for place in longest]
+        work = partial(_elsewhere, self.request, f"{os.getpid()} {time.time()}", tuple(longest))
         return self.training.work_off(titles, work, workers)
+
+    def _cost(self, model: Model) -> float:
+        """Return about how many operations it takes to train a model."""
+        return 0.0 if model.job is None else weights_to_come(model.job, self.results)[1]
 
     def finish(self, model: Model, wait: bool) -> str:
         """Do what a model misses; returns what to say of it. Raises WorkFailed.
