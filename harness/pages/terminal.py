@@ -4,8 +4,9 @@ import itertools
 import textwrap
 
 from harness.pages.parts import Report
-from harness.pages.sections.choice import NO_ANSWER, Choice, Winner
+from harness.pages.sections.choice import NO_ANSWER, Choice, Winner, contender_name
 from harness.show.shifts import narrow
+from harness.show.text import percent
 
 WIDTH = 100
 LEGEND = (
@@ -41,11 +42,12 @@ def _choice(choice: Choice) -> list[str]:
 
 
 def _winner(winner: Winner) -> str:
+    best = winner.contender
     return _line(
-        winner.name,
-        f"{100 * winner.mean:.1f}",
-        f"{100 * winner.worst:.1f} {narrow(winner.worst_shift)}",
-        f"{100 * winner.regret:.1f} {narrow(winner.regret_shift)}" if winner.regret > 0 else "0.0",
+        contender_name(best),
+        percent(best.mean),
+        f"{percent(best.worst)} {narrow(best.worst_shift)}",
+        f"{percent(best.regret)} {narrow(best.regret_shift)}" if best.regret > 0 else "0.0",
         "all three" if len(winner.best_in) == 3 else ", ".join(winner.best_in),
     )
 

@@ -121,7 +121,9 @@ AXIS_TEXT = "imbalance of the test set:  ← forward    U = uniform    backward 
 
 def _tick(shift: str) -> str:
     side = read(shift).traits.side
-    return read(shift).family.replace("_lt", "") if side is None else short(shift)[1:] if side else short(shift)
+    if side is None:
+        return read(shift).family.replace("_lt", "")
+    return short(shift)[1:] if side else short(shift)
 
 
 def line(

@@ -28,14 +28,9 @@ class Card:
 
 @dataclass(frozen=True)
 class Winner:
-    """A contender that is best by a criterion, with all its numbers (fractions of 1)."""
+    """A contender that is best by some criteria, and which these are."""
 
-    name: str
-    mean: float
-    worst: float
-    worst_shift: str
-    regret: float
-    regret_shift: str
+    contender: "Contender"
     best_in: tuple[str, ...]
 
 
@@ -139,20 +134,12 @@ def _choice(answer: "Answer", note: str) -> Choice:
 def _winners(answer: "Answer") -> tuple[Winner, ...]:
     """Return each contender that is best by a criterion, once."""
     criteria = {"mean": answer.best_mean, "worst": answer.best_worst, "regret": answer.least_regret}
-    best = list(criteria.values())
-    unique = [contender for place, contender in enumerate(best) if contender not in best[:place]]
-    return tuple(
-        Winner(
-            contender_name(contender),
-            contender.mean,
-            contender.worst,
-            contender.worst_shift,
-            contender.regret,
-            contender.regret_shift,
-            tuple(name for name, other in criteria.items() if other == contender),
-        )
-        for contender in unique
-    )
+    winners: list[Winner] = []
+    for contender in criteria.values():
+        if all(contender != winner.contender for winner in winners):
+            best_in = tuple(name for name, best in criteria.items() if best == contender)
+            winners.append(Winner(contender, best_in))
+    return tuple(winners)
 
 
 def _overview(caption: str, answers: "Sequence[Answer]") -> Table:
