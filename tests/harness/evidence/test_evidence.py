@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 from safetensors.torch import save_file as save_torch
 
 from harness.board import build as leaderboard
+from harness.board.schema import validate
 from harness.evidence import files as evidence
 from harness.evidence import tensors
 from harness.evidence.arrays import EVIDENCE_VERSION
@@ -66,7 +67,7 @@ def test_a_strangers_model(tmp_path: Path) -> None:
         assert (row.views == 2) == (row.adapter == "sade")
         assert row.n == (600 if row.shift == "uniform" else sum(row.per_class_total))
     assert {"theirs", *ADAPTERS} <= set(result.out.split())
-    leaderboard.validate(leaderboard.read(tmp_path / "results"))
+    validate(leaderboard.read(tmp_path / "results"))
     (uniform,) = [row for row in found if (row.adapter, row.shift) == ("mean", "uniform")]
     content = load_file(file)
     assert uniform.top1 == np.mean(content["logits"].mean(1).argmax(1) == content["labels"])

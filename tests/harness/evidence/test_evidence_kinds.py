@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_torch
 
 from harness.board import build as leaderboard
+from harness.board.schema import validate
 from harness.evidence.files import save_evidence
 from harness.records import rows
 from harness.records.rows import Row
@@ -101,7 +102,7 @@ def measured(file: Path, results: Path, said: int = 0) -> dict[str, Row]:
     assert len(result.err.splitlines()) == said, result.err
     assert all(line.startswith("note: ") for line in result.err.splitlines())
     found = {row.adapter: row for row in rows.load_all(results)}
-    leaderboard.validate(leaderboard.read(results))
+    validate(leaderboard.read(results))
     return found
 
 

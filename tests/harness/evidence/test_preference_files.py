@@ -8,6 +8,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from harness.board import build as leaderboard
+from harness.board.schema import validate
 from harness.evidence import files as evidence
 from harness.evidence.heads import lattice
 from harness.records import rows
@@ -107,7 +108,7 @@ def test_the_real_command(data: Path, recipe: Path, tmp_path: Path) -> None:
             assert row.prior_estimate is not None
             assert row.tv_estimate_test is not None
     board = leaderboard.read(tmp_path / "ours")
-    leaderboard.validate(board)
+    validate(board)
     for entry in board["entries"]:
         assert entry["preference"] == ours[entry["method"], entry["adapter"]].preference
     for file in (tmp_path / "ours" / "evidence").glob("[!.]*.safetensors"):

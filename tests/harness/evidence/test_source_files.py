@@ -6,6 +6,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from harness.board import build as leaderboard
+from harness.board.schema import validate
 from harness.records import rows
 from tests.harness.small import call, random_pool
 
@@ -50,7 +51,7 @@ def test_every_adapter_runs_and_says_what_it_knew(tmp_path: Path) -> None:
     assert found["stream_em"].correct_bits != found["stream_em:order=drift"].correct_bits
     assert found["eb_em"].tv_estimate_test is not None
     assert found["eb_em"].tv_estimate_test < 0.2
-    leaderboard.validate(leaderboard.read(tmp_path / "results"))
+    validate(leaderboard.read(tmp_path / "results"))
     titles = [line for line in result.out.splitlines() if line.startswith("-- ")]
     assert titles == [
         "-- a stream of unlabelled test images",
