@@ -19,7 +19,7 @@ from loky import cpu_count
 from benchmarks.parts import Line, Work
 from benchmarks.timing import Timing
 
-IMAGES = 2_560
+IMAGES = 1_280
 MODELS = 2
 CHILD = """\
 import sys, tempfile
