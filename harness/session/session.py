@@ -35,6 +35,8 @@ class Session(ABC):
     """What a model is asked for, counted in the plan."""
     keeps: ClassVar[str]
     """What finished work is called."""
+    alone: ClassVar[bool] = False
+    """Whether models are worked on one after another in this process, whatever the request says."""
     models: list[Model]
 
     def __init__(self, request: Any, training: TrainingRequest) -> None:
@@ -92,9 +94,9 @@ class Session(ABC):
         kept = f" (finished {self.keeps} are kept under {self.folder})"
         todo = [place for place, model in enumerate(self.models) if self._left(model)]
         workers = min(self.workers(len(todo)), len(todo))
+        apart = not self.alone and todo and (workers > 1 or self.training.engine != "local")
         try:
             with one_blas_thread():
-                apart = todo and (workers > 1 or self.training.engine != "local")
                 failures = self._side_by_side(todo, workers) if apart else self._in_turn(todo)
                 self.end()
         except OSError as error:

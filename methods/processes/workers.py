@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from threading import RLock
 from typing import Any, Literal
 
@@ -160,12 +161,20 @@ def work_off(
     patience, finished, start = 0, 0, time.monotonic()
     with tqdm(total=len(titles), unit="model", delay=2, leave=False, disable=None) as bar:
         while todo or running:
-            while todo and len(running) < slots and not (running and todo[0] in suspects):
+            while todo and len(running) < slots:
+                if running and suspects & {todo[0], *(place for place, _ in running.values())}:
+                    break  # what may have killed its process runs alone
                 place = todo.popleft()
                 free = min(set(range(slots)) - {slot for _, slot in running.values()})
                 if slots == 1:
                     bar.set_description_str(titles[place])
-                running[executor.submit(work, place, patience > len(todo) + len(running), free)] = place, free
+                task = partial(work, place, patience > len(todo) + len(running), free)
+                try:
+                    future = executor.submit(task)
+                except BrokenExecutor:  # a process died while it had nothing to do
+                    executor = pool()
+                    future = executor.submit(task)
+                running[future] = place, free
             done = wait(running, return_when=FIRST_COMPLETED).done
             broken = any(isinstance(future.exception(), BrokenExecutor) for future in done)
             for future in running if broken else done:

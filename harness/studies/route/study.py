@@ -110,6 +110,7 @@ class MeasuredStudy(Study):
     """Wall time with stopped images really skipping later experts, beside always running all."""
 
     row: ClassVar[type[StudyRow]] = MeasuredRow
+    alone = True  # the clock runs
 
     def __init__(self, request: MeasureRequest, jobs: Sequence[TrainingJob]) -> None:
         self.request = request

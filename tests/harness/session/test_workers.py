@@ -5,7 +5,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, Future
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -139,6 +142,19 @@ def test_what_kills_its_process_each_time_is_named_and_the_others_are_done(capsy
     assert failures == "b: its process died twice (killed, or out of memory)"
     told = [line for line in capsys.readouterr().err.splitlines() if PROGRESS.match(line)]
     assert sorted(line.split()[1] for line in told) == ["a:", "c:", "d:"]
+
+
+class Brittle(workers.Inline):
+    """A pool one of whose processes died while it had nothing to do."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        raise BrokenExecutor
+
+
+def test_a_process_that_died_idle_is_replaced() -> None:
+    pools = iter([Brittle(), workers.Inline()])
+    failures = workers.work_off("ab", lambda place, patient, slot: workers.Outcome("done"), lambda: next(pools), 1)
+    assert failures == ""
 
 
 def test_what_is_busy_elsewhere_is_left_for_last_and_then_waited_for() -> None:
