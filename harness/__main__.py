@@ -10,6 +10,7 @@ VERBS = {
     "run": ("harness.run", "train what is missing, adapt, measure, and print a leaderboard"),
     "describe": ("shifts.describe", "look at a dataset and its test sets before a training"),
     "train": ("methods.train", "train methods and nothing else"),
+    "collect": ("harness.collect", "write the evidence of your own model"),
     "answer": ("harness.answer", "say what to choose, from stored rows"),
     "report": ("harness.report", "write a page, Markdown and figures, from stored rows"),
     "sweep": ("harness.sweep", "try preferences over experts on every shift"),

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.evidence import files as evidence
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 RECIPE = 'backbone = "resnet8"\nepochs = 1\nwarmup = 0\nmilestones = [1, 1]\n'
 
@@ -26,6 +28,14 @@ def test_own_model(tmp_path: Path) -> None:
     table = run(tmp_path, "-m", "harness.run", "--evidence", "mine.safetensors", "--redraws", "0")
     assert "best_expert" in table
     assert "calibrated" in table, "it has labelled source images"
+
+
+def test_torch_model(tmp_path: Path) -> None:
+    run(tmp_path, str(EXAMPLES / "torch_model.py"), "mine.safetensors")
+    pool = evidence.load(tmp_path / "mine.safetensors")
+    assert (pool.evidence.logits.argmax(2)[:, 0] == pool.labels).mean() > 0.55
+    assert pool.evidence.source is not None
+    assert pool.evidence.classifiers is not None
 
 
 @pytest.mark.parametrize(

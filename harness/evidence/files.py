@@ -7,7 +7,7 @@ which has none.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,18 +130,27 @@ def save_evidence(
     write_tensors(path, arrays, metadata)
 
 
-def save(path: Path, pool: PoolEvidence) -> None:
-    """Write a pool's evidence, complete or not at all."""
+def save(
+    path: Path,
+    pool: PoolEvidence | UnlabelledEvidence,
+    *,
+    half: Container[str] = (),
+    ids: Sequence[str] | None = None,
+) -> None:
+    """Write evidence, complete or not at all; `half` are stored as float16, `ids` are the images' names."""
     evidence = pool.evidence
     arrays = {
         "logits": evidence.logits,
-        "labels": pool.labels,
         "train_counts": pool.train_counts,
         "expert_priors": pool.expert_priors.values,
     }
+    if isinstance(pool, PoolEvidence):
+        arrays[LABELS] = pool.labels
+    if ids is not None:
+        arrays["ids"] = lines(path, ids)
     for name in ARRAYS:
-        if getattr(evidence, name) is not None:
-            arrays[name] = getattr(evidence, name)
+        if (array := getattr(evidence, name)) is not None:
+            arrays[name] = array.astype(np.float16) if name in half else array
     metadata = dict(pool.metadata)
     if evidence.source is not None:
         arrays |= {"source_logits": evidence.source.logits, "source_labels": evidence.source.labels}

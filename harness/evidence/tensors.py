@@ -29,6 +29,12 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         return arrays | halved, dict(stream.metadata() or {})
 
 
+def shapes(path: Path) -> dict[str, list[int]]:
+    """Read the shapes of a file's arrays, and nothing else. Raises OSError and SafetensorError as `read`."""
+    with safe_open(path, framework="np") as stream:
+        return {name: list(stream.get_slice(name).get_shape()) for name in stream.keys()}  # noqa: SIM118
+
+
 def metadata(path: Path) -> dict[str, str] | None:
     """The text of a file, or None where there is no file or it cannot be read."""
     try:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -16,8 +17,9 @@ from tqdm import tqdm
 from harness.evidence import files as evidence
 from harness.evidence import tensors
 from harness.evidence.arrays import EVIDENCE_VERSION, Evidence, PoolEvidence, Source
-from harness.evidence.heads import STEPS, PreferenceHeads, agreement, lattice
-from harness.passes.pools import Pools
+from harness.evidence.heads import STEPS, Classifiers, PreferenceHeads, agreement, lattice
+from harness.passes.layers import classifiers, last_layers
+from harness.passes.pools import Pool, Pools
 from methods.core.batch import ExpertOutput
 from methods.core.method import Method
 from methods.core.precision import Precision, arithmetic
@@ -31,17 +33,26 @@ from methods.pixels.views import VIEWS_VERSION
 from methods.training.loop import derived_seed
 from shifts.common.errors import BadInput, WorkFailed
 from shifts.common.files import digest
+from shifts.images.imageset import ImageSet
 
 Batches = Iterator[Float[Tensor, "batch 3 height width"]]
 
 Reading = Callable[[ExpertOutput], Tensor]
 """Reads one part of an output, [batch, ...]."""
 
+FEATURES_VERSION = 1
+"""Raised whenever features or classifiers that are asked for would be others."""
+
+HALF = ("features",)
+"""What is stored as float16 where features are asked for."""
+
 HEADS_VERSION = 1
 """Raised whenever lattice, heads or agreement of a method with a preference would be others."""
 
 
-def key(job: TrainingJob, checkpoint_sha256: str, views: int, precision: Precision = "fp32") -> str:
+def key(
+    job: TrainingJob, checkpoint_sha256: str, views: int, precision: Precision = "fp32", *, features: bool = False
+) -> str:
     """SHA-256 of everything that determines the evidence of a checkpoint."""
     return digest(
         {
@@ -54,24 +65,34 @@ def key(job: TrainingJob, checkpoint_sha256: str, views: int, precision: Precisi
             "precision": precision,
         }
         | ({"heads": HEADS_VERSION} if job.method.has_preference else {})
+        | ({"features": FEATURES_VERSION} if features else {})
     )
 
 
-def path(job: TrainingJob, results: Path, views: int, precision: Precision = "fp32") -> Path:
+def path(job: TrainingJob, results: Path, views: int, precision: Precision = "fp32", *, features: bool = False) -> Path:
     """Where the evidence of a job's checkpoint is kept."""
-    suffix = "" if precision == "fp32" else f"-{precision}"
+    suffix = ("" if precision == "fp32" else f"-{precision}") + ("-features" if features else "")
     return results / "evidence" / f"{job.stem}-v{views}{suffix}.safetensors"
 
 
 def gather(
-    job: TrainingJob, checkpoint_sha256: str, results: Path, pools: Pools, views: int, precision: Precision = "fp32"
+    job: TrainingJob,
+    checkpoint_sha256: str,
+    results: Path,
+    pools: Pools,
+    views: int,
+    precision: Precision = "fp32",
+    *,
+    features: bool = False,
 ) -> PoolEvidence:
     """The evidence of a checkpoint: read if it is there and fits checkpoint and data, else computed and stored.
 
     precision: `bf16` runs convolutions and matrix products in bfloat16 under autocast; logits are stored as float32.
+    features: store features (as float16) and classifiers too, whatever the method.
     Raises WorkFailed where logits are not finite or the checkpoint cannot be loaded.
     """
-    where, wanted = path(job, results, views, precision), key(job, checkpoint_sha256, views, precision)
+    where = path(job, results, views, precision, features=features)
+    wanted = key(job, checkpoint_sha256, views, precision, features=features)
     where.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(where.parent / f".{where.stem}.lock"):
         found = tensors.metadata(where)
@@ -79,53 +100,81 @@ def gather(
             # What is there but broken is recomputed as if it were stale.
             with suppress(BadInput):
                 return evidence.load(where)
-        pool = _compute(job, results, pools, views, precision, wanted)
-        evidence.save(where, pool)
+        start = time.perf_counter()
+        network = job.network(results, pools.device)
+        made = evidence_of(job, network, pools, job.dataset.test, views, precision, features=features)
+        about = {
+            "key": wanted,
+            "source_sha256": job.source.indices_sha256,
+            "seconds": f"{time.perf_counter() - start:.3f}",
+        }
+        pool = labelled(job, made, about)
+        evidence.save(where, pool, half=HALF if features and not job.method.has_preference else ())
         return pool
 
 
-def _compute(
-    job: TrainingJob, results: Path, pools: Pools, views: int, precision: Precision, wanted: str
-) -> PoolEvidence:
-    start = time.perf_counter()
-    network = fold_batchnorm(job.network(results, pools.device), job.spec.image_size)
-    test, labelled = job.dataset.test, job.source
+def labelled(job: TrainingJob, made: Evidence, metadata: dict[str, str]) -> PoolEvidence:
+    """Return evidence of a job's test images with their labels and what the job says of training."""
+    counts, test = job.training.counts, job.dataset.test
+    return PoolEvidence(made, test.labels, counts, job.method.expert_priors(counts), tuple(test.class_names), metadata)
+
+
+def evidence_of(
+    job: TrainingJob,
+    network: nn.Module,
+    pools: Pools,
+    test: ImageSet,
+    views: int,
+    precision: Precision = "fp32",
+    *,
+    features: bool = False,
+) -> Evidence:
+    """Pass test images and the job's source images through its network, in evaluation mode and not used afterwards.
+
+    features: with features (rounded to float16) and classifiers, whatever the method. Raises WorkFailed for logits that
+    are not finite.
+    """
+    network = fold_batchnorm(network, job.spec.image_size)
+    labelled = job.source
     pool = pools.of(job, test, np.arange(len(test.labels)))
     source = pools.of(job, labelled.pool, labelled.indices)
     preference = {"features": read_features} if job.method.has_preference else {}
-    gates = {"gate_logits": cast(GatedExperts, network).gate_logits} if job.method.has_gates else {}
+    once = preference | ({"features": read_features} if features else {})
+    if job.method.has_gates:
+        once |= {"gate_logits": cast(GatedExperts, network).gate_logits}
     with progress_bar(job, (1 + 2 * views) * len(pool) + len(source)) as bar:
 
         def passed(batches: Batches, **parts: Reading) -> dict[str, Float[np.ndarray, "images ..."]]:
             return collected(forward(network, batches, precision), bar, logits=read_logits, **parts)
 
-        clean = passed(pool.clean(), **gates, **preference)
+        clean = passed(pool.clean(), **once)
         source_logits = passed(source.clean())["logits"]
         pairs = [[passed(pool.view(_view_seed(pair, view)), **preference) for view in (0, 1)] for pair in range(views)]
     paired = (
         {name: np.stack([[view[name] for view in pair] for pair in pairs]) for name in pairs[0][0]} if pairs else {}
     )
+    if "features" in once and not preference:
+        with np.errstate(over="ignore"):
+            clean["features"] = clean["features"].astype(np.float16).astype(np.float32)
     _check_finite(job, *clean.values(), source_logits, *paired.values())
-    return PoolEvidence(
-        evidence=Evidence(
-            logits=clean["logits"],
-            features=clean.get("features"),
-            gate_logits=clean.get("gate_logits"),
-            views=paired.get("logits"),
-            view_features=paired.get("features"),
-            source=Source(source_logits, labelled.pool.labels[labelled.indices], labelled.seen),
-            **(_preference_parts(job, network, paired.get("features")) if job.method.has_preference else {}),
-        ),
-        labels=test.labels,
-        train_counts=job.training.counts,
-        expert_priors=job.method.expert_priors(job.training.counts),
-        class_names=tuple(test.class_names),
-        metadata={
-            "key": wanted,
-            "source_sha256": labelled.indices_sha256,
-            "seconds": f"{time.perf_counter() - start:.3f}",
-        },
+    made = Evidence(
+        logits=clean["logits"],
+        features=clean.get("features"),
+        gate_logits=clean.get("gate_logits"),
+        views=paired.get("logits"),
+        view_features=paired.get("features"),
+        source=Source(source_logits, labelled.pool.labels[labelled.indices], labelled.seen),
+        **(_preference_parts(job, network, paired.get("features")) if preference else {}),
     )
+    return replace(made, classifiers=_classifiers(made, network, pool)) if features else made
+
+
+def _classifiers(made: Evidence, network: nn.Module, pool: Pool) -> Classifiers | None:
+    """Return what turns features into logits (of a preference at its centre), None where no last layers do."""
+    if made.head is not None:
+        return Classifiers(made.head.weights[0], scale=made.head.scale)
+    layers = last_layers(network, next(iter(pool.clean())))
+    return None if layers is None else classifiers(layers)
 
 
 def _view_seed(pair: int, view: int) -> int:

@@ -9,13 +9,15 @@ from shifts.labels.shift import MAX_SEED, RULES
 from shifts.sets.request import DataRequest
 
 
-def add_data_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options on dataset and training set, `--dataset ... --train-subset-seed` (`DataRequest`)."""
+def add_data_arguments(parser: argparse.ArgumentParser, dataset: str = DataRequest.dataset) -> None:
+    """Add the options on dataset and training set, `--dataset ... --train-subset-seed` (`DataRequest`).
+
+    dataset: the default, none where it is empty.
+    """
     given = DataRequest()
     group = parser.add_argument_group("data")
-    group.add_argument(
-        "--dataset", default=DataRequest.dataset, help="name, Hub id or local folder (default: embedded)"
-    )
+    default = f" (default: {dataset})" if dataset else ""
+    group.add_argument("--dataset", default=dataset, help=f"name, Hub id or local folder{default}")
     group.add_argument("--data-dir", metavar="DIR", help="read the dataset from this local copy")
     group.add_argument("--image-column", metavar="NAME", help="the images' column, where it is not found")
     group.add_argument("--label-column", metavar="NAME", help="the labels' column, where it is not found")
