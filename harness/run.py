@@ -103,6 +103,11 @@ def parser() -> Parser:
         default="fp32",
         help="of the forward passes over the test pool (default: fp32)",
     )
+    group.add_argument(
+        "--features",
+        action="store_true",
+        help="store features and classifiers too, for adapters that move the last layer",
+    )
     group.add_argument("--redraws", type=whole(0), default=10, metavar="N", help="further draws (default: 10)")
     group.add_argument(
         "--top", type=whole(0), default=8, metavar="N", help="lines of each block of the table; 0 = all (default: 8)"

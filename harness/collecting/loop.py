@@ -24,7 +24,7 @@ from harness.collecting.priors import Loss, checked_counts, for_experts, priors_
 from harness.evidence.arrays import EVIDENCE_VERSION
 from harness.evidence.check import LARGEST, OPTIONAL, REQUIRED
 from harness.passes.gather import forward
-from harness.passes.layers import Inputs, classifiers, last_layers
+from harness.passes.layers import Inputs, Layer, classifiers, last_layers
 from methods.core.batch import ExpertOutput
 from methods.core.precision import Precision
 from methods.core.priors import ExpertPriors
@@ -245,8 +245,8 @@ class Stage:
             if layers is None:
                 raise BadInput("features: the logits are not what linear layers give; name the last one with head")
         else:
-            layers = named(request.model, request.head)
-        network.inputs = Inputs(layers)
+            layers = [Layer(module) for module in named(request.model, request.head)]
+        network.inputs = Inputs([layer.module for layer in layers])
         (output,) = forward(network, iter([images]), "fp32")
         if len(layers) != output.logits.shape[1]:
             raise BadInput(f"head names {len(layers)} modules; the model has {output.logits.shape[1]} experts")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from harness.evidence.heads import Classifiers
 from methods.core.batch import ExpertOutput
 from methods.networks.heads import CosineHead
+
+SAME = 1e-5
+"""Of the largest logit: how much what is constant may differ between images."""
 
 
 class Inputs:
@@ -37,13 +40,21 @@ class Inputs:
             hook.remove()
 
 
+class Layer(NamedTuple):
+    """A last layer, and what is added to its output, the same for all images; None for nothing."""
+
+    module: nn.Module
+    shift: Float[Tensor, " classes"] | None = None
+
+
 @torch.inference_mode()
 def last_layers(
     network: nn.Module, images: Float[Tensor, "batch ..."], order: Int[np.ndarray, " classes"] | None = None
-) -> list[nn.Module] | None:
-    """Return the layer whose output the logits are, for each expert; None where there is none for some expert.
+) -> list[Layer] | None:
+    """Return the layer that gives the logits, up to one constant a class, for each expert; None without one for some.
 
-    network: images -> ExpertOutput; order: which outputs of such a layer are class 0, 1, ...
+    network: images -> ExpertOutput; order: which outputs of such a layer are class 0, 1, ... Two images at least tell
+    whether something is constant; of one image the logits must be the layer's output.
     """
     made: list[tuple[nn.Module, Tensor]] = []
 
@@ -58,29 +69,45 @@ def last_layers(
     finally:
         for hook in hooks:
             hook.remove()
-    layers = []
-    for expert in range(output.logits.shape[1]):
-        wanted = output.logits[:, expert]
-        layers.append(next((module for module, given in made if torch.equal(given, wanted)), None))
+    layers = [_giving(made, output.logits[:, expert]) for expert in range(output.logits.shape[1])]
     return None if None in layers else [layer for layer in layers if layer is not None]
 
 
+def _giving(made: Sequence[tuple[nn.Module, Tensor]], wanted: Float[Tensor, "batch classes"]) -> Layer | None:
+    """Return which of the modules, each with its output, gives the wanted logits."""
+    fitting = [(module, given) for module, given in made if given.shape == wanted.shape]
+    for module, given in fitting:
+        if torch.equal(given, wanted):
+            return Layer(module)
+    for module, given in fitting if len(wanted) > 1 else ():
+        shift = (wanted - given).mean(0)
+        if (wanted - given - shift).abs().max() <= SAME * wanted.abs().max():
+            return Layer(module, shift)
+    return None
+
+
 @torch.inference_mode()
-def classifiers(layers: Sequence[nn.Module], order: Int[np.ndarray, " classes"] | None = None) -> Classifiers | None:
+def classifiers(layers: Sequence[Layer], order: Int[np.ndarray, " classes"] | None = None) -> Classifiers | None:
     """Return last layers as arrays, None where they are neither all linear nor all cosine ones of one scale."""
 
     def array(tensor: Tensor) -> Float[np.ndarray, "..."]:
-        made = tensor.detach().float().cpu().numpy()
-        return np.ascontiguousarray(made if order is None else made[..., order])
+        made = tensor.float().cpu().numpy()
+        return made if order is None else made[..., order]
 
-    if all(isinstance(layer, nn.Linear) for layer in layers):
-        linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
-        biases = [array(layer.bias) for layer in linear if layer.bias is not None]
-        if len(biases) in (0, len(linear)):
-            return Classifiers(
-                np.stack([array(layer.weight.T) for layer in linear]), np.stack(biases) if biases else None
-            )
-    cosine = [layer for layer in layers if isinstance(layer, CosineHead)]
-    if len(cosine) == len(layers) and len({layer.scale for layer in cosine}) == 1:
-        return Classifiers(np.stack([array(layer.weight) for layer in cosine]), scale=cosine[0].scale)
-    return None
+    weights, biases, scales = [], [], set()
+    for module, shift in layers:
+        if isinstance(module, nn.Linear):
+            weight, bias, scale = module.weight.T, module.bias, None
+        elif isinstance(module, CosineHead):
+            weight, bias, scale = module.weight, None, module.scale
+        else:
+            return None
+        weights.append(np.ascontiguousarray(array(weight)))
+        biases.append(np.zeros(weights[-1].shape[1], np.float32) if bias is None else array(bias))
+        scales.add(scale)
+        if shift is not None:  # in the order of the logits already
+            biases[-1] = biases[-1] + shift.float().cpu().numpy()
+    if len(scales) > 1 or len({weight.shape for weight in weights}) > 1:
+        return None
+    added = np.stack(biases)
+    return Classifiers(np.stack(weights), added if added.any() else None, scales.pop())

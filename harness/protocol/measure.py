@@ -17,7 +17,7 @@ from harness.adapters.mean import Mean
 from harness.adapters.parts.contract import Adapter, Fitted, TruthAdapter
 from harness.adapters.parts.streams import StreamAdapter
 from harness.evidence.arrays import Evidence, PoolEvidence, Source
-from harness.evidence.heads import PreferenceHeads
+from harness.evidence.heads import Classifiers, PreferenceHeads
 from harness.measures.metrics import (
     METRICS_VERSION,
     Accuracy,
@@ -53,10 +53,12 @@ class Outcome:
     metrics: Metrics | None = None
 
 
-def probe(experts: int, classes: int, views: int, gates: bool = False, preference: bool = False) -> Evidence:
+def probe(
+    experts: int, classes: int, views: int, gates: bool = False, preference: bool = False, last: bool = False
+) -> Evidence:
     """Evidence of one blank image with source and these parts: what `Adapter.missing` needs to say whether it applies.
 
-    preference: with features of images and views, and heads.
+    preference: with features of images and views, and heads; last: with features of images, and classifiers.
     """
     blank, features = np.zeros((1, experts, classes), np.float32), np.zeros((1, experts, 1), np.float32)
     heads = PreferenceHeads(
@@ -68,10 +70,11 @@ def probe(experts: int, classes: int, views: int, gates: bool = False, preferenc
     return Evidence(
         logits=blank,
         views=np.zeros((views, 2, *blank.shape), np.float32) if views else None,
-        features=features if preference else None,
+        features=features if preference or last else None,
         view_features=np.zeros((views, 2, *features.shape), np.float32) if preference and views else None,
         gate_logits=np.zeros((1, experts - 1), np.float32) if gates else None,
         head=heads if preference else None,
+        classifiers=Classifiers(np.zeros((experts, 1, classes), np.float32)) if last else None,
         source=Source(np.zeros((classes, experts, classes), np.float32), np.arange(classes), 0),
     )
 

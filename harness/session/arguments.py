@@ -36,7 +36,7 @@ def parsed(parser: Parser, arguments: Sequence[str] | None) -> argparse.Namespac
 STRANGERS = ("device", "results", "workers", "engine", "scheduler")
 """Options of a training request that mean something beside a stranger's evidence."""
 OURS = [name for name in option_names(TrainingRequest) if name not in STRANGERS]
-OURS += ["views", "evidence_precision", "jobs"]
+OURS += ["views", "evidence_precision", "features", "jobs"]
 """Options that mean nothing for a stranger's evidence, and are refused beside it."""
 
 

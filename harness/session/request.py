@@ -19,13 +19,17 @@ S = TypeVar("S")
 
 @dataclass(frozen=True)
 class Request(ABC, Generic[S]):
-    """Models (ours by `training`, or a stranger's by the file `evidence`) on test sets; `views` are pairs an image."""
+    """Models (ours by `training`, or a stranger's by the file `evidence`) on test sets; `views` are pairs an image.
+
+    features: evidence of ours has features and classifiers, whatever the method.
+    """
 
     training: TrainingRequest = TrainingRequest()
     shifts: ShiftRequest = ShiftRequest()
     evidence: Path | None = None
     views: int = 3
     evidence_precision: Literal["fp32", "bf16"] = "fp32"
+    features: bool = False
 
     @abstractmethod
     def made(self, jobs: "Sequence[TrainingJob]") -> S:

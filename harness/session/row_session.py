@@ -113,7 +113,7 @@ class RowSession(EvidenceSession):
         (tasks,) = (tasks for stem, tasks in self.tasks.items() if stem == job.stem)
         read = {part for task in tasks for part in task.adapter.reads}
         views = self.views if read & {"views", "view_features"} else 0
-        return passes.gather(job, sha256, self.results, self.pools, views, self.precision)
+        return passes.gather(job, sha256, self.results, self.pools, views, self.precision, features=self.features)
 
     def told(self, model: Model) -> str:
         """Return a line on the model's rows: how many, and the adapter with the best mean accuracy."""

@@ -175,9 +175,10 @@ class EvidenceSession(Session):
     def __init__(self, request: Request[Any], jobs: Sequence[TrainingJob]) -> None:
         super().__init__(request, request.training)
         self.shifts, self.notes = request.shifts.shifts()
-        self.views, self.precision = request.views, request.evidence_precision
+        self.views, self.precision, self.features = request.views, request.evidence_precision, request.features
         if request.evidence is None:
-            self.models = [Model(subject.of_job(job, self.views, self.precision), job=job) for job in jobs]
+            how = self.views, self.precision, self.features
+            self.models = [Model(subject.of_job(job, *how), job=job) for job in jobs]
         else:
             about, pool = subject.stranger(request.evidence)
             self.models = [Model(about, pool=pool)]

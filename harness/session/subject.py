@@ -71,8 +71,9 @@ class Subject:
         return reported(*key)
 
 
-def of_job(job: TrainingJob, views: int, precision: str = "fp32") -> Subject:
-    """The subject of a training job, known before anything is trained; precision: of its evidence.
+def of_job(job: TrainingJob, views: int, precision: str = "fp32", features: bool = False) -> Subject:
+    """The subject of a training job, known before anything is trained; precision: of its evidence, which has
+    features and classifiers where `features`.
 
     Raises BadInput for impossible options.
     """
@@ -101,7 +102,7 @@ def of_job(job: TrainingJob, views: int, precision: str = "fp32") -> Subject:
         },
         dataset=job.dataset,
         train_counts=training.counts,
-        blank=probe(experts, classes, views, job.method.has_gates, job.method.has_preference),
+        blank=probe(experts, classes, views, job.method.has_gates, job.method.has_preference, features),
         source=_source(job) if job.dataset.entry.task == "single_label" else {},
         published=_published(job.recipe, job.dataset.name),
     )
