@@ -22,10 +22,10 @@ from typing import ClassVar, Literal
 import numpy as np
 from jaxtyping import Float, Int
 
-from harness.adapters.em import MOST_ITERATIONS, em_prior
-from harness.adapters.parts.calibration import Calibration, calibrated, calibrated_posteriors
+from harness.adapters.parts.calibration import Calibration, calibrated
 from harness.adapters.parts.check import check_evidence
-from harness.adapters.parts.contract import Adapter, Counts, Posteriors, Prior, WeightedExperts
+from harness.adapters.parts.contract import Adapter, Counts, Prior, Ratios, WeightedExperts
+from harness.adapters.parts.likelihood import likeliest_prior
 from harness.evidence.access import Access
 from harness.evidence.arrays import Evidence
 from methods.core.priors import ExpertPriors, normalise
@@ -36,23 +36,8 @@ KAPPAS = (0, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 30)
 FOLDS = 4
 EXPONENTS = np.linspace(-1.6, 1.6, 65)
 _TOLERANCE = 1e-5
-"""Of the largest change of a prior, where only the likelihood of held-out images is asked for."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """prior: the estimate [C]; exponent: a-hat of its centre; kappa: the strength that was chosen."""
-
-    prior: Prior
-    exponent: float
-    kappa: float
-
-
-@dataclass(frozen=True)
-class EbEmFitted(WeightedExperts):
-    """The calibrated mean under the estimated prior; `estimate` says how it came about."""
-
-    estimate: Estimate | None = None
+"""Of the largest change of a prior by a step of EM, where only the likelihood of held-out images is asked for."""
+_MOST_STEPS = 300
 
 
 @dataclass(frozen=True)
@@ -60,7 +45,7 @@ class EbEm(Adapter):
     """Shrinks EM's estimate towards a power of the train prior, as far as the test images ask for it."""
 
     name: ClassVar[str] = "eb_em"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     access: ClassVar[Access] = Access("estimated", "source", "transductive")
     reads: ClassVar[tuple[str, ...]] = ("source",)
 
@@ -70,34 +55,25 @@ class EbEm(Adapter):
         if self.rule not in ("two_se", "best"):
             raise ValueError(f"rule must be two_se or best, not {self.rule!r}")
 
-    def fit(self, evidence: Evidence, counts: Counts, expert_priors: ExpertPriors, seed: int) -> EbEmFitted:
+    def fit(self, evidence: Evidence, counts: Counts, expert_priors: ExpertPriors, seed: int) -> WeightedExperts:
         """Estimate the prior of the images in `evidence`; `seed` decides the folds.
 
         Raises ValueError where `missing` names a reason and for logits that are not finite.
         """
-        check_evidence(self, evidence, expert_priors)
+        _, experts, _ = check_evidence(self, evidence, expert_priors)
         assert evidence.source is not None  # `missing` refused it
         calibration = calibrated(evidence.source)
-        return self.answer(evidence, calibration, self.estimate(evidence, calibration, counts, seed))
+        return calibration.corrected(experts, self.estimate(evidence, calibration, counts, seed))
 
-    def estimate(self, evidence: Evidence, calibration: Calibration, counts: Counts, seed: int) -> Estimate:
-        """Steps 1 to 3 on posteriors under the prior of `calibration`."""
-        posteriors = calibrated_posteriors(calibration, evidence)
-        ratios = posteriors / calibration.prior
+    def estimate(self, evidence: Evidence, calibration: Calibration, counts: Counts, seed: int) -> Prior:
+        """Return the estimate of steps 1 to 3 from posteriors under the prior of `calibration`."""
+        ratios = calibration.ratios(evidence)
+        images = len(ratios)
         likelihoods = family_log_likelihoods(ratios, counts)
-        exponent = best_exponent(likelihoods.sum(axis=0))
-        centre, images = power(counts, exponent), len(ratios)
-        kappa = float(KAPPAS[-1])
+        centre, kappa = power(counts, best_exponent(likelihoods.sum(axis=0))), float(KAPPAS[-1])
         if images >= FOLDS:
-            folds = folds_of(images, seed)
-            kappa = choose(held_out(ratios, counts, likelihoods, folds), self.rule)
-        result = em_prior(posteriors, calibration.prior, start=centre, added=kappa * images * centre)
-        return Estimate(result.prior, exponent, kappa)
-
-    def answer(self, evidence: Evidence, calibration: Calibration, estimate: Estimate) -> EbEmFitted:
-        """Step 4."""
-        made = calibration.corrected(evidence.logits.shape[1], estimate.prior)
-        return EbEmFitted(made.weights, made.bias, made.prior, estimate)
+            kappa = choose(held_out(ratios, counts, likelihoods, folds_of(images, seed)), self.rule)
+        return likeliest_prior(ratios, centre, added=kappa * images * centre)
 
 
 def folds_of(images: int, seed: int) -> Int[np.ndarray, " images"]:
@@ -115,10 +91,10 @@ def power(counts: Counts, exponent: float) -> Prior:
     return normalise(np.exp(logs - logs.max()))
 
 
-def family_log_likelihoods(ratios: Posteriors, counts: Counts) -> Float[np.ndarray, "images exponents"]:
-    """log sum_c ratio_ic q_a,c of each image at each of EXPONENTS."""
+def family_log_likelihoods(ratios: Ratios, counts: Counts) -> Float[np.ndarray, "images exponents"]:
+    """Return log sum_c ratio_ic q_a,c of each image at each of EXPONENTS."""
     members = np.stack([power(counts, exponent) for exponent in EXPONENTS], axis=1)
-    return np.log(ratios @ members)
+    return np.log((ratios @ members.astype(ratios.dtype)).astype(np.float64))
 
 
 def best_exponent(totals: Float[np.ndarray, " exponents"]) -> float:
@@ -133,42 +109,63 @@ def best_exponent(totals: Float[np.ndarray, " exponents"]) -> float:
 
 
 def held_out(
-    ratios: Posteriors,
+    ratios: Ratios,
     counts: Counts,
     likelihoods: Float[np.ndarray, "images exponents"],
     folds: Int[np.ndarray, " images"],
 ) -> Float[np.ndarray, "images kappas"]:
-    """log sum_c ratio_ic q_c of each image, q fitted with each of KAPPAS to the folds that the image is not in."""
-    kappas = np.array(KAPPAS)
+    """Return log sum_c ratio_ic q_c of each image, q fitted with each of KAPPAS to the folds that it is not in."""
     totals = likelihoods.sum(axis=0)
-    found = np.empty((len(ratios), len(kappas)))
-    for fold in range(FOLDS):
-        out = folds == fold
-        kept = ratios[~out]
-        centre = power(counts, best_exponent(totals - likelihoods[out].sum(axis=0)))
-        # A prior that gave up a class can make an image impossible: very unlikely is enough, and stays finite.
-        found[out] = np.log(np.maximum(ratios[out] @ _map_priors(kept, centre, kappas), np.finfo(np.float64).tiny))
-    return found
+    left = [likelihoods[folds == fold].sum(axis=0) for fold in range(FOLDS)]
+    centres = np.stack([power(counts, best_exponent(totals - part)) for part in left], axis=1)
+    kept = folds[:, None] != np.arange(FOLDS)
+    # One problem a fold and kappa, those of a fold side by side.
+    fold = np.repeat(np.arange(FOLDS), len(KAPPAS))
+    added = np.tile(KAPPAS, FOLDS) * (kept.sum(axis=0) * centres)[:, fold]
+    priors = _map_priors(ratios, centres[:, fold], added, kept[:, fold].astype(ratios.dtype))
+    shares = _likelihoods(ratios, priors).reshape(len(ratios), FOLDS, len(KAPPAS))
+    return np.log(shares[np.arange(len(ratios)), folds].astype(np.float64))
 
 
 def _map_priors(
-    ratios: Posteriors,
-    centre: Prior,
-    kappas: Float[np.ndarray, " kappas"],
-) -> Float[np.ndarray, "classes kappas"]:
-    """EM's fixed points for several kappas at once, each started at the centre."""
-    priors = np.repeat(centre[:, None], len(kappas), axis=1)
-    added = kappas * len(ratios) * centre[:, None]
-    moving = np.arange(len(kappas))
-    for _ in range(MOST_ITERATIONS):
-        before = priors[:, moving]
-        expected = before * (ratios.T @ (1 / (ratios @ before))) + added[:, moving]
-        after = expected / expected.sum(axis=0)
-        priors[:, moving] = after
-        moving = moving[np.abs(after - before).max(axis=0) >= _TOLERANCE]
+    ratios: Ratios,
+    start: Float[np.ndarray, "classes problems"],
+    added: Float[np.ndarray, "classes problems"],
+    kept: Float[np.ndarray, "images problems"],
+) -> Float[np.ndarray, "classes problems"]:
+    """Return EM's fixed points for several problems at once, of which each knows the images where `kept` is 1.
+
+    Accelerated by SQUAREM (Varadhan and Roland, Scand. J. Statist. 2008, scheme S3): two steps of EM tell how it
+    slows down, a longer one goes on from there, and a step of EM puts right what that overshot.
+    """
+    priors = start.copy()
+    moving = np.arange(start.shape[1])
+
+    def step(before: Float[np.ndarray, "classes moving"]) -> Float[np.ndarray, "classes moving"]:
+        shares = ratios.T @ (kept[:, moving] / _likelihoods(ratios, before))
+        after = before * shares + added[:, moving]
+        return np.asarray(after / after.sum(axis=0))
+
+    for _ in range(_MOST_STEPS // 3):
+        first = step(priors[:, moving])
+        second = step(first)
+        change, bend = first - priors[:, moving], second - 2 * first + priors[:, moving]
+        size = np.sqrt((change**2).sum(axis=0) / np.maximum((bend**2).sum(axis=0), np.finfo(np.float64).tiny))
+        longer = np.maximum(size, 1)
+        ahead = priors[:, moving] + 2 * longer * change + longer**2 * bend
+        # A class that would be lost goes on slowly instead.
+        ahead = np.where(ahead > 0, ahead, 0.1 * second)
+        still = np.abs(second - first).max(axis=0) >= _TOLERANCE
+        priors[:, moving] = np.where(still, step(ahead / ahead.sum(axis=0)), second)
+        moving = moving[still]
         if len(moving) == 0:
             break
     return priors
+
+
+def _likelihoods(ratios: Ratios, priors: Float[np.ndarray, "classes problems"]) -> Float[np.ndarray, "images problems"]:
+    """Return ratios @ priors, at least 1e-30: a prior that gave up a class can make an image impossible."""
+    return np.maximum(ratios @ priors.astype(ratios.dtype), 1e-30)
 
 
 def choose(likelihoods: Float[np.ndarray, "images kappas"], rule: Rule) -> float:

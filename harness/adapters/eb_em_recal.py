@@ -19,10 +19,10 @@ Access: labelled source images beyond the training set, as `eb_em`.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from harness.adapters.eb_em import EbEm, EbEmFitted
+from harness.adapters.eb_em import EbEm
 from harness.adapters.parts.calibration import calibrated, recalibrated
 from harness.adapters.parts.check import check_evidence
-from harness.adapters.parts.contract import Counts
+from harness.adapters.parts.contract import Counts, WeightedExperts
 from harness.evidence.arrays import Evidence
 from methods.core.priors import ExpertPriors
 
@@ -33,14 +33,14 @@ class EbEmRecal(EbEm):
 
     name: ClassVar[str] = "eb_em_recal"
 
-    def fit(self, evidence: Evidence, counts: Counts, expert_priors: ExpertPriors, seed: int) -> EbEmFitted:
+    def fit(self, evidence: Evidence, counts: Counts, expert_priors: ExpertPriors, seed: int) -> WeightedExperts:
         """Estimate the prior of the images in `evidence`; `seed` decides the folds.
 
         Raises ValueError where `missing` names a reason and for logits that are not finite.
         """
-        check_evidence(self, evidence, expert_priors)
+        _, experts, _ = check_evidence(self, evidence, expert_priors)
         assert evidence.source is not None  # `missing` refused it
         first = calibrated(evidence.source)
         estimate = self.estimate(evidence, first, counts, seed)
-        second = recalibrated(evidence.source, first, (estimate.prior + first.prior) / 2)
-        return self.answer(evidence, second, self.estimate(evidence, second, counts, seed))
+        second = recalibrated(evidence.source, first, (estimate + first.prior) / 2)
+        return second.corrected(experts, self.estimate(evidence, second, counts, seed))

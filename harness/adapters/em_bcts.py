@@ -16,10 +16,10 @@ Access: labelled source images beyond the training set, which the published adap
 from dataclasses import dataclass
 from typing import ClassVar
 
-from harness.adapters.em import em_prior
-from harness.adapters.parts.calibration import calibrated, calibrated_posteriors, tempered
+from harness.adapters.parts.calibration import calibrated, tempered
 from harness.adapters.parts.check import check_evidence
 from harness.adapters.parts.contract import Adapter, Counts, WeightedExperts
+from harness.adapters.parts.likelihood import under_likeliest_prior
 from harness.evidence.access import Access
 from harness.evidence.arrays import Evidence
 from methods.core.priors import ExpertPriors, target_prior
@@ -30,6 +30,7 @@ class EmBcts(Adapter):
     """EM on calibrated posteriors with the source prior as reference and start."""
 
     name: ClassVar[str] = "em_bcts"
+    version: ClassVar[int] = 2
     access: ClassVar[Access] = Access("estimated", "source", "transductive")
     reads: ClassVar[tuple[str, ...]] = ("source",)
 
@@ -40,9 +41,8 @@ class EmBcts(Adapter):
 
         Raises ValueError where `missing` names a reason and for logits that are not finite.
         """
-        _, experts, _ = check_evidence(self, evidence, expert_priors)
+        check_evidence(self, evidence, expert_priors)
         assert evidence.source is not None  # `missing` refused it
         source = evidence.source
         calibration = calibrated(source) if self.bias else tempered(source, target_prior(expert_priors))
-        posteriors = calibrated_posteriors(calibration, evidence)
-        return calibration.corrected(experts, em_prior(posteriors, calibration.prior).prior)
+        return under_likeliest_prior(evidence, calibration)

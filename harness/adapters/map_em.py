@@ -11,16 +11,13 @@ a class: it keeps rare classes alive, and matters where images are few and class
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-from scipy.special import softmax
-
-from harness.adapters.em import em_prior
+from harness.adapters.parts.calibration import uncalibrated
 from harness.adapters.parts.check import check_evidence
 from harness.adapters.parts.contract import Adapter, Counts, WeightedExperts
-from harness.adapters.parts.correction import corrected_mean
+from harness.adapters.parts.likelihood import under_likeliest_prior
 from harness.evidence.access import Access
 from harness.evidence.arrays import Evidence
-from methods.core.priors import ExpertPriors, target_prior
+from methods.core.priors import ExpertPriors
 
 
 @dataclass(frozen=True)
@@ -42,6 +39,4 @@ class MapEm(Adapter):
         Raises ValueError for logits that are not finite and priors that do not belong to them.
         """
         check_evidence(self, evidence, expert_priors)
-        posteriors = softmax(evidence.logits.mean(axis=1, dtype=np.float64), axis=1)
-        estimate = em_prior(posteriors, target_prior(expert_priors), added=self.a - 1)
-        return corrected_mean(evidence, expert_priors, estimate.prior)
+        return under_likeliest_prior(evidence, uncalibrated(expert_priors), added=self.a - 1)

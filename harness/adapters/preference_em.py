@@ -17,16 +17,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from scipy.special import softmax
 
-from harness.adapters.em import em_prior
+from harness.adapters.parts.calibration import uncalibrated
 from harness.adapters.parts.check import check_evidence
 from harness.adapters.parts.contract import Adapter, Counts
+from harness.adapters.parts.likelihood import likeliest_prior
 from harness.adapters.preference import PreferredHeads, preferred
 from harness.evidence.access import Access
 from harness.evidence.arrays import Evidence
 from harness.evidence.check import usable_heads
-from methods.core.priors import ExpertPriors, target_prior
+from methods.core.priors import ExpertPriors
 from shifts.labels.distance import total_variation
 
 
@@ -46,6 +46,6 @@ class PreferenceEm(Adapter):
         """
         check_evidence(self, evidence, expert_priors)
         heads, _ = usable_heads(evidence)
-        posteriors = softmax(evidence.logits.mean(axis=1, dtype=np.float64), axis=1)
-        estimate = em_prior(posteriors, target_prior(expert_priors)).prior
+        calibration = uncalibrated(expert_priors)
+        estimate = likeliest_prior(calibration.ratios(evidence), calibration.prior)
         return preferred(heads, -np.array([total_variation(prior, estimate) for prior in heads.priors]))

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float
-from scipy.optimize import minimize_scalar, nnls
+from jaxtyping import Bool, Float
+from scipy.linalg import cho_factor, cho_solve
+from scipy.optimize import minimize_scalar
 
 from harness.adapters.parts.confusion import Confusion, ConfusionAdapter
 from harness.adapters.parts.contract import PerClass
@@ -47,21 +48,58 @@ def penalty(classes: int, images: int) -> float:
 def solve(
     matrix: Float[np.ndarray, "predictions classes"], target: Float[np.ndarray, " predictions"], delta: float
 ) -> PerClass:
-    """argmin over theta >= -1 of ||matrix theta - target|| + delta ||theta||, [C].
+    """Return argmin over theta >= -1 of ||matrix theta - target|| + delta ||theta||, [C].
 
-    A minimiser of the sum of norms is one of ||matrix theta - target||^2 + ridge ||theta||^2 for some ridge (both trade
-    the same two norms), so one number is searched: non-negative least squares in theta + 1 gives theta for a ridge, and
-    the sum of norms along them has a single minimum.
+    It is zero where the first norm falls more slowly than delta in every direction. Elsewhere a minimiser of the sum of
+    norms is one of ||matrix theta - target||^2 + ridge ||theta||^2 for some ridge (both trade the same two norms), so
+    one number is searched: the sum of norms has a single minimum along it.
     """
-    classes = matrix.shape[1]
-
-    def at(log_ridge: float) -> PerClass:
-        root = np.exp(log_ridge / 2)
-        rows = np.vstack([matrix, root * np.eye(classes)])
-        return nnls(rows, np.concatenate([target + matrix.sum(axis=1), np.full(classes, root)]))[0] - 1
+    gram, moment = matrix.T @ matrix, matrix.T @ target
+    if np.linalg.norm(moment) <= delta * np.linalg.norm(target):
+        return np.zeros(matrix.shape[1])
 
     def cost(theta: PerClass) -> float:
         return float(np.linalg.norm(matrix @ theta - target) + delta * np.linalg.norm(theta))
 
+    free = np.ones(matrix.shape[1], dtype=bool)
+
+    def at(log_ridge: float) -> PerClass:
+        nonlocal free
+        theta, free = ridge_above(gram, moment, float(np.exp(log_ridge)), free)
+        return theta
+
     found = minimize_scalar(lambda x: cost(at(x)), bounds=_LOG_RIDGE, method="bounded", options={"xatol": 1e-6})
-    return min((at(found.x), np.zeros(classes)), key=cost)
+    return at(found.x)
+
+
+def ridge_above(
+    gram: Float[np.ndarray, "classes classes"], moment: PerClass, ridge: float, free: Bool[np.ndarray, " classes"]
+) -> tuple[PerClass, Bool[np.ndarray, " classes"]]:
+    """Return argmin over theta >= -1 of theta (gram + ridge I) theta / 2 - moment theta, and where it is above -1.
+
+    free: a first guess of the latter. Block principal pivoting (Kim and Park, SIAM J. Sci. Comput. 2011): solve for the
+    classes that are free, set free or bind all that are on the wrong side, and only the last of them once their number
+    no longer falls, which must end.
+    """
+    size = len(moment)
+    regular = gram + ridge * np.eye(size)
+    least = 1e-12 * max(float(np.abs(moment).max()), ridge)  # nearer to the bound than this, rounding decides
+    fewest, patience = size + 1, 3
+    while True:
+        theta = np.full(size, -1.0)
+        bound = ~free
+        if free.any():
+            known = moment[free] + regular[np.ix_(free, bound)].sum(axis=1)
+            theta[free] = cho_solve(cho_factor(regular[np.ix_(free, free)]), known)
+        slope = regular @ theta - moment
+        wrong = np.where(free, theta < -1 - 1e-12, slope < -least)
+        number = int(wrong.sum())
+        if number == 0:
+            return np.maximum(theta, -1), free
+        if number < fewest:
+            fewest, patience = number, 3
+        elif patience > 0:
+            patience -= 1
+        else:
+            wrong = np.arange(size) == np.flatnonzero(wrong)[-1]
+        free = free ^ wrong

@@ -16,12 +16,12 @@ from typing import ClassVar
 import numpy as np
 from scipy.special import softmax
 
-from harness.adapters.parts.calibration import Calibration
+from harness.adapters.parts.calibration import Calibration, uncalibrated
 from harness.adapters.parts.contract import PerClass, Prior, Weights
 from harness.adapters.parts.streams import Reader, StreamAdapter
 from harness.evidence.access import Access
 from harness.evidence.arrays import Evidence
-from methods.core.priors import LOG_FLOOR, ExpertPriors, normalise, target_prior
+from methods.core.priors import LOG_FLOOR, ExpertPriors, normalise
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,7 @@ class StreamEm(StreamAdapter):
 
     def calibration(self, evidence: Evidence, expert_priors: ExpertPriors) -> Calibration:
         """What logits are passed through first: here nothing, and they answer for the target prior."""
-        answered = target_prior(expert_priors)
-        return Calibration(1.0, np.zeros_like(answered), answered)
+        return uncalibrated(expert_priors)
 
 
 @dataclass

@@ -16,7 +16,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from harness.adapters.parts.confusion import Confusion, confusion, predictions
+from harness.adapters.parts.confusion import Confusion, confusion, frequencies
 from harness.adapters.parts.contract import PerClass, Prior, Weights
 from harness.adapters.parts.correction import prior_correction
 from harness.adapters.parts.streams import Reader, StreamAdapter
@@ -58,7 +58,7 @@ class HistoryReader(Reader):
     def read(self, batch: Evidence) -> tuple[Weights, PerClass]:
         experts = batch.logits.shape[1]
         bias = prior_correction(self.prior, self.answered)
-        found = predictions(batch.logits, "soft").mean(axis=0)
+        found = frequencies(batch.logits, "soft")
         mean = self._remember(self.source.prior * self.source.ratios(found))
         self.memory["prior"] = self.source.nearest_prior(mean)
         return np.full(experts, 1 / experts), bias

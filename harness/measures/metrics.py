@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from scipy.special import log_softmax
 
 from methods.core.priors import normalise
+from shifts.common.blocks import row_blocks
 from shifts.common.errors import WorkFailed
 from shifts.labels.distance import total_variation
 
@@ -119,19 +120,23 @@ def evaluate(
     found, correct = accuracy(logits, labels, train_counts, indices)
     labels = np.asarray(labels)
     positions = np.arange(found.n) if indices is None else np.asarray(indices)
-    log_probs = log_softmax(np.asarray(logits, dtype=np.float64), axis=1)
-    probs = np.exp(log_probs)
-    rows = np.arange(found.n)
-    confidence = np.minimum(probs[rows, logits.argmax(axis=1)], 1.0)
+    guesses = logits.argmax(axis=1)
+    nll, entropy, confidence = np.empty((3, found.n))
+    for block in row_blocks(*logits.shape):
+        log_probs = log_softmax(np.asarray(logits[block], dtype=np.float64), axis=1)
+        probs, rows = np.exp(log_probs), np.arange(len(log_probs))
+        nll[block] = -log_probs[rows, labels[block]]
+        entropy[block] = -(probs * log_probs).sum(axis=1)
+        confidence[block] = np.minimum(probs[rows, guesses[block]], 1.0)
     bins = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
     bins_count = np.bincount(bins, minlength=BINS)
     bins_correct = np.bincount(bins[correct], minlength=BINS)
     bins_confidence = np.bincount(bins, weights=confidence, minlength=BINS)
     return Metrics(
         **vars(found),
-        nll=float(-log_probs[rows, labels].mean()),
+        nll=float(nll.mean()),
         ece=ece_from_bins(bins_count, bins_correct, bins_confidence),
-        entropy=float(-(probs * log_probs).sum(axis=1).mean()),
+        entropy=float(entropy.mean()),
         bins_count=tuple(bins_count.tolist()),
         bins_correct=tuple(bins_correct.tolist()),
         bins_confidence=tuple(bins_confidence.tolist()),

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import adapters
-from harness.adapters.em import em_prior
 from harness.adapters.parts.contract import TruthAdapter
 from harness.adapters.parts.streams import StreamAdapter
 from harness.adapters.sade import Sade
@@ -70,17 +69,6 @@ def test_sade_weights_stay_on_the_simplex(seed: int, experts: int, images: int, 
     weights = sade_weights(evidence, objective, seed)
     assert (weights > 0).all()
     np.testing.assert_allclose(weights.sum(), 1, atol=1e-12)
-
-
-@given(seeds, st.integers(1, 100), st.integers(2, 8), st.floats(0.1, 30))
-def test_em_never_lowers_the_likelihood(seed: int, images: int, classes: int, scale: float) -> None:
-    rng = np.random.default_rng(seed)
-    powers = rng.normal(scale=scale, size=(images, classes))
-    powers = np.exp(powers - powers.max(1, keepdims=True))
-    result = em_prior(powers / powers.sum(1, keepdims=True), rng.dirichlet(np.ones(classes)))
-    assert np.diff(result.log_likelihoods).min() >= -1e-9
-    assert (result.prior >= 0).all()
-    np.testing.assert_allclose(result.prior.sum(), 1)
 
 
 def with_parts(evidence: Evidence, seed: int) -> Evidence:

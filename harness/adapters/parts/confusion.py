@@ -8,7 +8,7 @@ argmax, `soft` ones the softmax of the mean of expert logits; the relation holds
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -22,6 +22,7 @@ from harness.evidence.access import Access
 from harness.evidence.arrays import Evidence, Source
 from harness.evidence.check import check_finite
 from methods.core.priors import ExpertPriors, normalise
+from shifts.common.blocks import row_blocks
 
 Kind = Literal["soft", "hard"]
 
@@ -37,12 +38,26 @@ class Confusion:
     prior: Prior
     images: int
 
+    @cached_property
+    def inverse(self) -> Float[np.ndarray, "classes predictions"]:
+        """What frequencies of predictions are multiplied with: the inverse of `joint`, or the pseudo-inverse."""
+        smallest = np.finfo(np.float64).eps * len(self.joint)
+        try:
+            inverse = np.linalg.inv(self.joint)
+        except np.linalg.LinAlgError:
+            inverse = np.full_like(self.joint, np.inf)
+        # Five times as fast as the pseudo-inverse, and the same where nothing is near to singular.
+        if np.linalg.norm(self.joint, 1) * np.linalg.norm(inverse, 1) * smallest < 1:
+            return inverse
+        return np.linalg.pinv(self.joint, rcond=smallest)
+
     def ratios(self, found: Float[np.ndarray, " predictions"]) -> PerClass:
-        """w [C] with joint w = `found` (frequencies of predictions on test images), of several the nearest to 1."""
-        return 1 + np.linalg.lstsq(self.joint, found - self.joint.sum(axis=1), rcond=None)[0]
+        """Return w [C] with joint w = `found`, frequencies of predictions on test images: that nearest to 1."""
+        # einsum, not BLAS: a product a batch is too small for threads (`shifts.common.blocks`).
+        return 1 + np.einsum("cp,p->c", self.inverse, found - self.joint.sum(axis=1))
 
     def nearest_prior(self, values: PerClass) -> Prior:
-        """normalise(max(values, 0)) for an estimate s w; s itself where nothing is left above zero.
+        """Return normalise(max(values, 0)) for an estimate s w; s itself where nothing is left above zero.
 
         The latter needs hard predictions on the test images that no source image gets.
         """
@@ -71,7 +86,7 @@ class ConfusionAdapter(Adapter):
         check_evidence(self, evidence, expert_priors)
         assert evidence.source is not None  # `missing` refused it
         source = confusion(evidence.source, self.kind)
-        ratios = self.ratios(source, predictions(evidence.logits, self.kind).mean(axis=0))
+        ratios = self.ratios(source, frequencies(evidence.logits, self.kind))
         return corrected_mean(evidence, expert_priors, source.nearest_prior(source.prior * ratios))
 
     @abstractmethod
@@ -80,20 +95,30 @@ class ConfusionAdapter(Adapter):
 
 
 def predictions(logits: Float[np.ndarray, "images experts classes"], kind: Kind) -> Posteriors:
-    """Of the mean of expert logits: rows that sum to one (soft) or hold a single one (hard); float64."""
+    """Return those of the mean of expert logits: rows that sum to one (soft) or hold a single one (hard); float64."""
     mean = logits.mean(axis=1, dtype=np.float64)
     if kind == "hard":
-        return np.eye(mean.shape[1])[mean.argmax(axis=1)]
+        return (np.arange(mean.shape[1]) == mean.argmax(axis=1)[:, None]).astype(np.float64)
     return np.asarray(softmax(mean, axis=1))
 
 
-@lru_cache(maxsize=8)
+def frequencies(logits: Float[np.ndarray, "images experts classes"], kind: Kind) -> Float[np.ndarray, " predictions"]:
+    """Return the mean of `predictions` over images."""
+    images, experts, classes = logits.shape
+    blocks = row_blocks(images, experts * classes)
+    return np.sum([predictions(logits[rows], kind).sum(axis=0) for rows in blocks], axis=0) / images
+
+
+@lru_cache(maxsize=2)
 def confusion(source: Source, kind: Kind) -> Confusion:
-    """The confusion matrix of the source images; kept for as long as the same source is used.
+    """Return the confusion matrix of the source images; kept for as long as the same source is used.
 
     Raises ValueError for source logits that are not finite.
     """
-    images, _, classes = source.logits.shape
+    images, experts, classes = source.logits.shape
     check_finite(source.logits, "source logits", image_axis=0)
-    joint = predictions(source.logits, kind).T @ np.eye(classes)[source.labels] / images
-    return Confusion(joint, normalise(np.bincount(source.labels, minlength=classes)), images)
+    by_class = np.zeros((classes, classes))
+    for rows in row_blocks(images, experts * classes):
+        for label, row in zip(source.labels[rows], predictions(source.logits[rows], kind), strict=True):
+            by_class[label] += row
+    return Confusion(by_class.T / images, normalise(np.bincount(source.labels, minlength=classes)), images)

@@ -36,6 +36,9 @@ Logits = Float[np.ndarray, "images classes"]
 Posteriors = Float[np.ndarray, "images classes"]
 """A probability for each class, for each image."""
 
+Ratios = Float[np.ndarray, "images classes"]
+"""Posteriors, each divided by the prior of its class: likelihoods up to a factor an image."""
+
 
 class Fitted(Protocol):
     """A fitted adapter. `prior`: its estimate of the test label prior [C]; `weights`: over experts [E].
@@ -67,7 +70,9 @@ class WeightedExperts:
 
     def predict(self, evidence: Evidence) -> Logits:
         logits = np.einsum("nec,e->nc", evidence.logits, self.weights.astype(np.float32))
-        return logits if self.bias is None else logits + self.bias.astype(np.float32)
+        if self.bias is not None:
+            logits += self.bias.astype(np.float32)
+        return logits
 
 
 @dataclass(frozen=True)

@@ -75,8 +75,8 @@ class StreamAdapter(Adapter):
         """Raise ValueError for optional parts that are wrong; here there are none."""
 
     def batches(self, images: int) -> list[slice]:
-        """The batches of a stream of `images` images."""
-        return [slice(start, min(start + self.batch, images)) for start in range(0, images, self.batch)]
+        """Return the batches of a stream of `images` images."""
+        return _batches(images, self.batch)
 
 
 @dataclass(frozen=True)
@@ -99,4 +99,10 @@ class StreamFitted:
             raise ValueError(f"a stream of {self.images} images was read; {len(evidence.logits)} are to be predicted")
         step = np.arange(self.images) // self.batch
         logits = np.einsum("nec,ne->nc", evidence.logits, self.weights_at.astype(np.float32)[step])
-        return logits + self.bias_at.astype(np.float32)[step]
+        for part, bias in zip(_batches(self.images, self.batch), self.bias_at.astype(np.float32), strict=True):
+            logits[part] += bias
+        return logits
+
+
+def _batches(images: int, batch: int) -> list[slice]:
+    return [slice(start, min(start + batch, images)) for start in range(0, images, batch)]

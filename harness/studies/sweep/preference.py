@@ -18,10 +18,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 from numpy.typing import ArrayLike
 from scipy.sparse import coo_array
-from scipy.special import softmax
 
-from harness.adapters.em import em_prior
+from harness.adapters.parts.calibration import uncalibrated
 from harness.adapters.parts.correction import prior_correction
+from harness.adapters.parts.likelihood import likeliest_prior
 from harness.evidence.arrays import Evidence, PoolEvidence
 from harness.evidence.check import usable_heads
 from harness.evidence.heads import STEPS, PreferenceHeads, agreement, lattice, view_cosines
@@ -161,7 +161,7 @@ def sweep(
     hits = family.correct(pool.labels)
     right, total = class_counts(hits, pool.labels, draws, classes)
     agreed = family.agreement()
-    posteriors = softmax(pool.evidence.logits.mean(axis=1, dtype=np.float64), axis=1)
+    ratios = uncalibrated(pool.expert_priors).ratios(pool.evidence)
     reference = target_prior(pool.expert_priors)
     groups = shot_groups(pool.train_counts)
     swept = []
@@ -169,7 +169,7 @@ def sweep(
         present = total[number] > 0
         accuracy = right[number] / np.maximum(total[number], 1)
         by_group = {name: accuracy[:, members[present[members]]] for name, members in groups.items()}
-        estimate = em_prior(posteriors[draw], reference).prior
+        estimate = likeliest_prior(ratios[draw], reference)
         tv_estimate, tv_test = (_distances(family.priors, prior) for prior in (estimate, total[number]))
         score = None if agreed is None else agreed[draw].mean(axis=0, dtype=np.float64)
         top1 = right[number].sum(axis=1) / total[number].sum()

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from harness import adapters
-from harness.adapters.em import em_prior
 from harness.adapters.mean import Mean
+from harness.adapters.parts.likelihood import likeliest_prior
 from harness.adapters.preference import Preference, PreferredHeads
 from harness.adapters.preference_em import PreferenceEm
 from harness.evidence.arrays import Evidence, PoolEvidence
@@ -160,7 +160,7 @@ def test_em_finds_the_preference_behind_a_test_prior(number: int) -> None:
     found = Evidence(np.repeat(logits[:, None], 3, 1), features=features, head=heads)
     fitted = PreferenceEm().fit(found, np.ones(classes, int), priors, 0)
     posteriors = torch.tensor(logits).double().softmax(1).numpy()
-    estimate = em_prior(posteriors, target_prior(priors)).prior
+    estimate = likeliest_prior(posteriors / target_prior(priors), target_prior(priors))
     assert fitted.point == np.argmin([total_variation(prior, estimate) for prior in implied])
     assert total_variation(fitted.prior, implied[number]) < 0.04
     np.testing.assert_array_equal(fitted.prior, implied[fitted.point])

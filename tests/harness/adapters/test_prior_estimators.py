@@ -21,9 +21,9 @@ from harness.adapters.eb_em import (
     held_out,
     power,
 )
-from harness.adapters.em import em_prior
 from harness.adapters.parts.calibration import calibrated, recalibrated
 from harness.adapters.parts.confusion import confusion, predictions
+from harness.adapters.parts.likelihood import likeliest_prior
 from harness.adapters.rlls import penalty, solve
 from harness.evidence.arrays import Evidence, Source
 from methods.core.priors import ExpertPriors, normalise, target_prior
@@ -289,27 +289,28 @@ def test_eb_em_keeps_to_the_family_where_it_is_right_and_leaves_it_where_it_is_w
     for seed in range(5):
         near, far = scene(BACKWARD, images=200, seed=seed)[0], scene(ODD, images=600, seed=seed)[0]
         close, apart = fit("eb_em", near), fit("eb_em", far)
-        assert close.estimate.kappa >= 0.3 > apart.estimate.kappa
         gaps["eb_em"] += total_variation(close.prior, BACKWARD)
         gaps["em_bcts"] += total_variation(fit("em_bcts", near).prior, BACKWARD)
-        assert total_variation(apart.prior, ODD) < total_variation(power(COUNTS, apart.estimate.exponent), ODD) / 2
+        family = [power(COUNTS, exponent) for exponent in EXPONENTS]
+        to_family = [min(total_variation(found.prior, member) for member in family) for found in (close, apart)]
+        assert to_family[0] < 0.03 < 0.1 < to_family[1]
+        assert total_variation(apart.prior, ODD) < min(total_variation(member, ODD) for member in family) / 2
     assert gaps["eb_em"] < gaps["em_bcts"]
 
 
 def test_held_out_likelihoods_by_hand() -> None:
-    """Each fold under a prior fitted to the others, by the one-at-a-time EM."""
+    """Each fold under a prior fitted to the others, one at a time."""
     evidence, _ = scene(ODD, images=120)
     assert evidence.source is not None
     calibration = calibrated(evidence.source)
-    posteriors = softmax(calibration.apply(evidence.logits.mean(1)), axis=1)
-    ratios = posteriors / calibration.prior
+    ratios = calibration.ratios(evidence)
     folds = np.arange(120) % 4
     found = held_out(ratios, COUNTS, family_log_likelihoods(ratios, COUNTS), folds)
     kept = folds != 2
     exponent = best_exponent(family_log_likelihoods(ratios[kept], COUNTS).sum(0))
     centre = power(COUNTS, exponent)
     for number, kappa in enumerate(KAPPAS):
-        prior = em_prior(posteriors[kept], calibration.prior, start=centre, added=kappa * kept.sum() * centre).prior
+        prior = likeliest_prior(ratios[kept], centre, added=kappa * kept.sum() * centre)
         expected = np.log(ratios[~kept] @ prior)
         np.testing.assert_allclose(found[~kept, number], expected, atol=1e-2, err_msg=str(kappa))
 
@@ -350,7 +351,7 @@ def test_eb_em_recal_by_hand() -> None:
         assert cost(second.slope + 0.01 * rng.normal(), second.bias + 0.05 * rng.normal(size=CLASSES)) > best
     np.testing.assert_allclose(second.prior, mixed)
     estimate = EbEm().estimate(evidence, second, COUNTS, 4)
-    np.testing.assert_array_equal(found.prior, estimate.prior)
+    np.testing.assert_array_equal(found.prior, estimate)
     expected = second.apply(evidence.logits.mean(1)) + np.log(np.maximum(found.prior, 1e-12)) - np.log(mixed)
     np.testing.assert_allclose(log_softmax(found.predict(evidence), 1), log_softmax(expected, 1), atol=1e-3)
     assert total_variation(found.prior, realised) < 0.06
