@@ -32,7 +32,7 @@ EXAMPLES = """\
 
 
 def chosen(naive_steps: int | None) -> dict[str, Sequence[Callable[[Work], list[Line]]]]:
-    """The parts by name, in the order in which they are run."""
+    """Return the parts by name, in the order in which they are run."""
     return {
         "training": (parts.training_step, parts.training_epoch),
         "evidence": (parts.clean_evidence, parts.view_pair),
@@ -90,7 +90,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def table(lines: Sequence[Line], limits: dict[str, dict[str, float]], device: torch.device) -> str:
-    """The figures as text: seconds of all the work, spread, throughput, rate and its share of the two ceilings."""
+    """Return the figures as text.
+
+    They are seconds of all the work, spread, throughput, rate and its share of the two ceilings.
+    """
     about = machine(device)
     rows = [
         f"{about['device']}, {about['threads']} threads, torch {about['torch']}",
@@ -120,8 +123,9 @@ def table(lines: Sequence[Line], limits: dict[str, dict[str, float]], device: to
 
 
 def ratios(lines: Sequence[Line]) -> dict[str, float]:
-    """How many times faster than the reference, by part and variant; for aggregation, everything it needs together.
+    """Return how many times faster than the reference each variant of each part is.
 
+    For aggregation that is of everything it needs together.
     For a training step also its rate over that of its convolutions alone.
     """
     seconds = {(line.part, line.variant): line.timing.median * line.scaled for line in lines}
@@ -150,7 +154,7 @@ def ratios(lines: Sequence[Line]) -> dict[str, float]:
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """What the figures were measured on."""
+    """Return what the figures were measured on."""
     return {
         "device": device_name(device),
         "threads": torch.get_num_threads(),

@@ -16,7 +16,7 @@ REPEATS = {"cpu": 4, "cuda": 20}
 
 
 def ceilings(device: torch.device, rounds: int) -> dict[str, dict[str, float]]:
-    """{"fp32" and "bf16": {"matrix product", "convolution"}}: the best rate found, FLOP a second."""
+    """Return the best rate found, FLOP a second: {"fp32" and "bf16": {"matrix product", "convolution"}}."""
     return {
         name: {"matrix product": _products(device, kind, rounds), "convolution": _convolutions(device, kind, rounds)}
         for name, kind in (("fp32", torch.float32), ("bf16", torch.bfloat16))
@@ -37,7 +37,7 @@ def _products(device: torch.device, kind: torch.dtype, rounds: int) -> float:
 
 @torch.inference_mode()
 def _convolutions(device: torch.device, kind: torch.dtype, rounds: int) -> float:
-    """The fastest of the widths, channels last, forward."""
+    """Return the rate of the fastest of the widths, channels last, forward."""
     repeats, rates = REPEATS[device.type], []
     for channels, side in SHAPES:
         images = torch.randn(BATCH[device.type], channels, side, side, device=device, dtype=kind)

@@ -70,7 +70,7 @@ def accuracy(
     mean: Float[Tensor, " 3"],
     std: Float[Tensor, " 3"],
 ) -> float:
-    """Share of images whose label has the highest mean of expert logits; images are prepared one by one."""
+    """Return the share of images whose label has the highest mean of expert logits; images are prepared one by one."""
     correct, device = 0, mean.device
     mean, std = mean.cpu(), std.cpu()
     for start in range(0, len(images), BATCH):
@@ -88,7 +88,7 @@ def learn_weights(
     std: Float[Tensor, " 3"],
     experts: int,
 ) -> Float[Tensor, " experts"]:
-    """One test-time epoch over `images`: expert weights [E] after it."""
+    """Return the expert weights [E] after one test-time epoch over `images`."""
     values = torch.zeros(experts, device=images.device, requires_grad=True)
     optimiser = torch.optim.SGD([values], lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
     generator = torch.Generator(images.device).manual_seed(0)
@@ -109,6 +109,6 @@ def learn_weights(
 def _prepared(
     image: UInt8[np.ndarray, "height width 3"], mean: Float[Tensor, " 3"], std: Float[Tensor, " 3"]
 ) -> Float[Tensor, "3 height width"]:
-    """One picture as a normalised tensor, by way of Pillow as data loaders have it."""
+    """Return one picture as a normalised tensor, by way of Pillow as data loaders have it."""
     pixels = torch.from_numpy(np.array(Image.fromarray(image))).permute(2, 0, 1).contiguous().float() / 255
     return (pixels - mean[:, None, None]) / std[:, None, None]

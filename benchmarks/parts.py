@@ -63,7 +63,7 @@ class Line:
     scaled: float = 1.0
 
     def record(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """Return the line as JSON has it."""
         return asdict(self)
 
 
@@ -94,11 +94,11 @@ class Work:
         return count_macs(self.network(), SIZE)
 
     def network(self) -> nn.Module:
-        """A fresh network in the default memory format, evaluation mode."""
+        """Return a fresh network in the default memory format, evaluation mode."""
         return build_network(self.method, self.spec, 0).eval().to(self.device)
 
     def reference(self) -> nn.Module:
-        """The same network as research code has it: every ReLU writes a new map."""
+        """Return the same network as research code has it: every ReLU writes a new map."""
         network = self.network()
         for module in network.modules():
             if isinstance(module, nn.ReLU):
@@ -106,16 +106,16 @@ class Work:
         return network
 
     def stage(self) -> Stage:
-        """The published training stage."""
+        """Return the published training stage."""
         return self.method.stages(PUBLISHED)[0]
 
     def ours(self) -> nn.Module:
-        """The network as the harness runs it over a pool."""
+        """Return the network as the harness runs it over a pool."""
         network = self.network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return fold_batchnorm(network, SIZE)
 
     def pool(self) -> MemoryPool:
-        """The test images; nothing is kept."""
+        """Return the test images; nothing is kept."""
         return MemoryPool(self.test, self.mean, self.std)
 
     def lines(
@@ -131,8 +131,9 @@ class Work:
 
 
 def training_step(work: Work) -> list[Line]:
-    """Forward, backward and update of one batch of 128, four times; and its convolutions alone, on maps of their own.
+    """Time forward, backward and update of one batch of 128, four times.
 
+    The convolutions of that are timed alone too, on maps of their own.
     The latter is what the step could cost at the least with the library's convolutions.
     """
     images = torch.randn(naive.BATCH, 3, *SIZE, device=work.device)
@@ -169,7 +170,10 @@ def training_step(work: Work) -> list[Line]:
 
 
 def _convolutions(work: Work, precision: Precision) -> Callable[[], None]:
-    """Forward and backward of every convolution of the network, one after the other, as often as `training_step`."""
+    """Return what runs every convolution of the network, one after the other, as often as `training_step`.
+
+    It runs them forward and backward.
+    """
     kind = torch.float32 if precision == "fp32" else torch.bfloat16
     network = work.network()
     layers: list[tuple[nn.Conv2d, Tensor, Tensor]] = []
@@ -198,7 +202,7 @@ def _convolutions(work: Work, precision: Precision) -> Callable[[], None]:
 
 
 def training_epoch(work: Work) -> list[Line]:
-    """One epoch of the long-tailed set, with augmentation, without validation."""
+    """Time one epoch of the long-tailed set, with augmentation, without validation."""
     host = work.training.images.permute(0, 2, 3, 1).cpu().numpy()
 
     def reference() -> None:
@@ -227,7 +231,7 @@ def _forward(network: nn.Module, batches: Iterator[Tensor], precision: Precision
 
 
 def clean_evidence(work: Work) -> list[Line]:
-    """Logits of all clean test images; the reference loads them one by one and counts what is right."""
+    """Time the logits of all clean test images; the reference loads them one by one and counts what is right."""
     plain, folded, pool = work.reference(), work.ours(), work.pool()
     host = work.test.permute(0, 2, 3, 1).cpu().numpy()
 
@@ -244,7 +248,7 @@ def clean_evidence(work: Work) -> list[Line]:
 
 
 def view_pair(work: Work) -> list[Line]:
-    """Two random views of all test images, made and run through the network."""
+    """Time two random views of all test images, made and run through the network."""
     folded = work.ours()
 
     def run(precision: Precision) -> None:
@@ -266,7 +270,7 @@ def view_pair(work: Work) -> list[Line]:
 
 
 def learning(work: Work) -> list[Line]:
-    """SADE's weights for all eleven published shifts from stored logits of three view pairs."""
+    """Time the learning of SADE's weights for all eleven published shifts from stored logits of three view pairs."""
     rng = np.random.default_rng(0)
     shape = (work.images, 3, 100)
     evidence = Evidence(
@@ -284,7 +288,7 @@ def learning(work: Work) -> list[Line]:
 
 
 def _drawn(work: Work) -> list[np.ndarray]:
-    """Indices of the eleven published shifts into the test images."""
+    """Return the indices of the eleven published shifts into the test images."""
     pool = np.bincount(work.labels, minlength=100)
     rank = np.arange(100)
     names = [str(number) for number in rank]
@@ -294,7 +298,7 @@ def _drawn(work: Work) -> list[np.ndarray]:
 
 
 def preference_sweep(work: Work) -> list[Line]:
-    """231 preferences on all eleven published shifts from stored features of clean images and one view pair."""
+    """Time 231 preferences on all eleven published shifts from stored features of clean images and one view pair."""
     rng = np.random.default_rng(0)
     priors = work.method.expert_priors(work.counts)
     points = lattice(3, STEPS)
@@ -318,7 +322,7 @@ def preference_sweep(work: Work) -> list[Line]:
 
 
 def naive_procedure(work: Work, steps: int | None) -> list[Line]:
-    """The same as clean evidence, view pairs and learning: network re-run for each shift and epoch.
+    """Time the same as clean evidence, view pairs and learning, with the network re-run for each shift and epoch.
 
     steps: batches of one epoch that are run and scaled up to all of five; None = every one.
     """
@@ -352,7 +356,7 @@ def naive_procedure(work: Work, steps: int | None) -> list[Line]:
 
 
 def commands(work: Work) -> list[Line]:
-    """What a user waits for before anything is done."""
+    """Time what a user waits for before anything is done."""
 
     def call(*arguments: str) -> Callable[[], object]:
         return lambda: subprocess.run(

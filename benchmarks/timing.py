@@ -34,7 +34,7 @@ def interleaved(
 
 
 def timed(work: Callable[[], object], device: torch.device) -> float:
-    """Seconds of one call, to the end of what it started on the device."""
+    """Return the seconds of one call, to the end of what it started on the device."""
     _wait(device)
     start = time.perf_counter()
     work()

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> Parser:
-    """The command's arguments."""
+    """Return the command's arguments."""
     made = Parser(
         "python -m harness.estimate",
         "Errors of estimated test priors. For every shift, test sets of a given size are drawn from the pool with "

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> Parser:
-    """The command's arguments."""
+    """Return the command's arguments."""
     made = Parser(
         "python -m harness.route",
         "Routing: gates decide for each image how many experts are run. For every threshold and shift: accuracy, mean "

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> Parser:
-    """The command's arguments."""
+    """Return the command's arguments."""
     made = Parser(
         "python -m harness.sweep",
         "Preference sweep: a lattice of preferences over experts (forward, uniform, backward) on every shift, for a "
@@ -55,7 +55,7 @@ def parser() -> Parser:
 
 
 def _steps(text: str) -> int:
-    """Steps along an edge of the simplex."""
+    """Return the steps along an edge of the simplex."""
     try:
         step = float(text)
         steps = round(1 / step)

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> Parser:
-    """The command's arguments."""
+    """Return the command's arguments."""
     made = Parser(
         "python -m harness.why",
         "Why methods differ. Bias and variance of the 0-1 loss and the hardest negative's confidence by shot group,\n"

@@ -134,7 +134,7 @@ def _elsewhere(
 
 @contextmanager
 def _shown(job: "TrainingJob") -> "Iterator[Progress]":
-    """`epochs_shown` on the main process."""
+    """Show the epochs of a job on the main process (`epochs_shown`)."""
     if distributed.world().main:
         with epochs_shown(f"{job.method_name} s{job.seed}") as progress:
             yield progress

@@ -28,11 +28,11 @@ ADAPTERS = {
 
 
 def get(text: str) -> Adapter | TruthAdapter:
-    """The adapter that `text` names, with options on the name (`sade:objective=inner`). Raises BadInput."""
+    """Return the adapter that `text` names, with options on the name (`sade:objective=inner`). Raises BadInput."""
     adapter: Adapter | TruthAdapter = look_up("adapter", text, ADAPTERS)
     return adapter
 
 
 def names() -> list[tuple[str, str]]:
-    """(name, first line of the adapter file's docstring) of every adapter; imports none of them."""
+    """Return (name, first line of the adapter file's docstring) of every adapter; imports none of them."""
     return [(name, headline(target.partition(":")[0])) for name, target in ADAPTERS.items()]

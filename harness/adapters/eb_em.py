@@ -77,7 +77,7 @@ class EbEm(Adapter):
 
 
 def folds_of(images: int, seed: int) -> Int[np.ndarray, " images"]:
-    """The fold of each image, as equal in size as can be.
+    """Return the fold of each image, as equal in size as can be.
 
     Random numbers of its own: those of the seed alone also make the order of arrival (`harness.protocol.arrival`), and
     folds from the same permutation would follow the order of the draw, which is by class.
@@ -86,7 +86,7 @@ def folds_of(images: int, seed: int) -> Int[np.ndarray, " images"]:
 
 
 def power(counts: Counts, exponent: float) -> Prior:
-    """normalise(pi^a), [C]."""
+    """Return normalise(pi^a), [C]."""
     logs = exponent * np.log(np.asarray(counts, dtype=np.float64))
     return normalise(np.exp(logs - logs.max()))
 
@@ -98,7 +98,10 @@ def family_log_likelihoods(ratios: Ratios, counts: Counts) -> Float[np.ndarray, 
 
 
 def best_exponent(totals: Float[np.ndarray, " exponents"]) -> float:
-    """Where `totals` at EXPONENTS are largest, refined by the parabola through the largest and its neighbours."""
+    """Return the exponent where `totals` at EXPONENTS are largest.
+
+    It is refined by the parabola through the largest and its neighbours.
+    """
     top = int(totals.argmax())
     if top in (0, len(totals) - 1):
         return float(EXPONENTS[top])
@@ -169,7 +172,7 @@ def _likelihoods(ratios: Ratios, priors: Float[np.ndarray, "classes problems"]) 
 
 
 def choose(likelihoods: Float[np.ndarray, "images kappas"], rule: Rule) -> float:
-    """The kappa that `rule` takes, given the log likelihood of each held-out image under each of KAPPAS."""
+    """Return the kappa that `rule` takes, given the log likelihood of each held-out image under each of KAPPAS."""
     means = likelihoods.mean(axis=0)
     best = int(means.argmax())
     if rule == "best":

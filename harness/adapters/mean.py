@@ -26,6 +26,6 @@ class Mean(Adapter):
     access: ClassVar[Access] = Access("none", "none", "inductive")
 
     def fit(self, evidence: Evidence, counts: Counts, expert_priors: ExpertPriors, seed: int) -> WeightedExperts:
-        """Equal weights [E]. Raises ValueError for logits that are not finite."""
+        """Return equal weights [E]. Raises ValueError for logits that are not finite."""
         _, experts, _ = check_evidence(self, evidence)
         return WeightedExperts(np.full(experts, 1 / experts))

@@ -44,7 +44,10 @@ class PreferredHeads:
     weights: None = None
 
     def predict(self, evidence: Evidence) -> Logits:
-        """Mean over experts of the logits at the preference. Raises ValueError where head or features are missing."""
+        """Return the mean over experts of the logits at the preference.
+
+        Raises ValueError where head or features are missing.
+        """
         heads, features = usable_heads(evidence)
         return heads.ensemble(features, self.point)
 
@@ -80,6 +83,6 @@ class Preference(Adapter):
 
 
 def preferred(heads: PreferenceHeads, scores: Float[np.ndarray, " points"]) -> PreferredHeads:
-    """The point with the highest score [P]; the first of equals."""
+    """Return the point with the highest score [P]; the first of equals."""
     point = int(scores.argmax())
     return PreferredHeads(point, heads.points[point], heads.priors[point], scores)

@@ -40,7 +40,7 @@ class Rlls(ConfusionAdapter):
 
 
 def penalty(classes: int, images: int) -> float:
-    """delta for `classes` classes and `images` source images."""
+    """Return delta for `classes` classes and `images` source images."""
     scale = np.log(2 * classes / CONFIDENCE)
     return float(0.01 * 3 * (2 * scale / (3 * images) + np.sqrt(2 * scale / images)))
 

@@ -33,7 +33,7 @@ class RoutedExperts:
     weights: None = None
 
     def used(self, evidence: Evidence) -> Int[np.ndarray, " images"]:
-        """Number of experts run on each image, 1..E, [N]. Raises ValueError for unusable gate logits."""
+        """Return the number of experts run on each image, 1..E, [N]. Raises ValueError for unusable gate logits."""
         images, experts, _ = evidence.logits.shape
         gates = evidence.gate_logits
         if gates is None or gates.shape != (images, experts - 1):
@@ -45,11 +45,11 @@ class RoutedExperts:
         return 1 + passed.sum(axis=1)
 
     def mean_experts(self, evidence: Evidence) -> float:
-        """Mean number of experts run on an image."""
+        """Return the mean number of experts run on an image."""
         return float(self.used(evidence).mean())
 
     def predict(self, evidence: Evidence) -> Logits:
-        """Mean logits [N, C] of the experts run. Raises ValueError for unusable gate logits."""
+        """Return the mean logits [N, C] of the experts run. Raises ValueError for unusable gate logits."""
         used = self.used(evidence)
         run = np.arange(evidence.logits.shape[1]) < used[:, None]
         return np.einsum("nec,ne->nc", evidence.logits, (run / used[:, None]).astype(np.float32))
@@ -71,7 +71,10 @@ class Routed(Adapter):
             raise ValueError(f"threshold must lie in 0..1, not {self.threshold}")
 
     def fit(self, evidence: Evidence, counts: Counts, expert_priors: ExpertPriors, seed: int) -> RoutedExperts:
-        """The gates' threshold. Raises ValueError for logits or gate logits that are missing or not finite."""
+        """Return the gates with their threshold.
+
+        Raises ValueError for logits or gate logits that are missing or not finite.
+        """
         check_evidence(self, evidence)
         fitted = RoutedExperts(self.threshold)
         fitted.used(evidence)

@@ -75,7 +75,10 @@ def check_objective(objective: str) -> None:
 
 
 def check_views(evidence: Evidence) -> Float[np.ndarray, "pairs 2 images experts classes"]:
-    """The views of evidence that has some. Raises ValueError for a shape that is not the logits' or not finite."""
+    """Return the views of evidence that has some.
+
+    Raises ValueError for views that have another shape than the logits or are not finite.
+    """
     views = evidence.views
     assert views is not None  # `missing` refused it
     if views.ndim != 5 or views.shape[1:] != (2, *evidence.logits.shape):
@@ -113,7 +116,7 @@ def sgd_step(
     logits: Float32[np.ndarray, "experts 2 batch classes"],
     objective: Objective,
 ) -> tuple[Weights, Weights]:
-    """v and its velocity [E] after one step of SGD with Nesterov momentum on a batch's two views."""
+    """Return v and its velocity [E] after one step of SGD with Nesterov momentum on a batch's two views."""
     weights = on_simplex(values)
     slope = agreement_slope(logits, weights, objective)
     gradient = -weights * (slope - weights @ slope) + WEIGHT_DECAY * values
@@ -122,7 +125,7 @@ def sgd_step(
 
 
 def must_stop(weights: Weights) -> bool:
-    """Whether a weight, rounded to two decimals, is below 0.05."""
+    """Return whether a weight, rounded to two decimals, is below 0.05."""
     return bool((np.round(weights, 2) < LOWEST_WEIGHT).any())
 
 
@@ -131,7 +134,7 @@ def agreement_slope(
     weights: Weights,
     objective: Objective,
 ) -> Weights:
-    """Derivative of the batch mean of the two views' agreement by the weights [E]; float32 inside.
+    """Return the derivative of the batch mean of the two views' agreement by the weights [E]; float32 inside.
 
     With p = softmax(a), a = sum_e w_e z_e: for the inner product d/da1 = p1 * (p2 - p1.p2); the cosine
     ignores the scale of p, so there d/da1 = p1 * (p2 / (|p1||p2|) - cos * p1 / |p1|^2), and p need not be
@@ -157,6 +160,6 @@ def agreement_slope(
 
 
 def on_simplex(values: Weights) -> Weights:
-    """Weights w = softmax(v), [E]."""
+    """Return the weights w = softmax(v), [E]."""
     powers = np.exp(values - values.max())
     return np.asarray(powers / powers.sum())

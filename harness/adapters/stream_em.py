@@ -44,7 +44,7 @@ class StreamEm(StreamAdapter):
         return EmReader({"counts": self.batch * held}, calibration, held, self.memory)
 
     def calibration(self, evidence: Evidence, expert_priors: ExpertPriors) -> Calibration:
-        """What logits are passed through first: here nothing, and they answer for the target prior."""
+        """Return what logits are passed through first: here nothing, and they answer for the target prior."""
         return uncalibrated(expert_priors)
 
 

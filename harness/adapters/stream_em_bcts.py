@@ -27,6 +27,6 @@ class StreamEmBcts(StreamEm):
     reads: ClassVar[tuple[str, ...]] = ("source",)
 
     def calibration(self, evidence: Evidence, expert_priors: ExpertPriors) -> Calibration:
-        """BCTS on the source."""
+        """Return BCTS on the source."""
         assert evidence.source is not None  # `missing` refused it
         return calibrated(evidence.source)

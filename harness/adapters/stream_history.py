@@ -64,7 +64,7 @@ class HistoryReader(Reader):
         return np.full(experts, 1 / experts), bias
 
     def _remember(self, estimate: PerClass) -> PerClass:
-        """The mean of the estimates that count, `estimate` the last of them."""
+        """Return the mean of the estimates that count, `estimate` the last of them."""
         if self.window:
             self.memory["recent"] = np.vstack([self.memory["recent"], estimate])[-self.window :]
             return np.asarray(self.memory["recent"].mean(axis=0))

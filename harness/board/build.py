@@ -32,8 +32,9 @@ AVERAGED = tuple(name for name, hint in get_type_hints(Entry).items() if hint in
 
 
 def build(found: Iterable[Row]) -> Board:
-    """The leaderboard of rows: `entries` per (setting, shift) and `means` per setting over the eleven published sets.
+    """Return the leaderboard of rows.
 
+    Its `entries` are per (setting, shift), its `means` per setting over the eleven published sets.
     Of rows of several versions of a program part only the newest count; how many were left out is `superseded`.
     """
     found = list(found)
@@ -48,7 +49,10 @@ def build(found: Iterable[Row]) -> Board:
 
 
 def current(found: Iterable[Row]) -> list[list[Row]]:
-    """Rows by (setting, shift, draw), one a train seed; of several versions of a program part only the newest."""
+    """Return the rows by (setting, shift, draw), one a train seed.
+
+    Of several versions of a program part only the newest counts.
+    """
     groups: dict[str, list[Row]] = defaultdict(list)
     for row in found:
         groups[json.dumps([pick(row, SETTING), row.shift, row.indices_sha256], sort_keys=True)].append(row)
@@ -76,7 +80,7 @@ def write(results: Path, check: Callable[[Board], None] = lambda board: None) ->
 
 
 def as_text(board: Board) -> str:
-    """The leaderboard as JSON, one line an entry: short, and differences between two can be read."""
+    """Return the leaderboard as JSON, one line an entry: short, and differences between two can be read."""
 
     def compact(value: Any) -> str:
         return json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"))
@@ -111,7 +115,7 @@ def check_schema(where: Path) -> None:
 
 
 def _entry(group: Sequence[Row]) -> Entry:
-    """Summary of one setting on one shift over train seeds; accuracies are fractions."""
+    """Return the summary of one setting on one shift over train seeds; accuracies are fractions."""
     group = by_seed(group)
     first = group[0]
     redraws = [draw["top1"] for row in group for draw in row.redraws]
@@ -141,12 +145,15 @@ def _entry(group: Sequence[Row]) -> Entry:
 
 
 def _hurts(row: Row) -> bool:
-    """Adaptation lowers accuracy by more than the interval: no adaptation lies above the adapted row's interval."""
+    """Return whether adaptation lowers accuracy by more than the interval.
+
+    That is so where no adaptation lies above the adapted row's interval.
+    """
     return row.top1 - row.delta_to_mean > row.top1_high
 
 
 def _mean_vector(found: Sequence[list[float] | None]) -> list[float] | None:
-    """Entry by entry, over the seeds that have one."""
+    """Return the mean, entry by entry, over the seeds that have one."""
     learned = [values for values in found if values is not None]
     if not learned:
         return None
@@ -154,7 +161,7 @@ def _mean_vector(found: Sequence[list[float] | None]) -> list[float] | None:
 
 
 def _means(entries: Sequence[Entry]) -> list[SetsMean]:
-    """Mean top-1 over the eleven published shifts, for settings that have them all with the same seeds."""
+    """Return the mean top-1 over the eleven published shifts, for settings that have them all with the same seeds."""
     wanted = [str(shift) for shift in published_shifts()]
     groups: dict[str, dict[str, Entry]] = defaultdict(dict)
     for entry in entries:

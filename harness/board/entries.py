@@ -18,7 +18,7 @@ R = TypeVar("R")
 
 
 def pick(row: Any, names: Sequence[str]) -> dict[str, Any]:
-    """Some fields of a row, its hashes as the leaderboard has them."""
+    """Return some fields of a row, its hashes as the leaderboard has them."""
     found = {name: getattr(row, name) for name in names}
     return found | {name: found[name][:HASH_DIGITS] for name in HASHES if found.get(name)}
 
@@ -29,7 +29,10 @@ def chosen(entry: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
 
 
 def rounded(value: Any) -> Any:
-    """A value, or each in a list, at the leaderboard's precision: below .01 as many significant digits as decimals."""
+    """Return a value, or each in a list, at the leaderboard's precision.
+
+    Below .01 a value has as many significant digits as decimals.
+    """
     if isinstance(value, list):
         return [rounded(part) for part in value]
     if isinstance(value, float):
@@ -38,18 +41,18 @@ def rounded(value: Any) -> Any:
 
 
 def newest(group: Sequence[R]) -> list[R]:
-    """Of rows of several versions of a program part those of the newest."""
+    """Return the rows of the newest version of a program part, where there are rows of several."""
     latest = max(map(_versions, group))
     return [row for row in group if _versions(row) == latest]
 
 
 def by_seed(group: Sequence[R]) -> list[R]:
-    """Rows in the order of their train seeds, those without one first."""
+    """Return the rows in the order of their train seeds, those without one first."""
     return sorted(group, key=lambda row: (row.train_seed is not None, row.train_seed or 0))  # type: ignore[attr-defined]
 
 
 def average(values: Sequence[float | None]) -> Average | None:
-    """Mean and standard deviation (None for one seed) over train seeds; None where no seed has a value."""
+    """Return the mean and standard deviation (None for one seed) over train seeds; None where no seed has a value."""
     known = [value for value in values if value is not None]
     if not known:
         return None
@@ -58,7 +61,7 @@ def average(values: Sequence[float | None]) -> Average | None:
 
 
 def reported(row: Any) -> Reported | None:
-    """The published figure that a row has beside its own, if any."""
+    """Return the published figure that a row has beside its own, if any."""
     if row.reported_value is None:
         return None
     return {"value": row.reported_value, "source": row.reported_source, "primary": row.reported_primary}

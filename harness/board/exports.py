@@ -50,7 +50,7 @@ METRICS = {
 
 
 def csv_text(found: Sequence[Row]) -> str:
-    """Rows as CSV with a header, sorted as rows are; LF line ends."""
+    """Return the rows as CSV with a header, sorted as rows are; LF line ends."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(SCALARS)
@@ -59,7 +59,7 @@ def csv_text(found: Sequence[Row]) -> str:
 
 
 def hub_files(found: Sequence[Row], hub_dataset: str | None = None) -> dict[str, str]:
-    """Relative path -> text of the `hf-yaml` folder. hub_dataset: OWNER/NAME in place of the catalog's id."""
+    """Return relative path -> text of the `hf-yaml` folder. hub_dataset: OWNER/NAME in place of the catalog's id."""
     networks: dict[str, list[Row]] = defaultdict(list)
     for row in sorted((row for group in current(found) for row in group), key=order):
         networks[model_name(row)].append(row)
@@ -76,7 +76,10 @@ def hub_files(found: Sequence[Row], hub_dataset: str | None = None) -> dict[str,
 
 
 def model_name(row: Row) -> str:
-    """A name for the network behind a row, usable as the name of a Hub repository; it ends in the checkpoint's hash."""
+    """Return a name for the network behind a row, usable as the name of a Hub repository.
+
+    It ends in the checkpoint's hash.
+    """
     imbalance = "natural" if row.train_imbalance is None else f"lt{row.train_imbalance:g}"
     seed = [] if row.train_seed is None else [f"seed{row.train_seed}"]
     words = [row.method, row.dataset, imbalance, *([row.recipe] if row.recipe else []), *seed]
@@ -84,7 +87,7 @@ def model_name(row: Row) -> str:
 
 
 def hub_id_of(dataset: str) -> str | None:
-    """A dataset's id on the Hugging Face Hub, None where it has none (embedded or local data)."""
+    """Return a dataset's id on the Hugging Face Hub, None where it has none (embedded or local data)."""
     from shifts.images.entries import ENTRIES
     from shifts.images.reading.hub import is_hub_id
 
@@ -93,7 +96,7 @@ def hub_id_of(dataset: str) -> str | None:
 
 
 def _model_card(name: str, rows: Sequence[Row], hub_id: str | None) -> str:
-    """A README.md with the results of one network in its metadata."""
+    """Return a README.md with the results of one network in its metadata."""
     from huggingface_hub import EvalResult, ModelCardData
 
     results = [
@@ -132,7 +135,7 @@ def _model_card(name: str, rows: Sequence[Row], hub_id: str | None) -> str:
 
 
 def _entry(row: Row, hub_id: str) -> dict[str, Any]:
-    """An entry of an `.eval_results` file."""
+    """Return an entry of an `.eval_results` file."""
     seed = "" if row.train_seed is None else f", train seed {row.train_seed}"
     notes = f"top-1 accuracy, adapter {_setting(row)}, knew: {knew(vars(row))}; {row.method}, {recipe_words(row)}, "
     return {
@@ -143,12 +146,12 @@ def _entry(row: Row, hub_id: str) -> dict[str, Any]:
 
 
 def _setting(row: Row) -> str:
-    """The adapter, and what else tells two of its rows on one network apart."""
+    """Return the adapter, and what else tells two of its rows on one network apart."""
     return ", ".join([row.adapter, *_further(row)])
 
 
 def _further(row: Row) -> list[str]:
-    """What tells rows of one adapter on one network apart, in words."""
+    """Return what tells rows of one adapter on one network apart, in words."""
     parts = []
     if row.views is not None:
         parts.append(f"{row.views} view pairs")
@@ -160,7 +163,7 @@ def _further(row: Row) -> list[str]:
 
 
 def _setting_file(row: Row) -> str:
-    """`_setting` as a file name: another setting has another name."""
+    """Return `_setting` as a file name: another setting has another name."""
     name, colon, options = row.adapter.partition(":")
     # No adapter has a dash in its name, so that this replaces nothing that could tell two apart.
     parts = [name.replace("_", "-") + colon + options, *(part.replace(" ", "-") for part in _further(row))]
@@ -174,5 +177,5 @@ def _yaml(value: object) -> str:
 
 
 def _repository(text: str) -> str:
-    """`text` with every run of other characters than letters, digits, dots and dashes as one dash."""
+    """Return `text` with every run of other characters than letters, digits, dots and dashes as one dash."""
     return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")

@@ -18,7 +18,7 @@ F1: tuple[Literal["f1_micro", "f1_macro"], ...] = ("f1_micro", "f1_macro")
 
 
 def build(found: Iterable[LabelRow]) -> LabelPart:
-    """The part of these rows: `entries` per (setting, shift), sorted.
+    """Return the part of these rows: `entries` per (setting, shift), sorted.
 
     Of rows of several versions of a program part only the newest count; how many were left out is `superseded`.
     """
@@ -38,7 +38,10 @@ def build(found: Iterable[LabelRow]) -> LabelPart:
 
 
 def _entry(group: Sequence[LabelRow]) -> LabelEntry:
-    """Summary of one setting on one shift over train seeds; mAPs are fractions. Only odd precisions are named."""
+    """Return the summary of one setting on one shift over train seeds.
+
+    mAPs are fractions. Only odd precisions are named.
+    """
     group = by_seed(group)
     first = group[0]
     return cast(

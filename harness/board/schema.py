@@ -257,7 +257,7 @@ def text() -> str:
 
 
 def _schema_of(hint: Any, parts: dict[str, Any]) -> dict[str, Any]:
-    """JSON Schema of a type; those of TypedDicts go into `parts` by name."""
+    """Return the JSON Schema of a type; those of TypedDicts go into `parts` by name."""
     if is_typeddict(hint):
         if hint.__name__ not in parts:
             hints = get_type_hints(hint, include_extras=True)

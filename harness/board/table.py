@@ -121,7 +121,10 @@ def _title(group: Sequence[Entry]) -> str:
 def _table(
     columns: Sequence[Column], entries: Sequence[Entry], rank: Callable[[Entry], float], width: int | None, top: int
 ) -> str:
-    """Aligned text, a block for each class of access, its `top` best (0: all) in order; narrowed towards `width`."""
+    """Return aligned text, a block for each class of access.
+
+    A block has its `top` best (0: all) in order. The text is narrowed towards `width`.
+    """
     blocks: dict[str, list[Entry]] = defaultdict(list)
     for entry in sorted(entries, key=lambda e: Access.of(e).rank):
         blocks[heading(Access.of(entry))].append(entry)

@@ -16,7 +16,7 @@ from harness.show.settings import recipe_words, train_words
 
 
 def answers(rows: Sequence[Row]) -> list[Answer]:
-    """Answer for each access class of each training set and recipe, upper references last.
+    """Return the answer for each access class of each training set and recipe, upper references last.
 
     The order of the rows does not matter. Raises ValueError for a row whose correctness bits do not fit its draw.
     """
@@ -24,7 +24,10 @@ def answers(rows: Sequence[Row]) -> list[Answer]:
 
 
 def situations(rows: Sequence[Row]) -> list[Answer]:
-    """Answer for each situation of a user, over all contenders that need no more than it gives. Raises as `answers`."""
+    """Return the answer for each situation of a user, over all contenders that need no more than it gives.
+
+    Raises as `answers`.
+    """
     return [answer for contest in contests(rows) for answer in by_situation(contest)]
 
 

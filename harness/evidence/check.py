@@ -55,7 +55,7 @@ _MOST_IMAGES = 10**12
 
 
 def with_experts(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Arrays of a single expert whose `logits` are [N, C], with its axis where it was left out."""
+    """Return the arrays of a single expert whose `logits` are [N, C], with its axis where it was left out."""
     if "logits" not in arrays or arrays["logits"].ndim != 2:
         return dict(arrays)
     made = dict(arrays)
@@ -143,7 +143,7 @@ class Checker:
         return tuple(str(name) for name in names)
 
     def heads(self, experts: int, classes: int) -> tuple[int | None, int | None]:
-        """Points P and dimension D of the heads, None where there are none."""
+        """Return the number of points P and the dimension D of the heads, None where there are none."""
         given = [name for name in (*HEADS, "agreement") if name in self.arrays]
         if not given:
             return None, None
@@ -197,7 +197,7 @@ class Checker:
         return kind
 
     def seen(self, source: int) -> int:
-        """How many of the `source` images were trained on."""
+        """Return how many of the `source` images were trained on."""
         text = self.metadata.get("source_seen", "0")
         if not text.isdecimal() or int(text) > source:
             raise self.fail(f"metadata source_seen must be a whole number of the {source} source images, not {text!r}")
@@ -225,7 +225,7 @@ def check_labels(labels: Int[np.ndarray, " images"], images: int, classes: int) 
 
 
 def usable_heads(evidence: Evidence) -> tuple[PreferenceHeads, Float32[np.ndarray, "images experts dim"]]:
-    """Head and clean features. Raises ValueError where they are missing, not finite or not of these logits."""
+    """Return head and clean features. Raises ValueError where they are missing, not finite or not of these logits."""
     heads, features = evidence.head, evidence.features
     if heads is None or features is None:
         raise ValueError("a preference needs evidence with head and features")

@@ -22,7 +22,7 @@ def doubts(pool: PoolEvidence) -> list[str]:
 def far_images(
     logits: Float[np.ndarray, "images experts classes"], labels: Int[np.ndarray, " images"]
 ) -> tuple[Int[np.ndarray, " far"], float, float]:
-    """Images whose labelled class lies absurdly far below another one; how far at most; the usual spread.
+    """Return the images whose labelled class lies absurdly far below another one; how far at most; the usual spread.
 
     The spread is the median over images of the highest logit less the median one, of the mean of experts. Classes that
     are masked do not count unless they are an image's own, nor does a high logit of the right class: softmax ignores
@@ -48,7 +48,10 @@ def _far(
 
 
 def _left_out(pool: PoolEvidence) -> str:
-    """All classes have training images, so an expert that gives one no share was not trained on it."""
+    """Return the doubt about the first expert that gives a class no share; empty where there is none.
+
+    All classes have training images, so such an expert was not trained on the class.
+    """
     experts, classes = np.nonzero(pool.expert_priors.values == 0)
     if not len(experts):
         return ""

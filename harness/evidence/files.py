@@ -272,7 +272,10 @@ def _unlabelled_of(path: Path, arrays: Mapping[str, np.ndarray], metadata: dict[
 
 
 def _head(arrays: Mapping[str, np.ndarray], scale: float, priors: ExpertPriors) -> PreferenceHeads:
-    """Raises ValueError for preferences or priors off the simplex and a scale that is not positive and finite."""
+    """Return the preference heads of a file's arrays.
+
+    Raises ValueError for preferences or priors off the simplex and a scale that is not positive and finite.
+    """
     points = arrays["preferences"].astype(np.float64)
     given = arrays.get("preference_priors")
     wanted = [target_prior(priors, point) for point in points] if given is None else given
@@ -280,7 +283,7 @@ def _head(arrays: Mapping[str, np.ndarray], scale: float, priors: ExpertPriors) 
 
 
 def _classifiers(arrays: Mapping[str, np.ndarray], scale: float | None) -> Classifiers:
-    """Raises ValueError for a scale that is not positive and finite."""
+    """Return the classifiers of a file's arrays. Raises ValueError for a scale that is not positive and finite."""
     biases = arrays.get("classifier_biases")
     return Classifiers(_float32(arrays["classifiers"]), None if biases is None else _float32(biases), scale)
 
@@ -290,13 +293,19 @@ def _float32(array: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
 
 
 def _logits(array: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    """Logits as float32; a class that is masked by the lowest number there is gets one that can be calculated with."""
+    """Return logits as float32.
+
+    A class that is masked by the lowest number there is gets one that can be calculated with.
+    """
     made = _float32(array)
     return np.maximum(made, np.float32(-LARGEST)) if (made < -LARGEST).any() else made
 
 
 def _array(path: Path, name: str, numbers: Numbers) -> np.ndarray:
-    """Numbers as an array in the byte order of this machine. Raises BadInput, naming the key, where they are none."""
+    """Return numbers as an array in the byte order of this machine.
+
+    Raises BadInput, naming the key, where they are none.
+    """
     try:
         if isinstance(numbers, list | tuple) and any(hasattr(part, "detach") for part in numbers):
             numbers = np.stack([_of_torch(part) for part in numbers])
@@ -309,7 +318,7 @@ def _array(path: Path, name: str, numbers: Numbers) -> np.ndarray:
 
 
 def _of_torch(numbers: Numbers) -> Numbers:
-    """A tensor of torch, which need not be there, as an array; anything else as it is."""
+    """Return a tensor of torch, which need not be there, as an array; anything else as it is."""
     if not hasattr(numbers, "detach"):
         return numbers
     tensor = numbers.detach().cpu()

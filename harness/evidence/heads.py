@@ -52,7 +52,7 @@ class PreferenceHeads:
     def logits(
         self, features: Float32[np.ndarray, "images experts dim"], point: int
     ) -> Float32[np.ndarray, "images experts classes"]:
-        """s * <f / |f|, w_c / |w_c|> of each expert at lattice point number `point`.
+        """Return s * <f / |f|, w_c / |w_c|> of each expert at lattice point number `point`.
 
         Raises ValueError for features of other experts or another dimension.
         """
@@ -63,11 +63,14 @@ class PreferenceHeads:
     def ensemble(
         self, features: Float32[np.ndarray, "images experts dim"], point: int
     ) -> Float32[np.ndarray, "images classes"]:
-        """The mean over experts of `logits`, as one matrix product. Raises ValueError as `logits`."""
+        """Return the mean over experts of `logits`, as one matrix product. Raises ValueError as `logits`."""
         return self.flat(features) @ self.flat_heads[point]
 
     def flat(self, features: Float32[np.ndarray, "images experts dim"]) -> Float32[np.ndarray, "images joint"]:
-        """Normalised features with experts side by side, joint = experts * dim. Raises ValueError as `logits`."""
+        """Return normalised features with experts side by side, joint = experts * dim.
+
+        Raises ValueError as `logits`.
+        """
         return _normalise(self._checked(features), axis=-1).reshape(len(features), -1)
 
     @cached_property
@@ -125,7 +128,7 @@ class Classifiers:
 
 
 def lattice(experts: int, steps: int = STEPS) -> Float[np.ndarray, "points experts"]:
-    """All preferences over `experts` whose shares are multiples of 1 / steps; the centre first, on them or not.
+    """Return all preferences over `experts` whose shares are multiples of 1 / steps; the centre first, on them or not.
 
     The rest run in lexicographic order, the last corner first.
     Raises ValueError for fewer than two experts or one step.
@@ -150,7 +153,7 @@ def _check_simplex(values: Float[np.ndarray, "points parts"], shape: tuple[int, 
 
 
 def _normalise(values: Float[np.ndarray, "..."], axis: int) -> Float32[np.ndarray, "..."]:
-    """Values divided by their Euclidean norm along an axis, which counts as at least 1e-12."""
+    """Return the values divided by their Euclidean norm along an axis, which counts as at least 1e-12."""
     values = np.asarray(values, dtype=np.float32)
     norms = np.sqrt(np.einsum("...i,...i->...", np.moveaxis(values, axis, -1), np.moveaxis(values, axis, -1)))
     return np.asarray(values / np.expand_dims(np.maximum(norms, _SMALLEST_NORM), axis))
@@ -162,7 +165,7 @@ _IMAGES_AT_ONCE = 512
 def agreement(
     heads: PreferenceHeads, view_features: Float32[np.ndarray, "pairs 2 images experts dim"]
 ) -> Float32[np.ndarray, "images points"]:
-    """Cosine of the two views' ensemble predictions at each point, the mean over pairs, for each image."""
+    """Return the cosine of the two views' ensemble predictions at each point, the mean over pairs, for each image."""
     pairs, _, images = view_features.shape[:3]
     table = np.zeros((images, len(heads.points)), np.float32)
     for start in range(0, images, _IMAGES_AT_ONCE):
@@ -175,7 +178,10 @@ def agreement(
 
 
 def view_cosines(logits: Float32[np.ndarray, "two_views classes"]) -> Float32[np.ndarray, " images"]:
-    """Cosine of the softmax answers to two views; `logits` has one view's rows after the other's and is overwritten."""
+    """Return the cosine of the softmax answers to two views.
+
+    `logits` has one view's rows after the other's and is overwritten.
+    """
     logits -= logits.max(axis=1, keepdims=True)
     # the cosine ignores scale, so softmax need not be normalised
     powers = np.exp(logits, out=logits)

@@ -36,7 +36,7 @@ def shapes(path: Path) -> dict[str, list[int]]:
 
 
 def metadata(path: Path) -> dict[str, str] | None:
-    """The text of a file, or None where there is no file or it cannot be read."""
+    """Return the text of a file, or None where there is no file or it cannot be read."""
     try:
         with safe_open(path, framework="np") as stream:
             return dict(stream.metadata() or {})
@@ -45,7 +45,7 @@ def metadata(path: Path) -> dict[str, str] | None:
 
 
 def _bfloat16(path: Path, name: str) -> Float32[np.ndarray, "..."]:
-    """An array that NumPy has no type for: its numbers are the upper halves of float32."""
+    """Return an array that NumPy has no type for: its numbers are the upper halves of float32."""
     with path.open("rb") as stream:
         size = int.from_bytes(stream.read(8), "little")
         told = json.loads(stream.read(size))[name]

@@ -57,8 +57,9 @@ def evaluate(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Metrics:
-    """Metrics of one draw from raw scores, logits (only F1 looks at more than their order), and multi-hot labels.
+    """Return the metrics of one draw from raw scores, logits, and multi-hot labels.
 
+    Only F1 looks at more than the order of the scores.
     Raises WorkFailed for scores that are not finite, ValueError for shapes that do not fit and for a draw without any
     label.
     """
@@ -117,8 +118,9 @@ def bootstrap(
     resamples: int,
     seed: int,
 ) -> dict[str, Interval | None]:
-    """Basic bootstrap intervals of each group's mAP, `means`, over images drawn with replacement, as many as there are.
+    """Return basic bootstrap intervals of each group's mAP, `means`.
 
+    They are over images drawn with replacement, as many as there are.
     With a and b the 2.5% and 97.5% quantiles of the resamples' mAP, [2 mAP - b, 2 mAP - a] within [0, 1] (Davison and
     Hinkley, 1997). Average precision over few positives is too high, and in resamples, which hold images twice, again
     so: this interval takes that off, the one from a to b would double it. A resample's mean is over the labels that
@@ -164,7 +166,7 @@ def _weighted(
 
 
 def _mean(values: Float[np.ndarray, "rows members"]) -> Float[np.ndarray, " rows"]:
-    """Mean of each row's values that are not NaN; NaN where there are none."""
+    """Return the mean of each row's values that are not NaN; NaN where there are none."""
     known = ~np.isnan(values)
     with np.errstate(invalid="ignore"):
         return np.where(known, values, 0).sum(axis=1) / known.sum(axis=1)

@@ -157,7 +157,7 @@ def group_accuracies(
     per_class_total: ArrayLike,
     groups: Mapping[str, Int[np.ndarray, " group"]],
 ) -> dict[str, float | None]:
-    """Mean of per-class accuracies by group, over classes with images; None where a group has none.
+    """Return the mean of per-class accuracies by group, over classes with images; None where a group has none.
 
     With `shot_groups` this recomputes many/medium/few from a stored row's per-class totals.
     """
@@ -170,18 +170,18 @@ def group_accuracies(
 
 
 def ece_from_bins(bins_count: ArrayLike, bins_correct: ArrayLike, bins_confidence: ArrayLike) -> float:
-    """Expected calibration error: sum over bins of |correct - sum of confidences| / n."""
+    """Return the expected calibration error: sum over bins of |correct - sum of confidences| / n."""
     gaps = np.abs(np.asarray(bins_correct) - np.asarray(bins_confidence, dtype=np.float64))
     return float(gaps.sum() / np.asarray(bins_count).sum())
 
 
 def pack_bits(correct: Bool[np.ndarray, " images"]) -> str:
-    """Booleans as base64 text, eight to a byte (first image = highest bit), padded with zeros."""
+    """Return booleans as base64 text, eight to a byte (first image = highest bit), padded with zeros."""
     return base64.b64encode(np.packbits(np.asarray(correct, dtype=bool)).tobytes()).decode("ascii")
 
 
 def unpack_bits(text: str, n: int) -> Bool[np.ndarray, " images"]:
-    """The first `n` booleans of `pack_bits` text. Raises ValueError for text of another length."""
+    """Return the first `n` booleans of `pack_bits` text. Raises ValueError for text of another length."""
     packed = np.frombuffer(base64.b64decode(text, validate=True), dtype=np.uint8)
     if len(packed) != (n + 7) // 8:
         raise ValueError(f"{len(packed)} bytes of correctness bits cannot be those of {n} images")
@@ -189,7 +189,7 @@ def unpack_bits(text: str, n: int) -> Bool[np.ndarray, " images"]:
 
 
 def expected_top1(per_class_accuracy: ArrayLike, test_prior: ArrayLike) -> float:
-    """Exact expectation sum_c q_c acc_c of top-1 over draws, for predictors that do not adapt to the draw.
+    """Return the exact expectation sum_c q_c acc_c of top-1 over draws, for predictors that do not adapt to the draw.
 
     per_class_accuracy: [C] on the full pool; test_prior: [C] probabilities or counts. A class that the prior
     leaves out may have any accuracy, NaN too. Raises ValueError for other lengths, NaN where the prior is
@@ -205,12 +205,12 @@ def expected_top1(per_class_accuracy: ArrayLike, test_prior: ArrayLike) -> float
 
 
 def tv_predicted_test(metrics: Accuracy) -> float:
-    """Total variation between the histogram of predicted labels and the true test prior."""
+    """Return the total variation between the histogram of predicted labels and the true test prior."""
     return total_variation(np.array(metrics.predicted), np.array(metrics.per_class_total))
 
 
 def tv_estimate_test(estimate: Float[np.ndarray, " classes"], per_class_total: ArrayLike) -> float:
-    """Total variation between an adapter's prior estimate and the true test prior (realised counts / n)."""
+    """Return the total variation between an adapter's prior estimate and the true test prior (realised counts / n)."""
     return total_variation(estimate, np.asarray(per_class_total))
 
 
@@ -219,7 +219,7 @@ def view_stability(
     labels: Int[np.ndarray, " images"],
     groups: Mapping[str, Int[np.ndarray, " group"]],
 ) -> dict[str, tuple[float, ...] | None]:
-    """Each expert's mean cosine between the softmax answers to an image's two views: SADE's premise.
+    """Return each expert's mean cosine between the softmax answers to an image's two views: SADE's premise.
 
     Result: `all` and each group of the true class -> one value an expert, means over the group's images; None
     for a group without images. A free diagnostic: it needs labels, so no adapter can use it.

@@ -11,7 +11,7 @@ from scipy.special import bdtr, ndtri
 
 
 def wilson(correct: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Wilson score interval (low, high) of a proportion, within [0, 1]; without continuity correction.
+    """Return the Wilson score interval (low, high) of a proportion, within [0, 1]; without continuity correction.
 
     correct: successes among n. level: two-sided coverage. Source: Wilson, JASA 1927.
     Raises ValueError unless 0 <= correct <= n, n >= 1 and 0 < level < 1.
@@ -30,7 +30,7 @@ def wilson(correct: int, n: int, level: float = 0.95) -> tuple[float, float]:
 
 
 def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike) -> float:
-    """Two-sided exact p of McNemar's test between two predictors on the same images.
+    """Return the two-sided exact p of McNemar's test between two predictors on the same images.
 
     correct_a, correct_b: booleans [n], image by image. Under the null the images that only one of them gets
     right are a Binomial(b + c, 1/2); p = 1 where there are none. Source: McNemar, Psychometrika 1947 (exact
@@ -55,13 +55,13 @@ class MeanSd:
     n: int
 
     def text(self, scale: float = 1.0, digits: int = 1) -> str:
-        """`65.1 ± 0.8`, or `65.1` alone where one value allows no spread."""
+        """Return `65.1 ± 0.8`, or `65.1` alone where one value allows no spread."""
         mean = f"{self.mean * scale:.{digits}f}"
         return mean if self.sd is None else f"{mean} ± {self.sd * scale:.{digits}f}"
 
 
 def mean_sd(values: Sequence[float]) -> MeanSd:
-    """Mean and standard deviation (ddof = 1) of values. Raises ValueError for none or not finite."""
+    """Return the mean and standard deviation (ddof = 1) of values. Raises ValueError for none or not finite."""
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or len(array) == 0 or not np.isfinite(array).all():
         raise ValueError("mean_sd needs at least one value, all finite")
@@ -70,8 +70,9 @@ def mean_sd(values: Sequence[float]) -> MeanSd:
 
 
 def holm(p: ArrayLike) -> Float[np.ndarray, " tests"]:
-    """Holm's step-down adjusted p values, in the order given. Source: Holm, Scandinavian Journal of Statistics 1979.
+    """Return Holm's step-down adjusted p values, in the order given.
 
+    Source: Holm, Scandinavian Journal of Statistics 1979.
     p: [tests] in [0, 1]; none gives none. An adjusted p below .05 rejects at family-wise error .05.
     Raises ValueError for values outside [0, 1].
     """

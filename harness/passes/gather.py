@@ -53,7 +53,7 @@ HEADS_VERSION = 1
 def key(
     job: TrainingJob, checkpoint_sha256: str, views: int, precision: Precision = "fp32", *, features: bool = False
 ) -> str:
-    """SHA-256 of everything that determines the evidence of a checkpoint."""
+    """Return the SHA-256 of everything that determines the evidence of a checkpoint."""
     return digest(
         {
             "evidence_version": EVIDENCE_VERSION,
@@ -70,7 +70,7 @@ def key(
 
 
 def path(job: TrainingJob, results: Path, views: int, precision: Precision = "fp32", *, features: bool = False) -> Path:
-    """Where the evidence of a job's checkpoint is kept."""
+    """Return the path where the evidence of a job's checkpoint is kept."""
     suffix = ("" if precision == "fp32" else f"-{precision}") + ("-features" if features else "")
     return results / "evidence" / f"{job.stem}-v{views}{suffix}.safetensors"
 
@@ -85,7 +85,7 @@ def gather(
     *,
     features: bool = False,
 ) -> PoolEvidence:
-    """The evidence of a checkpoint: read if it is there and fits checkpoint and data, else computed and stored.
+    """Return the evidence of a checkpoint: read if it is there and fits checkpoint and data, else computed and stored.
 
     precision: `bf16` runs convolutions and matrix products in bfloat16 under autocast; logits are stored as float32.
     features: store features (as float16) and classifiers too, whatever the method.
@@ -182,7 +182,7 @@ def _view_seed(pair: int, view: int) -> int:
 
 
 def progress_bar(job: TrainingJob, images: int) -> "tqdm[NoReturn]":
-    """A bar over so many forward passes of images, shown from two seconds on."""
+    """Return a bar over so many forward passes of images, shown from two seconds on."""
     title = f"evidence {job.method_name} s{job.seed}"
     return tqdm(total=images, desc=title, unit="img", delay=2, leave=False, disable=None)
 
@@ -234,7 +234,7 @@ def _preference_parts(
 def preference_heads(
     method: Method, counts: Int[np.ndarray, " classes"], network: PreferenceNetwork, steps: int = STEPS
 ) -> PreferenceHeads:
-    """The heads that a network makes at each point of the lattice, and the priors that these stand for."""
+    """Return the heads that a network makes at each point of the lattice, and the priors that these stand for."""
     made, experts = network.head, network.head.shape[0]
     points = lattice(experts, steps)
     device = made.free.device

@@ -26,12 +26,12 @@ from shifts.common.files import digest
 
 
 def identity(precision: Precision) -> dict[str, str]:
-    """What a precision adds to identities: nothing for float32, which is older than the choice."""
+    """Return what a precision adds to identities: nothing for float32, which is older than the choice."""
     return {} if precision == "fp32" else {"label_evidence_precision": precision}
 
 
 def key(job: TrainingJob, checkpoint_sha256: str, precision: Precision = "fp32") -> str:
-    """SHA-256 of everything that determines the evidence of a checkpoint."""
+    """Return the SHA-256 of everything that determines the evidence of a checkpoint."""
     return digest(
         {
             "label_evidence_version": EVIDENCE_VERSION,
@@ -43,7 +43,7 @@ def key(job: TrainingJob, checkpoint_sha256: str, precision: Precision = "fp32")
 
 
 def path(job: TrainingJob, results: Path, precision: Precision = "fp32") -> Path:
-    """Where the evidence of a job's checkpoint is kept."""
+    """Return the path where the evidence of a job's checkpoint is kept."""
     suffix = "" if precision == "fp32" else f"-{precision}"
     return results / "evidence" / f"{job.stem}-labels{suffix}.safetensors"
 
@@ -51,7 +51,7 @@ def path(job: TrainingJob, results: Path, precision: Precision = "fp32") -> Path
 def gather(
     job: TrainingJob, checkpoint_sha256: str, results: Path, pools: Pools, precision: Precision = "fp32"
 ) -> LabelEvidence:
-    """The evidence of a checkpoint: read if it is there and fits checkpoint and data, else computed and stored.
+    """Return the evidence of a checkpoint: read if it is there and fits checkpoint and data, else computed and stored.
 
     precision: as in `harness.passes.gather`. Raises WorkFailed where logits are not finite or the checkpoint cannot be
     loaded.

@@ -38,11 +38,11 @@ class Pool(Protocol):
     def __len__(self) -> int: ...
 
     def clean(self) -> Iterator[Float[Tensor, "batch 3 height width"]]:
-        """Test images as they are."""
+        """Yield the test images as they are."""
         ...
 
     def view(self, seed: int) -> Iterator[Float[Tensor, "batch 3 height width"]]:
-        """One random view of each image (`methods.pixels.views`)."""
+        """Yield one random view of each image (`methods.pixels.views`)."""
         ...
 
 
@@ -126,7 +126,7 @@ class Pools:
         self._made: dict[str, Pool] = {}
 
     def of(self, job: TrainingJob, images: ImageSet, chosen: Int[np.ndarray, " images"]) -> Pool:
-        """The chosen images (int64 indices) as the job's network is to see them.
+        """Return the chosen images (int64 indices) as the job's network is to see them.
 
         Raises WorkFailed for an image that cannot be decoded, at once or, where they are streamed, when it is reached.
         """
@@ -142,5 +142,5 @@ class Pools:
 def normalise(
     values: Float[Tensor, "batch 3 height width"], mean: Float[Tensor, " 3"], std: Float[Tensor, " 3"]
 ) -> Float[Tensor, "batch 3 height width"]:
-    """(values - mean) / std of pixels in 0..1, channels last."""
+    """Return (values - mean) / std of pixels in 0..1, channels last."""
     return ((values - mean[:, None, None]) / std[:, None, None]).contiguous(memory_format=torch.channels_last)

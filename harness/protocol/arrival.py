@@ -15,7 +15,7 @@ DRIFT_RATIO = 100.0
 def arrival(
     order: Order, labels: Int[np.ndarray, " drawn"], train_counts: Int[np.ndarray, " classes"], seed: int
 ) -> Int[np.ndarray, " drawn"]:
-    """Positions in the draw, in the order of arrival; `seed` is the draw's.
+    """Return the positions in the draw, in the order of arrival; `seed` is the draw's.
 
     `shuffled`: a permutation that does not look at `labels`. `drift`: an image of the class with rank r in 0..1 (0 =
     head) arrives at a random time u in 0..1 with density proportional to R^((1/2 - u)(1 - 2r)), R = 100. So head

@@ -56,8 +56,9 @@ class Outcome:
 def probe(
     experts: int, classes: int, views: int, gates: bool = False, preference: bool = False, last: bool = False
 ) -> Evidence:
-    """Evidence of one blank image with source and these parts: what `Adapter.missing` needs to say whether it applies.
+    """Return evidence of one blank image with source and these parts.
 
+    `Adapter.missing` needs no more to say whether the adapter applies.
     preference: with features of images and views, and heads; last: with features of images, and classifiers.
     """
     blank, features = np.zeros((1, experts, classes), np.float32), np.zeros((1, experts, 1), np.float32)
@@ -106,7 +107,10 @@ def adapt(adapter: AnyAdapter, pool: PoolEvidence, draw: Draw, *, in_full: bool 
 
 
 def measure(pool: PoolEvidence, adapters: Sequence[AnyAdapter], draws: Sequence[Draw]) -> Iterator[dict[str, Any]]:
-    """Row fields of each adapter, in order: the first draw in full, redraws as scalars, deltas to `mean` on each."""
+    """Return the row fields of each adapter, in order.
+
+    They have the first draw in full, redraws as scalars, deltas to `mean` on each.
+    """
     references = [adapt(Mean(), pool, draw, in_full=number == 0) for number, draw in enumerate(draws)]
     reads_views = any("views" in adapter.reads for adapter in adapters)
     stability = _stability(pool, draws[0]) if reads_views and pool.evidence.views is not None else None
@@ -144,7 +148,10 @@ def measure(pool: PoolEvidence, adapters: Sequence[AnyAdapter], draws: Sequence[
 
 
 def settings_of(adapter: AnyAdapter, evidence: Evidence) -> dict[str, Any]:
-    """Row fields that determine an adapter's result besides the evidence: name with options, version, view pairs."""
+    """Return the row fields that determine an adapter's result besides the evidence.
+
+    They are its name with options, its version and the view pairs.
+    """
     read = [getattr(evidence, part) for part in ("views", "view_features") if part in adapter.reads]
     return {
         "adapter": canonical_name(adapter),
@@ -154,7 +161,7 @@ def settings_of(adapter: AnyAdapter, evidence: Evidence) -> dict[str, Any]:
 
 
 def declared(adapter: AnyAdapter, evidence: Evidence, priors: ExpertPriors) -> dict[str, Any]:
-    """Row fields that say what an adapter is and what it knew."""
+    """Return the row fields that say what an adapter is and what it knew."""
     source = evidence.source if "source" in adapter.reads else None
     return {
         **settings_of(adapter, evidence),
@@ -167,7 +174,7 @@ def declared(adapter: AnyAdapter, evidence: Evidence, priors: ExpertPriors) -> d
 
 
 def _estimate(adapter: AnyAdapter, outcome: Outcome) -> Float[np.ndarray, " classes"] | None:
-    """An adapter's estimate of the test prior; what a TruthAdapter was told is none."""
+    """Return an adapter's estimate of the test prior; what a TruthAdapter was told is none."""
     return None if isinstance(adapter, TruthAdapter) else outcome.fitted.prior
 
 
@@ -187,7 +194,7 @@ def _distances(
 def _scalars(
     draw: Draw, outcome: Outcome, reference: Outcome, estimate: Float[np.ndarray, " classes"] | None
 ) -> dict[str, Any]:
-    """What a redraw keeps, rounded to six decimals: thousands of rows have ten of them."""
+    """Return what a redraw keeps, rounded to six decimals: thousands of rows have ten redraws."""
     found = outcome.accuracy
     kept = {
         "draw_seed": draw.seed,
@@ -204,7 +211,10 @@ def _scalars(
 
 
 def _expected(pool: PoolEvidence, adapter: AnyAdapter, totals: Sequence[int]) -> float | None:
-    """Mean top-1 over all draws with these class totals, from the pool; None where predictions depend on the draw."""
+    """Return the mean top-1 over all draws with these class totals, from the pool.
+
+    None where predictions depend on the draw.
+    """
     if isinstance(adapter, TruthAdapter) or adapter.access.test != "inductive":
         return None
     name = canonical_name(adapter)

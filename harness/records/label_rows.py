@@ -105,5 +105,5 @@ path, store, read, load_all, pack = FILES.path, FILES.store, FILES.read, FILES.l
 
 
 def complete(where: Path, checkpoint_sha256: str | None) -> bool:
-    """Whether the row at `where` needs no work: it exists and is of this checkpoint."""
+    """Return whether the row at `where` needs no work: it exists and is of this checkpoint."""
     return where.exists() and checkpoint_sha256 in (None, read(where).checkpoint_sha256)

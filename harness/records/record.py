@@ -193,7 +193,7 @@ class JsonFiles(Generic[F]):
         return written
 
     def _unpacked(self, results: Path) -> Iterator[F]:
-        """Rows of the folder's Parquet files."""
+        """Yield the rows of the folder's Parquet files."""
         for file in sorted(results.glob(f"{self.packed}-*.parquet")):
             with self.kind.named(file, f"a file of {self.kind.noun}s"):
                 for values in parquet.read(file).to_pylist():
@@ -234,17 +234,17 @@ class ParquetFiles(Generic[R]):
 
 
 def _parts(hint: Any) -> tuple[Any, ...]:
-    """The members of a union; of any other hint the hint itself."""
+    """Return the members of a union; of any other hint the hint itself."""
     return get_args(hint) if isinstance(hint, UnionType) else (hint,)
 
 
 def _entries(hint: Any) -> list[Any]:
-    """What the lists among a hint's members are lists of."""
+    """Return what the lists among a hint's members are lists of."""
     return [get_args(part)[0] for part in _parts(hint) if get_origin(part) is list]
 
 
 def _types_of(*hints: Any) -> set[type]:
-    """The Python types of values as JSON has them; a whole number may stand for a float."""
+    """Return the Python types of values as JSON has them; a whole number may stand for a float."""
     types = {get_origin(part) or part for hint in hints for part in _parts(hint)}
     return types | {int} if float in types else types
 

@@ -128,12 +128,12 @@ path, store, read, load_all, pack = FILES.path, FILES.store, FILES.read, FILES.l
 
 
 def folder(results: Path) -> Path:
-    """Where rows are kept."""
+    """Return the folder where rows are kept."""
     return results / FILES.folder
 
 
 def complete(where: Path, checkpoint_sha256: str | None, redraws: int) -> bool:
-    """Whether the row at `where` needs no work: it exists, is of this checkpoint and has enough redraws."""
+    """Return whether the row at `where` needs no work: it exists, is of this checkpoint and has enough redraws."""
     if not where.exists():
         return False
     row = read(where)

@@ -13,7 +13,7 @@ from shifts.sets.arguments import add_data_arguments, add_shift_arguments
 
 
 def add_study_arguments(parser: Parser) -> None:
-    """Data, shifts, training, somebody else's evidence, view pairs and `--dry-run`."""
+    """Add the arguments for data, shifts, training, somebody else's evidence, view pairs and `--dry-run`."""
     add_data_arguments(parser)
     add_shift_arguments(parser)
     add_training_arguments(parser)
@@ -49,7 +49,7 @@ def check_evidence(made: Parser, options: argparse.Namespace) -> None:
 
 
 def add_names_argument(group: argparse._ActionsContainer) -> None:
-    """`--list`: everything that a command line of this package can name."""
+    """Add `--list`: everything that a command line of this package can name."""
 
     def listing() -> str:
         from harness.session.listing import listing

@@ -8,13 +8,16 @@ from pathlib import Path
 
 @cache
 def versions() -> tuple[tuple[str, str], ...]:
-    """Name and version of the libraries that a number may depend on, and of this program."""
+    """Return name and version of the libraries that a number may depend on, and of this program."""
     return tuple((name, version(name)) for name in ("torch", "numpy", "scipy", "datasets", "tailshift"))
 
 
 @cache
 def revision() -> str:
-    """The program's git revision where it runs from a clone, else its version. Never part of a row's identity."""
+    """Return the program's git revision where it runs from a clone, else its version.
+
+    It is never part of a row's identity.
+    """
     try:
         found = subprocess.run(
             ["git", "-C", str(Path(__file__).parents[2]), "rev-parse", "HEAD"],

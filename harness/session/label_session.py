@@ -143,7 +143,7 @@ class LabelSession(RowSession):
 
 
 def _initial_weights(job: TrainingJob) -> str:
-    """`random`, or the SHA-256 of the pre-trained weights that training starts from."""
+    """Return `random`, or the SHA-256 of the pre-trained weights that training starts from."""
     return f"pretrained {job.recipe.settings()['pretrained']}" if job.recipe.pretrained else "random"
 
 

@@ -7,7 +7,7 @@ from shifts.labels.shift import published_shifts
 
 
 def listing() -> str:
-    """Everything that a command line can name, with a line on each."""
+    """Return everything that a command line can name, with a line on each."""
     *first, last = sections().items()
     published = ("all", "the eleven published sets: " + " ".join(map(str, published_shifts())))
     shifts = [*((kind.example, kind.about) for kind in KINDS.values()), published]

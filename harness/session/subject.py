@@ -44,8 +44,9 @@ class Subject:
     """Whether the recipe is `published`, or a shortening of it, as the program has it for the dataset."""
 
     def row_id(self, adapter: dict[str, Any], shift: str, indices_sha256: str, *, source: bool = False) -> str:
-        """SHA-256 of everything that determines a row's value: never a clock, a host or a revision of the program.
+        """Return the SHA-256 of everything that determines a row's value.
 
+        A clock, a host or a revision of the program is never part of it.
         source: whether the adapter reads labelled source images.
         """
         return digest(
@@ -60,7 +61,7 @@ class Subject:
         )
 
     def reported(self, adapter: str, shift: str) -> Reported | None:
-        """The published figure for this method, on a training set and with a recipe of the published kind.
+        """Return the published figure for this method, on a training set and with a recipe of the published kind.
 
         That is: the default draw, the exponential profile (or the data's own), `published` or a shortening of it.
         """
@@ -72,9 +73,9 @@ class Subject:
 
 
 def of_job(job: TrainingJob, views: int, precision: str = "fp32", features: bool = False) -> Subject:
-    """The subject of a training job, known before anything is trained; precision: of its evidence, which has
-    features and classifiers where `features`.
+    """Return the subject of a training job, known before anything is trained.
 
+    precision: of its evidence, which has features and classifiers where `features`.
     Raises BadInput for impossible options.
     """
     training = job.training
@@ -109,14 +110,17 @@ def of_job(job: TrainingJob, views: int, precision: str = "fp32", features: bool
 
 
 def _source(job: TrainingJob) -> dict[str, Any]:
-    """Which images serve as labelled source, and how many of them were trained on."""
+    """Return which images serve as labelled source, and how many of them were trained on."""
     source = job.source
     found = {"source": source.indices_sha256, "source_seen": source.seen}
     return found if source.pool_fingerprint is None else found | {"source_pool": source.pool_fingerprint}
 
 
 def recipe_sha256(job: TrainingJob) -> str:
-    """Of the recipe and how its batches were taken: models of one seed that differ in that are not averaged."""
+    """Return the SHA-256 of the recipe and of how its batches were taken.
+
+    Models of one seed that differ in that are not averaged.
+    """
     settings = job.recipe.settings()
     if job.accumulate > 1:
         settings["accumulate"] = job.accumulate
@@ -133,7 +137,7 @@ def _published(given: Recipe, dataset: str) -> bool:
 
 
 def stranger(path: Path) -> tuple[Subject, PoolEvidence]:
-    """The subject of a stranger's evidence file and what it holds; what is odd in that is said on stderr.
+    """Return the subject of a stranger's evidence file and what it holds; what is odd in that is said on stderr.
 
     Raises BadInput as `harness.evidence.files.load`.
     """
@@ -144,7 +148,7 @@ def stranger(path: Path) -> tuple[Subject, PoolEvidence]:
 
 
 def of_file(path: Path, pool: PoolEvidence) -> Subject:
-    """The subject of a stranger's evidence file: its name is the method's, its hash the checkpoint's."""
+    """Return the subject of a stranger's evidence file: its name is the method's, its hash the checkpoint's."""
     sha256 = file_sha256(path)
     counts = pool.train_counts
     name = printable(path.name)
@@ -188,7 +192,7 @@ def of_file(path: Path, pool: PoolEvidence) -> Subject:
 
 
 def data_fields(dataset: Dataset, training: TrainingSet) -> dict[str, Any]:
-    """Row fields that say which data."""
+    """Return the row fields that say which data."""
     counts = [int(count) for count in training.counts]
     return {
         "dataset": dataset.name,

@@ -20,14 +20,14 @@ class Task:
     path: Path
 
     def complete(self, checkpoint_sha256: str | None) -> bool:
-        """Whether the row is stored, of this checkpoint, with as many redraws as asked for."""
+        """Return whether the row is stored, of this checkpoint, with as many redraws as asked for."""
         return rows.complete(self.path, checkpoint_sha256, len(self.draws.seeds))
 
 
 def tasks_of(
     subject: Subject, draws: Sequence[Draws], adapters: Sequence[AnyAdapter], results: Path
 ) -> tuple[list[Task], list[str]]:
-    """The rows that a subject can have, and one note for each adapter that does not apply to it.
+    """Return the rows that a subject can have, and one note for each adapter that does not apply to it.
 
     Raises BadInput where the pool cannot give a shift.
     """

@@ -46,14 +46,14 @@ class Study(EvidenceSession):
 
     @abstractmethod
     def settings(self, model: Model) -> dict[str, Any]:
-        """What determines the figures besides evidence and shift; part of `study_id`."""
+        """Return what determines the figures besides evidence and shift; part of `study_id`."""
 
     @abstractmethod
     def measure(self, model: Model, pool: PoolEvidence, draws: Sequence[Draws]) -> Iterator[list[dict[str, Any]]]:
         """Return the study's own fields of the rows of each of `draws`, in order. Raises WorkFailed."""
 
     def study_id(self, model: Model, draws: Draws) -> str:
-        """SHA-256 of everything that determines the figures of a model on a shift."""
+        """Return the SHA-256 of everything that determines the figures of a model on a shift."""
         settings = self.settings(model) | {"study": self.row.folder, "study_version": self.row.version}
         return model.subject.row_id(settings, str(draws.shift), draws.indices_sha256)
 
@@ -82,7 +82,7 @@ class Study(EvidenceSession):
         return [f"shifts: {', '.join(map(str, self.shifts))}"]
 
     def rows(self) -> list[StudyRow]:
-        """The stored rows of what was asked for, models and shifts in the order of the command line."""
+        """Return the stored rows of what was asked for, models and shifts in the order of the command line."""
         found = []
         for model in self.models:
             by_id = defaultdict(list)
@@ -92,7 +92,7 @@ class Study(EvidenceSession):
         return found
 
     def said(self, text: str) -> str:
-        """A table with the notes before it and where everything was written after it."""
+        """Return a table with the notes before it and, after it, where everything was written."""
         written = f"stored: {self.folder}, one Parquet file for each checkpoint"
         return "\n".join([*(f"note: {note}" for note in self.notes), text, "", written])
 
@@ -113,12 +113,12 @@ class Study(EvidenceSession):
         self.row.files().store(path, [*kept, *made])
 
     def _current(self, row: StudyRow) -> bool:
-        """Whether this program, with its versions of study, evidence and metrics, would compute the row."""
+        """Return whether this program, with its versions of study, evidence and metrics, would compute the row."""
         found = row.study_version, row.evidence_version, row.metrics_version
         return found == (self.row.version, EVIDENCE_VERSION, METRICS_VERSION)
 
     def _known(self, model: Model, pool: PoolEvidence, sha256: str, study_id: str, draws: Draws) -> dict[str, Any]:
-        """The fields that every study's rows have."""
+        """Return the fields that every study's rows have."""
         draw = draws.published[0]
         names = set(StudyRow.__dataclass_fields__)
         totals = np.bincount(pool.labels[draw.indices], minlength=len(pool.train_counts))

@@ -55,8 +55,9 @@ def alignment_widths(base: int, shared: int, source: int) -> list[int]:
 
 
 def alignment(widths: Sequence[int]) -> nn.Sequential:
-    """Chain of 3x3 convolutions of stride 2 with BatchNorm through `widths`; a ReLU after each step but the second.
+    """Return the chain of 3x3 convolutions of stride 2 with BatchNorm through `widths`.
 
+    A ReLU comes after each step but the second.
     The missing ReLU is the released code's: a chain of two steps may end below zero, a chain of one may not.
     """
     layers: list[nn.Module] = []

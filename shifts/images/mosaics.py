@@ -51,7 +51,10 @@ class MosaicStore:
 
 @cache
 def embedded_mosaics(name: str) -> tuple[ImageSet, ImageSet]:
-    """Train and test pictures made of the embedded dataset, which is read and decoded once. Raises WorkFailed."""
+    """Return train and test pictures made of the embedded dataset.
+
+    That is read and decoded once. Raises WorkFailed.
+    """
     from shifts.images.reading.local import open_folder
 
     source = open_folder("embedded", FOLDER, "image", "label").sets

@@ -9,7 +9,7 @@ from methods.core.priors import ExpertPriors
 def check_evidence(
     adapter: _Named, evidence: Evidence, expert_priors: ExpertPriors | None = None
 ) -> tuple[int, int, int]:
-    """Images, experts and classes of usable evidence.
+    """Return the numbers of images, experts and classes of usable evidence.
 
     Raises ValueError where `adapter.missing` names a reason, where logits are not [N >= 1, E >= 1, C >= 2] or
     not finite (the first such image is named), and where `expert_priors` (if given) are not [E, C].

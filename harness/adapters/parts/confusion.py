@@ -91,7 +91,7 @@ class ConfusionAdapter(Adapter):
 
     @abstractmethod
     def ratios(self, source: Confusion, found: Float[np.ndarray, " predictions"]) -> PerClass:
-        """w [C], of test over source prior, from the frequency of each prediction on the test images."""
+        """Return w [C], of test over source prior, from the frequency of each prediction on the test images."""
 
 
 def predictions(logits: Float[np.ndarray, "images experts classes"], kind: Kind) -> Posteriors:

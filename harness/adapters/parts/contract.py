@@ -53,7 +53,7 @@ class Fitted(Protocol):
     def weights(self) -> Weights | None: ...
 
     def predict(self, evidence: Evidence) -> Logits:
-        """Adapted logits of images."""
+        """Return the adapted logits of images."""
         ...
 
 
@@ -88,7 +88,7 @@ class _Named(ABC):
     least_experts: ClassVar[int] = 1
 
     def missing(self, evidence: Evidence) -> str | None:
-        """Why this adapter does not apply to such evidence (one clause), or None if it does."""
+        """Return why this adapter does not apply to such evidence (one clause), or None if it does."""
         if evidence.logits.shape[1] < self.least_experts:
             return "a single expert leaves nothing to weight or choose"
         for part in self.reads:

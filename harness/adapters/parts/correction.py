@@ -8,12 +8,12 @@ from methods.core.priors import LOG_FLOOR, ExpertPriors, target_prior
 
 
 def prior_correction(wanted: Prior, answered: Prior) -> PerClass:
-    """log wanted - log answered [C], both clipped at 1e-12: what moves logits from one prior to another."""
+    """Return log wanted - log answered [C], both clipped at 1e-12: what moves logits from one prior to another."""
     return np.asarray(np.log(np.maximum(wanted, LOG_FLOOR)) - np.log(np.maximum(answered, LOG_FLOOR)))
 
 
 def corrected_mean(evidence: Evidence, expert_priors: ExpertPriors, prior: Prior) -> WeightedExperts:
-    """What predicts the mean of expert logits + log prior - log target_prior."""
+    """Return what predicts the mean of expert logits + log prior - log target_prior."""
     experts = evidence.logits.shape[1]
     bias = prior_correction(prior, target_prior(expert_priors))
     return WeightedExperts(np.full(experts, 1 / experts), bias=bias, prior=prior)

@@ -57,7 +57,10 @@ class StreamAdapter(Adapter):
 
     @abstractmethod
     def reader(self, evidence: Evidence, expert_priors: ExpertPriors) -> Reader:
-        """A reader that has read nothing yet. Of `evidence` it uses the source; images are what it reads later."""
+        """Return a reader that has read nothing yet.
+
+        Of `evidence` it uses the source; images are what it reads later.
+        """
 
     def fit(self, evidence: Evidence, counts: Counts, expert_priors: ExpertPriors, seed: int) -> "StreamFitted":
         """Read the stream once; nothing is random, so `seed` is not used.
@@ -94,7 +97,10 @@ class StreamFitted:
     prior: Prior
 
     def predict(self, evidence: Evidence) -> Logits:
-        """Adapted logits of the stream that was read, in its order. Raises ValueError for one of another length."""
+        """Return the adapted logits of the stream that was read, in its order.
+
+        Raises ValueError for one of another length.
+        """
         if len(evidence.logits) != self.images:
             raise ValueError(f"a stream of {self.images} images was read; {len(evidence.logits)} are to be predicted")
         step = np.arange(self.images) // self.batch

@@ -97,7 +97,7 @@ class EstimateStudy(Study):
         self.notes += [note for note in lacking if note not in self.notes]
 
     def settings(self, model: Model) -> dict[str, Any]:
-        """Sets, and every estimator that applies."""
+        """Return the sets, and every estimator that applies."""
         usable = [settings_of(adapter, model.subject.blank) for adapter in self._usable(model)]
         return {
             "trials": self.request.trials,
@@ -107,7 +107,7 @@ class EstimateStudy(Study):
         }
 
     def measure(self, model: Model, pool: PoolEvidence, draws: Sequence[Draws]) -> Iterator[list[dict[str, Any]]]:
-        """Every estimator on the sets of each shift."""
+        """Yield the rows of every estimator on the sets of each shift."""
         usable = self._usable(model)
         total = len(draws) * self.request.trials * len(usable)
         with tqdm(total=total, desc=f"estimates {model.title}", delay=2, leave=False, disable=None) as bar:
@@ -128,7 +128,7 @@ class EstimateStudy(Study):
                 ]
 
     def estimated(self) -> list[EstimateRow]:
-        """The stored rows of what was asked for."""
+        """Return the stored rows of what was asked for."""
         return cast(list[EstimateRow], self.rows())
 
     def _usable(self, model: Model) -> list[Adapter]:
@@ -136,7 +136,10 @@ class EstimateStudy(Study):
 
 
 def trial_of(dataset: Dataset, shift: Shift, train_counts: Int[np.ndarray, " classes"], n: int, number: int) -> Trial:
-    """Test set `number` (0, 1, ...) of a shift: `n` images with replacement; seeded shifts begin at their own seed."""
+    """Return test set `number` (0, 1, ...) of a shift: `n` images with replacement.
+
+    Seeded shifts begin at their own seed.
+    """
     if shift.seed is not None:
         shift = replace(shift, seed=shift.seed + number)
     pool = dataset.test
@@ -153,7 +156,7 @@ def estimators(names: Sequence[str]) -> list[Adapter]:
 
 
 def _estimator(text: str) -> Adapter:
-    """An adapter that estimates a prior. Raises BadInput for one that does not, or that is told the truth."""
+    """Return an adapter that estimates a prior. Raises BadInput for one that does not, or that is told the truth."""
     adapter = adapters.get(text)
     if not isinstance(adapter, Adapter):
         raise BadInput(f"adapter {text} is told the truth; there is nothing to estimate")
@@ -165,8 +168,9 @@ def _estimator(text: str) -> Adapter:
 def _errors(
     adapter: Adapter, pool: PoolEvidence, shown: Evidence, prior: Float[np.ndarray, " classes"], seed: int
 ) -> tuple[float, float, float]:
-    """TV and JS of an adapter's estimate to the truth, `prior` [C], and TV of the prior that the mean answers for.
+    """Return TV and JS of an adapter's estimate to the truth, and TV of the prior that the mean answers for.
 
+    prior: the truth, [C].
     Raises WorkFailed for an adapter that makes no estimate.
     """
     answered = target_prior(pool.expert_priors)

@@ -53,7 +53,10 @@ class Route:
 def routes(
     pool: PoolEvidence, draws: Sequence[Int[np.ndarray, " drawn"]], thresholds: Sequence[float] = THRESHOLDS
 ) -> list[list[Route]]:
-    """Every threshold on every draw (indices into the pool). Raises ValueError for unusable gate logits."""
+    """Return the route of every threshold on every draw (indices into the pool).
+
+    Raises ValueError for unusable gate logits.
+    """
     evidence = pool.evidence
     experts, classes = evidence.logits.shape[1:]
     right = prefix_correct(evidence, pool.labels)
@@ -88,7 +91,7 @@ def routes(
 
 
 def prefix_correct(evidence: Evidence, labels: Int[np.ndarray, " images"]) -> Bool[np.ndarray, "images experts"]:
-    """Whether the mean of the first k experts' logits is right, for k = 1..E."""
+    """Return whether the mean of the first k experts' logits is right, for k = 1..E."""
     experts = evidence.logits.shape[1]
     right = np.empty((len(labels), experts), dtype=bool)
     for last in range(experts):
@@ -98,7 +101,7 @@ def prefix_correct(evidence: Evidence, labels: Int[np.ndarray, " images"]) -> Bo
 
 
 def macs_of(method: Method, spec: NetworkSpec) -> tuple[int, int] | None:
-    """MACs of one image that all experts share, and those of each expert; gates are not counted.
+    """Return the MACs of one image that all experts share, and those of each expert; gates are not counted.
 
     None for a method whose number of experts is not an option, so that two sizes of it cannot be compared.
     """

@@ -56,18 +56,18 @@ class RouteStudy(Study):
         check_gates(model)
 
     def settings(self, model: Model) -> dict[str, Any]:
-        """The thresholds."""
+        """Return the thresholds."""
         return {"thresholds": self._thresholds()}
 
     def measure(self, model: Model, pool: PoolEvidence, draws: Sequence[Draws]) -> Iterator[list[dict[str, Any]]]:
-        """One row a threshold, shift by shift."""
+        """Yield one row a threshold, shift by shift."""
         experts = pool.evidence.logits.shape[1]
         macs = None if model.job is None else macs_of(model.job.method, model.job.spec)
         for of_draw in routes(pool, [drawn.published[0].indices for drawn in draws], self._thresholds()):
             yield [_fields(route, experts, macs) for route in of_draw]
 
     def routed(self) -> list[RouteRow]:
-        """The stored rows of what was asked for."""
+        """Return the stored rows of what was asked for."""
         return cast(list[RouteRow], self.rows())
 
     def _thresholds(self) -> list[float]:
@@ -123,7 +123,7 @@ class MeasuredStudy(Study):
             raise BadInput("--measure runs a network and does not go with --evidence")
 
     def settings(self, model: Model) -> dict[str, Any]:
-        """What was timed, and where."""
+        """Return what was timed, and where."""
         return {
             "threshold": PUBLISHED,
             "repeats": self.request.repeats,
@@ -132,7 +132,7 @@ class MeasuredStudy(Study):
         }
 
     def measure(self, model: Model, pool: PoolEvidence, draws: Sequence[Draws]) -> Iterator[list[dict[str, Any]]]:
-        """One row a shift."""
+        """Yield one row a shift."""
         job = model.job
         assert job is not None  # `check` refused it
         network = cast(GatedExperts, job.network(self.results, self.device))
@@ -143,11 +143,11 @@ class MeasuredStudy(Study):
             yield [self._measured(network, batches, pool, indices, macs)]
 
     def measured(self) -> list[MeasuredRow]:
-        """The stored rows of what was asked for."""
+        """Return the stored rows of what was asked for."""
         return cast(list[MeasuredRow], self.rows())
 
     def _part(self, job: TrainingJob, drawn: Int[np.ndarray, " drawn"]) -> Int[np.ndarray, " images"]:
-        """The images to time, in an order that mixes classes: batches of one class would all stop alike."""
+        """Return the images to time, in an order that mixes classes: batches of one class would all stop alike."""
         height, width = job.spec.image_size
         room = max(MEASURED_BYTES // (12 * height * width), 1)
         return np.random.default_rng(0).permutation(drawn)[:room]
@@ -196,7 +196,7 @@ class MeasuredStudy(Study):
         }
 
     def _timed(self, run: Callable[[], Any]) -> tuple[float, float]:
-        """Wall and processor time in seconds, including what the device still has to do."""
+        """Return wall and processor time in seconds, including what the device still has to do."""
         self._wait()
         start, spent = time.perf_counter(), time.process_time()
         run()

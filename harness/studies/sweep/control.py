@@ -7,7 +7,7 @@ from scipy.stats import spearmanr
 
 
 def controllability(points: ArrayLike, many: ArrayLike | None, few: ArrayLike | None) -> float | None:
-    """Spearman correlation over P points of (alpha of the last expert - that of the first) and (few - many).
+    """Return the Spearman correlation over P points of (alpha of the last expert - that of the first) and (few - many).
 
     points: [P, E]; many, few: accuracies [P]. None without one of the groups, or where either side is constant.
     """
@@ -23,15 +23,16 @@ def controllability(points: ArrayLike, many: ArrayLike | None, few: ArrayLike | 
 
 
 def non_dominated(values: Float[np.ndarray, "points aims"]) -> Bool[np.ndarray, " points"]:
-    """Whether no other point is at least as good in every aim and better in one; equals are kept together."""
+    """Return whether no other point is at least as good in every aim and better in one; equals are kept together."""
     at_least = (values[None, :, :] >= values[:, None, :]).all(axis=2)
     better = (values[None, :, :] > values[:, None, :]).any(axis=2)
     return np.asarray(~np.any(at_least & better, axis=1))
 
 
 def hypervolume(values: Float[np.ndarray, "points aims"]) -> float:
-    """Volume of the union of the boxes from the origin to each point, all aims being non-negative and maximised.
+    """Return the volume of the union of the boxes from the origin to each point.
 
+    All aims are non-negative and maximised.
     Source: Zitzler and Thiele 1998; by slices along the last aim. Raises ValueError for no point or negative values.
     """
     if values.ndim != 2 or 0 in values.shape or not (values >= 0).all():

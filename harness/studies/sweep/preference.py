@@ -52,7 +52,7 @@ class Family:
     known: Float32[np.ndarray, "images points"] | None = None
 
     def correct(self, labels: Int[np.ndarray, " images"]) -> Bool[np.ndarray, "images points"]:
-        """Whether the argmax (ties: lowest class) is the label, of every image at every point."""
+        """Return whether the argmax (ties: lowest class) is the label, of every image at every point."""
         hits = np.empty((len(self.inputs), len(self.points)), dtype=bool)
         for rows in _blocks(len(self.inputs)):
             block = self.inputs[rows]
@@ -61,7 +61,10 @@ class Family:
         return hits
 
     def agreement(self) -> Float32[np.ndarray, "images points"] | None:
-        """SADE's objective at every point: cosine of the two views' softmax answers, mean over pairs; None without."""
+        """Return SADE's objective at every point; None without views.
+
+        That is the cosine of the two views' softmax answers, mean over pairs.
+        """
         if self.known is not None or self.views is None:
             return self.known
         table = np.zeros((len(self.inputs), len(self.points)), np.float32)
@@ -76,7 +79,7 @@ class Family:
 def family_of(
     pool: PoolEvidence, steps: int = STEPS, heads: PreferenceHeads | None = None, *, agreed: bool = True
 ) -> Family:
-    """The kind of sweep that a model's evidence allows: heads before expert weights before logit adjustment.
+    """Return the kind of sweep that a model's evidence allows: heads before expert weights before logit adjustment.
 
     steps: of the lattice, for models without heads. heads: instead of those in the evidence (another lattice).
     agreed: also look for the views that the choice by stability needs.
@@ -101,7 +104,10 @@ def family_of(
 
 
 def control_priors(train_counts: Int[np.ndarray, " classes"]) -> ExpertPriors:
-    """p_e of the kind `adjustment`: pi, uniform, pibar^2, the priors of SADE's and PRL's experts (SADE, eq. 3)."""
+    """Return p_e of the kind `adjustment`: pi, uniform, pibar^2.
+
+    They are the priors of SADE's and PRL's experts (SADE, eq. 3).
+    """
     prior = normalise(train_counts)
     uniform = np.full(len(prior), 1 / len(prior))
     return ExpertPriors(np.stack([prior, uniform, normalise(reverse_by_rank(prior) ** 2)]), exact=True)
@@ -156,7 +162,10 @@ class ShiftSweep:
 def sweep(
     pool: PoolEvidence, family: Family, draws: Sequence[Int[np.ndarray, " drawn"]], kinds: Sequence[str]
 ) -> list[ShiftSweep]:
-    """Every preference on every draw (indices into the pool); kinds: the shifts' kinds, for the matching corner."""
+    """Return the sweep of every preference on every draw (indices into the pool).
+
+    kinds: the shifts' kinds, for the matching corner.
+    """
     classes = len(pool.train_counts)
     hits = family.correct(pool.labels)
     right, total = class_counts(hits, pool.labels, draws, classes)
@@ -193,7 +202,7 @@ def class_counts(
     draws: Sequence[Int[np.ndarray, " drawn"]],
     classes: int,
 ) -> tuple[Int[np.ndarray, "draws points classes"], Int[np.ndarray, "draws classes"]]:
-    """Correct answers by draw, point and class, and drawn images by draw and class."""
+    """Return the correct answers by draw, point and class, and drawn images by draw and class."""
     images = np.concatenate(draws)
     cells = np.concatenate([number * classes + labels[draw] for number, draw in enumerate(draws)])
     members = coo_array((np.ones(len(images), np.int32), (cells, images)), (len(draws) * classes, len(labels))).tocsr()
@@ -210,8 +219,9 @@ def choose(
     tv_estimate: Float[np.ndarray, " points"],
     tv_test: Float[np.ndarray, " points"],
 ) -> dict[str, int]:
-    """The points that a user may take on one shift; of equals the first, and the centre is first on our lattices.
+    """Return the points that a user may take on one shift.
 
+    Of equals the first is taken, and the centre is first on our lattices.
     centre: equal shares. corner: the expert trained for the shift: the first for forward_lt, the last for
     backward_lt, else the one whose prior lies nearest to the true one. stability: views agree best. em: nearest
     to EM's estimate of the test prior. best: most accurate on the test labels, an upper reference.

@@ -99,7 +99,7 @@ class Sweep:
         return np.array([row.preference for row in self.lattice])
 
     def accuracy(self, name: str) -> Float[np.ndarray, " points"] | None:
-        """top1, many, medium, few or macro at each point; None for a shot group without a class in the draw."""
+        """Return top1, many, medium, few or macro at each point; None for a shot group without a class in the draw."""
         values = [getattr(row, name) for row in self.lattice]
         return None if None in values else np.array(values)
 
@@ -109,7 +109,7 @@ class Sweep:
         return controllability(self.points, self.accuracy("many"), self.accuracy("few"))
 
     def reach(self, name: str) -> tuple[float, float] | None:
-        """Lowest and highest accuracy (see `accuracy`) over the points."""
+        """Return the lowest and highest accuracy (see `accuracy`) over the points."""
         values = self.accuracy(name)
         return None if values is None else (float(values.min()), float(values.max()))
 
@@ -129,14 +129,14 @@ class Sweep:
         return hypervolume(self.aims[self.front])
 
     def regret(self, selection: str) -> float | None:
-        """Top-1 of the best point minus that of the chosen one; None where nothing was chosen so."""
+        """Return the top-1 of the best point minus that of the chosen one; None where nothing was chosen so."""
         if selection not in self.chosen:
             return None
         return self.chosen["best"].top1 - self.chosen[selection].top1
 
 
 def sweeps_of(rows: Iterable[SweepRow]) -> list[Sweep]:
-    """Rows put together by checkpoint and shift, in the order in which these are first met.
+    """Return the rows put together by checkpoint and shift, in the order in which these are first met.
 
     Of several sweeps of one checkpoint on one shift the newest versions are kept, then the finest lattice, then the
     most views.

@@ -48,15 +48,15 @@ class SweepStudy(Study):
             self.notes.append(f"a hypernetwork shows nothing without its controls; missing here: {', '.join(missing)}")
 
     def check(self, model: Model) -> None:
-        """Every model can be swept: with heads, with experts, or alone."""
+        """Accept every model: it can be swept with heads, with experts, or alone."""
 
     def settings(self, model: Model) -> dict[str, Any]:
-        """Lattice, view pairs, and the version of the heads where there are some."""
+        """Return the lattice, view pairs, and the version of the heads where there are some."""
         settings = {"steps": self._steps(model), "views": self._views(model)}
         return settings | ({"heads": HEADS_VERSION} if model.subject.blank.head is not None else {})
 
     def measure(self, model: Model, pool: PoolEvidence, draws: Sequence[Draws]) -> Iterator[list[dict[str, Any]]]:
-        """Every point and every choice, shift by shift."""
+        """Yield the rows of every point and every choice, shift by shift."""
         family = family_of(pool, self.request.steps, self._finer(model, pool))
         indices = [drawn.published[0].indices for drawn in draws]
         known = {
@@ -73,22 +73,22 @@ class SweepStudy(Study):
             ]
 
     def swept(self) -> list[Sweep]:
-        """The stored sweeps of what was asked for."""
+        """Return the stored sweeps of what was asked for."""
         return sweeps_of(cast(list[SweepRow], self.rows()))
 
     def _steps(self, model: Model) -> int | None:
-        """Steps of the lattice along an edge; a stranger's heads are asked where they are."""
+        """Return the steps of the lattice along an edge; a stranger's heads are asked where they are."""
         stranger = model.job is None and model.subject.blank.head is not None
         return None if stranger else self.request.steps
 
     def _views(self, model: Model) -> int | None:
-        """View pairs that the choice by stability sees; None without."""
+        """Return the number of view pairs that the choice by stability sees; None without."""
         blank = model.subject.blank
         pairs = blank.views if blank.head is None else blank.view_features
         return None if pairs is None else len(pairs)
 
     def _finer(self, model: Model, pool: PoolEvidence) -> PreferenceHeads | None:
-        """Our own network's heads on another lattice than the evidence's; None where that one will do."""
+        """Return our own network's heads on another lattice than the evidence's; None where that one will do."""
         if model.job is None or pool.evidence.head is None or self.request.steps == STEPS:
             return None
         network = cast(PreferenceNetwork, model.job.network(self.results, self.device))
@@ -96,7 +96,7 @@ class SweepStudy(Study):
 
 
 def _fields(swept: ShiftSweep, selection: str, point: int) -> dict[str, Any]:
-    """The figures of one point and what choosing it so took."""
+    """Return the figures of one point and what choosing it so took."""
     return {
         "selection": selection,
         **ACCESS[selection].fields,

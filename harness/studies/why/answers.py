@@ -34,7 +34,7 @@ class Predictor:
 
 
 def predictors(experts: int) -> list[Predictor]:
-    """`mean` of all experts; with several also `expert-1`, ... alone and `first-2`, ... short of all."""
+    """Return `mean` of all experts; with several also `expert-1`, ... alone and `first-2`, ... short of all."""
     every = Predictor("mean", tuple(range(experts)))
     if experts == 1:
         return [every]
@@ -56,7 +56,7 @@ class Answers:
 def answer(
     logits: Float[np.ndarray, "images experts classes"], labels: Int[np.ndarray, " images"], about: dict[str, Any]
 ) -> Answers:
-    """What expert logits answer, by predictor. Raises WorkFailed for logits that are not finite."""
+    """Return what expert logits answer, by predictor. Raises WorkFailed for logits that are not finite."""
     if not np.isfinite(logits).all():
         raise WorkFailed(f"{about['method']} seed {about['train_seed']}: the network gives NaN or infinite logits")
     _, experts, classes = logits.shape
@@ -71,12 +71,12 @@ def answer(
 
 
 def folder(results: Path) -> Path:
-    """Where answers are kept."""
+    """Return the folder where answers are kept."""
     return results / "why" / "answers"
 
 
 def key(checkpoint_sha256: str, test_fingerprint: str, indices_sha256: str) -> str:
-    """SHA-256 of everything that determines a checkpoint's answers."""
+    """Return the SHA-256 of everything that determines a checkpoint's answers."""
     return digest(
         {
             "answers_version": ANSWERS_VERSION,
@@ -98,7 +98,7 @@ class Stored:
 
 
 def stored(path: Path) -> Stored | None:
-    """What a stored file belongs to, or None where there is none that can be read."""
+    """Return what a stored file belongs to, or None where there is none that can be read."""
     try:
         with safe_open(path, framework="np") as stream:
             metadata = json.loads(stream.metadata()["json"])
@@ -128,7 +128,7 @@ def load(path: Path) -> Answers:
 
 
 def load_all(results: Path) -> Iterator[Answers]:
-    """All stored answers of these versions under a results folder, by file name. Raises WorkFailed as `load`."""
+    """Yield all stored answers of these versions under a results folder, by file name. Raises WorkFailed as `load`."""
     for path in sorted(folder(results).glob("[!.]*.safetensors")):
         read, found = load(path), stored(path)
         # Answers of an older version wait for being asked again; they are not mixed with others.

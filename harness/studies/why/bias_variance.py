@@ -67,7 +67,7 @@ def decompose(
 
 
 def tied(predictions: Int[np.ndarray, "models images"], classes: int) -> float:
-    """Share of images whose mode over the models is tied."""
+    """Return the share of images whose mode over the models is tied."""
     votes = np.stack([(np.asarray(predictions) == c).sum(axis=0) for c in range(classes)])
     return float(((votes == votes.max(axis=0)).sum(axis=0) > 1).mean())
 
@@ -75,7 +75,7 @@ def tied(predictions: Int[np.ndarray, "models images"], classes: int) -> float:
 def hardest_negative(
     logits: Float[np.ndarray, "images classes"], labels: Int[np.ndarray, " images"]
 ) -> Float[np.ndarray, " images"]:
-    """The highest softmax probability among an image's wrong classes, float64 [N] in [0, 1].
+    """Return the highest softmax probability among an image's wrong classes, float64 [N] in [0, 1].
 
     RIDE compares it between methods on tail classes. Raises ValueError for shapes that do not fit or a single class.
     """
@@ -93,7 +93,7 @@ def by_group(
     labels: Int[np.ndarray, " images"],
     groups: Mapping[str, Int[np.ndarray, " group"]],
 ) -> dict[str, float | None]:
-    """Mean of the class means over the classes of each group that have images; None for a group without any.
+    """Return the mean of the class means over the classes of each group that have images; None for a group without any.
 
     `all` (mean over classes with images) comes first. Classes count alike, as in the accuracies of shot groups.
     """
@@ -110,8 +110,9 @@ def by_group(
 
 
 def jackknife(value: float, left_out: Sequence[float] | ArrayLike, level: float = 0.95) -> tuple[float, float] | None:
-    """Interval of a statistic of models from its values without one group of models each (here: one training draw).
+    """Return the interval of a statistic of models.
 
+    It is made from the statistic's values without one group of models each (here: one training draw).
     value +- t(n - 1) * sqrt((n - 1) / n * sum (v_i - mean v)^2) over the n values of `left_out` (Efron, The
     Jackknife, 1982; delete-a-group). Resampling with replacement would not do: a model that is there twice agrees
     with itself and lowers the variance. None for fewer than three groups: without one of two models, the variance is 0.

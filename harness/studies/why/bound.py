@@ -67,7 +67,7 @@ class Correlation:
 
 
 def points(rows: Iterable[Row]) -> list[Point]:
-    """One point for each setting, method and shift with rows of the adapter `mean`."""
+    """Return one point for each setting, method and shift with rows of the adapter `mean`."""
     found: dict[tuple[Setting, str, str], list[Row]] = defaultdict(list)
     for row in rows:
         if row.adapter == "mean":
@@ -89,8 +89,9 @@ def points(rows: Iterable[Row]) -> list[Point]:
 
 
 def distinct(given: Sequence[Point]) -> tuple[list[Point], dict[str, str]]:
-    """Points without methods that made the very networks of an earlier one, and those methods: name -> the earlier.
+    """Return the points without methods that made the very networks of an earlier one.
 
+    The second value is those methods: name -> the earlier.
     They would count twice in a correlation across methods.
     """
     first: dict[tuple[Hashable, ...], str] = {}
@@ -106,7 +107,7 @@ def distinct(given: Sequence[Point]) -> tuple[list[Point], dict[str, str]]:
 
 
 def correlate(given: Sequence[Point], term: str) -> Correlation:
-    """Rank correlation of `term` (one of TERMS) with accuracy over the points."""
+    """Return the rank correlation of `term` (one of TERMS) with accuracy over the points."""
     shared = set.intersection(*(set(point.top1) for point in given)) if given else set()
     distances = [getattr(point, term) for point in given]
     by_model = [spearman(distances, [point.top1[model] for point in given]) for model in sorted(shared)]
@@ -121,7 +122,7 @@ def correlate(given: Sequence[Point], term: str) -> Correlation:
 
 
 def choice(given: Sequence[Point], term: str) -> tuple[list[str], float]:
-    """Which methods of one shift the least distance names, and their mean accuracy's gap to the best method.
+    """Return which methods of one shift the least distance names, and their mean accuracy's gap to the best method.
 
     Raises ValueError for no points.
     """
@@ -132,8 +133,9 @@ def choice(given: Sequence[Point], term: str) -> tuple[list[str], float]:
 
 
 def spearman(first: ArrayLike, second: ArrayLike) -> float | None:
-    """Spearman's rank correlation, ties with their mean rank; None for fewer than LEAST points or constant values.
+    """Return Spearman's rank correlation, ties with their mean rank.
 
+    None for fewer than LEAST points or constant values.
     Values that differ by less than 1e-9 are ties: equal distances come out of different sums.
     """
     from scipy.stats import spearmanr

@@ -87,7 +87,7 @@ def path(results: Path) -> Path:
 
 
 def of_answers(stored: Iterable[Answers]) -> list[Finding]:
-    """Findings from the answers of many checkpoints, sorted; one answer of each draw and seed is used.
+    """Return the findings from the answers of many checkpoints, sorted; one answer of each draw and seed is used.
 
     Each method over all its models, and, where that is something else, over those that all have.
     """
@@ -107,8 +107,9 @@ def of_answers(stored: Iterable[Answers]) -> list[Finding]:
 
 
 def _common(methods: Sequence[set[tuple[int, int]]]) -> frozenset[tuple[int, int]]:
-    """The (draw, seed) pairs that all methods with enough draws have; none where these are of fewer than two draws.
+    """Return the (draw, seed) pairs that all methods with enough draws have.
 
+    There are none where these are of fewer than two draws.
     Enough is `ENOUGH_DRAWS`, or the most that any method has, so that one that is hardly begun shrinks no other.
     """
     draws = [len({draw for draw, _ in models}) for models in methods]
@@ -119,7 +120,7 @@ def _common(methods: Sequence[set[tuple[int, int]]]) -> frozenset[tuple[int, int
 
 
 def _of_models(setting: dict[str, Any], models: Sequence[Answers]) -> list[Finding]:
-    """Findings of one method in one setting; models in the order of draws, then seeds."""
+    """Return the findings of one method in one setting; models in the order of draws, then seeds."""
     first = models[0]
     labels = first.labels.astype(np.int64)
     counts = np.array(first.about["train_counts"])
@@ -177,7 +178,7 @@ def _values(
     labels: Int[np.ndarray, " images"],
     groups: Mapping[str, Int[np.ndarray, " group"]],
 ) -> dict[str, dict[str, float | None]]:
-    """Every measure by group of classes."""
+    """Return every measure by group of classes."""
     classes = sum(len(members) for members in groups.values())
     parts = decompose(predicted, labels, classes)
     by_image = {name: getattr(parts, name) for name in PARTS} | {"hardest_negative": hardest.mean(axis=0)}
@@ -185,8 +186,9 @@ def _values(
 
 
 def difference(first: Sequence[Finding], second: Sequence[Finding]) -> tuple[float, tuple[float, float] | None]:
-    """Mean of `first` - mean of `second`, of one measure, and its jackknife interval over the draws that all share.
+    """Return the mean of `first` - mean of `second`, of one measure, and its jackknife interval.
 
+    The interval is over the draws that all share.
     The interval is None where not all are about the same draws and seeds: then nothing is paired.
     Raises ValueError where one side is empty.
     """

@@ -146,7 +146,10 @@ class Replicates(Session):
         answers.save(self.path(job), made)
 
     def _stored_logits(self, job: TrainingJob, sha256: str) -> Float[np.ndarray, "images experts classes"] | None:
-        """Clean logits from float32 evidence of this checkpoint, with any number of views; None where there is none."""
+        """Return the clean logits from float32 evidence of this checkpoint; None where there is none.
+
+        The evidence may have any number of views.
+        """
         for path in sorted(passes.path(job, self.results, 0, "fp32").parent.glob(f"{job.stem}-v*.safetensors")):
             views = path.stem.rpartition("-v")[2]
             found = tensors.metadata(path)

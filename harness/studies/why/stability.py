@@ -40,12 +40,15 @@ class Trust:
 
 
 def setting(row: Row) -> Setting:
-    """What rows share that can be compared."""
+    """Return what rows share that can be compared."""
     return row.dataset, row.train_imbalance, row.recipe
 
 
 def trusts(rows: Iterable[Row]) -> list[Trust]:
-    """One entry for each method and shift with rows of the adapters `sade` (needed) and `best_expert` (optional)."""
+    """Return one entry for each method and shift with rows of the adapter `sade`.
+
+    Rows of `best_expert` are optional.
+    """
     learned: dict[tuple[Setting, str, str], list[Row]] = defaultdict(list)
     best: dict[tuple[str, str], int] = {}
     for row in rows:
