@@ -36,7 +36,7 @@ class Pictures(Dataset[Any]):
 
     @property
     def fingerprint(self) -> str:
-        """Return the digest of the images, whatever is made of them."""
+        """The digest of the images, whatever is made of them."""
         return self.images.fingerprint if self.chosen is None else self.images.digest(self.chosen.tolist())
 
     def __len__(self) -> int:

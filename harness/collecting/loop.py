@@ -78,12 +78,12 @@ class Request:
 
     @property
     def digest(self) -> str:
-        """Return the SHA-256 of `asked`, which the finished file has as `collected`."""
+        """The SHA-256 of `asked`, which the finished file has as `collected`."""
         return digest(self.asked)
 
     @cached_property
     def asked(self) -> dict[str, str]:
-        """Return, by name, what parts of this collection depend on."""
+        """What parts of this collection depend on, by name."""
         return self.more | {
             "model": fingerprint(self.model),
             "train_counts": digest(self.counts.tolist()),

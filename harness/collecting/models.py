@@ -28,12 +28,12 @@ class AnyModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Return where the model's first parameter lies."""
+        """Where the model's first parameter lies."""
         return next((tensor.device for tensor in self._tensors()), torch.device("cpu"))
 
     @property
     def dtype(self) -> torch.dtype:
-        """Return the floating-point type of the model's first parameter."""
+        """The floating-point type of the model's first parameter."""
         return next((tensor.dtype for tensor in self._tensors() if tensor.is_floating_point()), torch.float32)
 
     def forward(self, images: Tensor) -> ExpertOutput:

@@ -31,7 +31,7 @@ class NetworkSpec:
 
     @property
     def classes(self) -> int:
-        """Return the number of classes C."""
+        """The number of classes C."""
         return len(self.counts)
 
 

@@ -30,7 +30,7 @@ class ExpertPriors:
 
     @property
     def kind(self) -> str:
-        """Return `exact` or `approximate`: the row field `target_prior_kind`."""
+        """`exact` or `approximate`: the row field `target_prior_kind`."""
         return "exact" if self.exact else "approximate"
 
 

@@ -130,7 +130,7 @@ class Recipe:
 
     @property
     def reweight_from(self) -> int:
-        """Return the epoch from which deferred re-weighting is on."""
+        """The epoch from which deferred re-weighting is on."""
         return self.drw_epoch or self.milestones[0]
 
     def weights(self) -> Path | None:

@@ -63,12 +63,12 @@ class TrainingJob:
 
     @property
     def method_name(self) -> str:
-        """Return the canonical text of the method with its options."""
+        """The canonical text of the method with its options."""
         return canonical_name(self.method)
 
     @cached_property
     def key(self) -> str:
-        """Return the SHA-256 of everything that determines the weights (on one device)."""
+        """The SHA-256 of everything that determines the weights (on one device)."""
         parts: dict[str, Any] = {
             "train_version": TRAIN_VERSION,
             "training_set": self.training.fingerprint,
@@ -93,7 +93,7 @@ class TrainingJob:
 
     @cached_property
     def source(self) -> SourceImages:
-        """Return the labelled source images (`shifts.sets.source.source_images`)."""
+        """The labelled source images (`shifts.sets.source.source_images`)."""
         return source_images(self.dataset, self.training)
 
     def _normalisation(self) -> Any:
@@ -103,7 +103,7 @@ class TrainingJob:
 
     @property
     def stem(self) -> str:
-        """Return the file name without suffix: readable, unique by the key's head."""
+        """The file name without suffix: readable, unique by the key's head."""
         end = f"-s{self.seed}-{self.key[:12]}"
         text = re.sub(r"[^\w.-]+", "_", f"{self.dataset.name}-{self.method_name}-{self.recipe.name}")
         return shortened(text, STEM_BYTES - len(end)) + end
@@ -120,7 +120,7 @@ class TrainingJob:
 
     @property
     def spec(self) -> NetworkSpec:
-        """Return what the network is built from, but for pre-trained weights."""
+        """What the network is built from, but for pre-trained weights."""
         height = width = self.recipe.size
         if self.recipe.crop == "pad":
             height, width, _ = self.dataset.train.image_shape()

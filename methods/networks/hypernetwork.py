@@ -44,7 +44,7 @@ class PreferenceHead(nn.Module):
 
     @property
     def preference(self) -> Float[Tensor, " experts"]:
-        """Return the trainable preference vector r, positive."""
+        """The trainable preference vector r, positive."""
         return F.softplus(self.free)
 
     def point(self, preference: Float[Tensor, "*heads experts"]) -> Float[Tensor, "*heads experts"]:

@@ -32,12 +32,12 @@ class TrainingData(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Return the device to which batches are delivered."""
+        """The device to which batches are delivered."""
         ...
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """Return (height, width) of every batch, pixels."""
+        """(height, width) of every batch, pixels."""
         ...
 
     def augmented(

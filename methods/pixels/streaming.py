@@ -58,12 +58,12 @@ class StreamedImages:
 
     @property
     def device(self) -> torch.device:
-        """Return the device to which batches are delivered."""
+        """The device to which batches are delivered."""
         return self.labels.device
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """Return (height, width) of every crop."""
+        """(height, width) of every crop."""
         return self.size, self.size
 
     def augmented(

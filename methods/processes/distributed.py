@@ -36,7 +36,7 @@ class World:
 
     @property
     def main(self) -> bool:
-        """Return whether this is the process that reads, writes and speaks."""
+        """Whether this is the process that reads, writes and speaks."""
         return self.rank == 0
 
 

@@ -48,7 +48,7 @@ class Facts:
 
     @property
     def errors(self) -> dict[int, str]:
-        """Return the reason, by index, why an image cannot be decoded."""
+        """The reason, by index, why an image cannot be decoded."""
         return {int(index): reason for index, reason in self.summary.errors.items()}
 
 

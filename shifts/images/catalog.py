@@ -64,7 +64,7 @@ class Dataset:
 
     @cached_property
     def normalisation(self) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
-        """Return mean and divisor per RGB channel in [0, 1], float64: the entry's, or the training pool's.
+        """Mean and divisor per RGB channel in [0, 1], float64: the entry's, or the training pool's.
 
         The divisor is the standard deviation, and 1 for a channel that is the same everywhere. Raises WorkFailed where
         the training pool has to be decoded and cannot be.

@@ -52,7 +52,7 @@ class Entry:
 
     @property
     def labels(self) -> tuple[str, ...] | None:
-        """Return the names of the labels of a published multi-label training set, in order."""
+        """The names of the labels of a published multi-label training set, in order."""
         return None if self.label_counts is None else tuple(self.label_counts)
 
 

@@ -129,7 +129,7 @@ class ImageSet:
 
     @property
     def multi_label(self) -> bool:
-        """Return whether an image has a set of labels instead of one."""
+        """Whether an image has a set of labels instead of one."""
         return self.labels.ndim == 2
 
     def class_counts(self) -> Int[np.ndarray, " classes"]:
@@ -140,7 +140,7 @@ class ImageSet:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Return the `digest` of the whole split."""
+        """The `digest` of the whole split."""
         return self.digest(range(len(self)))
 
     def digest(self, indices: Sequence[int]) -> str:

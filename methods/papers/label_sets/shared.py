@@ -34,7 +34,7 @@ class MultiLabel(Method):
 
     @property
     def branches_count(self) -> int:
-        """Return the number of branches E."""
+        """The number of branches E."""
         return 1
 
     def expert_priors(
