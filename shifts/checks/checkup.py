@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Int
 
-from shifts.checks.facts import Facts, facts
+from shifts.checks.facts import Facts, Summary, facts
 from shifts.common.errors import BadInput
 from shifts.common.notes import Note
 from shifts.images.catalog import Dataset
@@ -29,8 +29,8 @@ def check_up(dataset: Dataset, decode: bool = True) -> CheckUp:
 
     decode: False uses what is remembered and decodes nothing.
     """
-    found = {role: facts(images, decode) for role, images in _splits(dataset).items()}
-    known = {role: one for role, one in found.items() if one is not None}
+    facts_by_role = {role: facts(images, decode) for role, images in _splits(dataset).items()}
+    known = {role: split_facts for role, split_facts in facts_by_role.items() if split_facts is not None}
     notes = [
         *dataset.notes,
         *_undecodable(known),
@@ -57,11 +57,11 @@ def _splits(dataset: Dataset) -> dict[str, ImageSet]:
 
 def _undecodable(known: Mapping[str, Facts]) -> list[Note]:
     notes = []
-    for one in known.values():
-        if one.errors:
-            first = min(one.errors)
-            text = f"images that cannot be decoded: {len(one.errors):,}; {one.errors[first]}"
-            notes.append(Note("undecodable", len(one.errors), text))
+    for split_facts in known.values():
+        if split_facts.errors:
+            first = min(split_facts.errors)
+            text = f"images that cannot be decoded: {len(split_facts.errors):,}; {split_facts.errors[first]}"
+            notes.append(Note("undecodable", len(split_facts.errors), text))
     return notes
 
 
@@ -88,7 +88,7 @@ def _equal(dataset: Dataset, known: Mapping[str, Facts]) -> list[Note]:
         text = f"equal images in different splits: {len(across):,} groups, {_example(across[0], splits)}"
         notes.append(Note("equal_across", len(across), text))
     for role in known:
-        within = [group for group in groups if sum(one == role for one, _ in group.members) > 1]
+        within = [group for group in groups if sum(own == role for own, _ in group.members) > 1]
         if within:
             text = f"equal images within the {splits[role].split} split: {len(within):,} groups, "
             text += _example(_Group(tuple(m for m in within[0].members if m[0] == role)), splits)
@@ -104,9 +104,9 @@ def _groups(known: Mapping[str, Facts]) -> list[_Group]:
     """Return groups of two or more decodable images with the same pixels, in the order of their first member."""
     if not known:
         return []
-    roles = [(role, index) for role, one in known.items() for index in range(len(one.sizes))]
-    pixels = np.concatenate([one.pixels for one in known.values()])
-    decoded = np.concatenate([one.sizes[:, 0] > 0 for one in known.values()])
+    roles = [(role, index) for role, split_facts in known.items() for index in range(len(split_facts.sizes))]
+    pixels = np.concatenate([split_facts.pixels for split_facts in known.values()])
+    decoded = np.concatenate([split_facts.sizes[:, 0] > 0 for split_facts in known.values()])
     keys = np.ascontiguousarray(pixels).view([("", np.uint8)] * pixels.shape[1]).ravel()
     _, group, sizes = np.unique(keys, return_inverse=True, return_counts=True)
     repeated = np.flatnonzero((sizes[group] > 1) & decoded)
@@ -145,25 +145,25 @@ def _member(member: tuple[str, int], splits: Mapping[str, ImageSet], labels: boo
 
 def _appearance(dataset: Dataset, known: Mapping[str, Facts]) -> list[Note]:
     notes = []
-    for role, one in known.items():
-        split = _splits(dataset)[role].split
-        if one.summary.turned:
-            text = f"{one.summary.turned:,} {split} images are stored turned and taken as seen (EXIF), "
-            notes.append(Note("turned", one.summary.turned, f"{text}image {one.summary.first_turned} for one", "told"))
-        flat = [name for name, low, high in zip("RGB", one.summary.low, one.summary.high, strict=True) if low == high]
+    for role, split_facts in known.items():
+        split, summary = _splits(dataset)[role].split, split_facts.summary
+        if summary.turned:
+            text = f"{summary.turned:,} {split} images are stored turned and taken as seen (EXIF), "
+            notes.append(Note("turned", summary.turned, f"{text}image {summary.first_turned} for one", "told"))
+        flat = [name for name, low, high in zip("RGB", summary.low, summary.high, strict=True) if low == high]
         if flat:
             text = f"no spread in the {split} split: channels {', '.join(flat)} have one value everywhere"
             notes.append(Note("no_spread", len(flat), text, "odd"))
-    train, test = (_colour(known[role]) if role in known else None for role in ("train", "test"))
+    train, test = (_colour(known[role].summary) if role in known else None for role in ("train", "test"))
     if train is not None and test is not None and train != test:
         notes.append(Note("modes", 0, f"train images are {train}, test images {test}", "odd"))
     return notes
 
 
-def _colour(one: Facts) -> str | None:
+def _colour(summary: Summary) -> str | None:
     """Return whether a split's images are grey, colour or both; None where none can be decoded."""
-    grey = sum(count for mode, count in one.summary.modes.items() if mode in ("1", "L", "LA", "La"))
-    total = sum(one.summary.modes.values())
+    grey = sum(count for mode, count in summary.modes.items() if mode in ("1", "L", "LA", "La"))
+    total = sum(summary.modes.values())
     if not total:
         return None
     return "grey" if grey == total else "grey and colour" if grey else "colour"
@@ -186,8 +186,8 @@ def _classes(dataset: Dataset) -> list[Note]:
     return notes
 
 
-def sizes_of(one: Facts, indices: Int[np.ndarray, " images"] | None = None) -> Int[np.ndarray, "sizes 2"]:
+def sizes_of(split_facts: Facts, indices: Int[np.ndarray, " images"] | None = None) -> Int[np.ndarray, "sizes 2"]:
     """Return the different sizes (width, height) of a split's images, or of some of them, sorted."""
-    sizes: Int[np.ndarray, "images 2"] = one.sizes if indices is None else one.sizes[indices]
+    sizes: Int[np.ndarray, "images 2"] = split_facts.sizes if indices is None else split_facts.sizes[indices]
     decoded: Bool[np.ndarray, " images"] = sizes[:, 0] > 0
     return np.unique(sizes[decoded], axis=0)

@@ -67,9 +67,9 @@ def facts(images: ImageSet, decode: bool = True) -> Facts | None:
         remembered = _read(path)
         if remembered is not None:  # another process has just looked
             return remembered
-        found = _decoded(images)
-        _write(path, found)
-    return found
+        decoded = _decoded(images)
+        _write(path, decoded)
+    return decoded
 
 
 @contextmanager
@@ -105,16 +105,16 @@ def _read(path: Path) -> Facts | None:
 
     try:
         with safe_open(path, framework="np") as stored:
-            told = json.loads((stored.metadata() or {})["summary"])
-            return Facts(stored.get_tensor("sizes"), stored.get_tensor("pixels"), Summary(**told))
+            summary = json.loads((stored.metadata() or {})["summary"])
+            return Facts(stored.get_tensor("sizes"), stored.get_tensor("pixels"), Summary(**summary))
     except (SafetensorError, OSError, ValueError, KeyError, TypeError):
         return None  # A damaged memory is none: the images are decoded again.
 
 
-def _write(path: Path, found: Facts) -> None:
-    told = {"summary": json.dumps(asdict(found.summary))}
+def _write(path: Path, decoded: Facts) -> None:
+    metadata = {"summary": json.dumps(asdict(decoded.summary))}
     try:
-        write_tensors(path, {"sizes": found.sizes, "pixels": found.pixels}, told)
+        write_tensors(path, {"sizes": decoded.sizes, "pixels": decoded.pixels}, metadata)
     except OSError:
         return  # A cache that cannot be written costs time, nothing else.
 
@@ -134,24 +134,24 @@ def _decoded(images: ImageSet) -> Facts:
         ThreadPoolExecutor(os.cpu_count()) as pool,
         tqdm(total=len(images), desc=title, unit="image", delay=2, leave=False, disable=None) as bar,
     ):
-        for indices, seen in zip(parts, pool.map(lambda part: _look(images, part), parts), strict=True):
-            for index, one in zip(indices, seen, strict=True):
-                if isinstance(one, str):
-                    errors[str(index)] = one
+        for indices, results in zip(parts, pool.map(lambda part: _facts_of_images(images, part), parts), strict=True):
+            for index, result in zip(indices, results, strict=True):
+                if isinstance(result, str):
+                    errors[str(index)] = result
                     continue
-                sizes[index], pixels[index] = one.size, one.pixels
-                modes[one.mode] += 1
-                turned += [index] if one.turned else []
-                low, high = np.minimum(low, one.low), np.maximum(high, one.high)
+                sizes[index], pixels[index] = result.size, result.pixels
+                modes[result.mode] += 1
+                turned += [index] if result.turned else []
+                low, high = np.minimum(low, result.low), np.maximum(high, result.high)
             bar.update(len(indices))
     first = turned[0] if turned else -1
-    told = Summary(dict(sorted(modes.items())), len(turned), first, low.tolist(), high.tolist(), errors)
-    return Facts(sizes, pixels, told)
+    summary = Summary(dict(sorted(modes.items())), len(turned), first, low.tolist(), high.tolist(), errors)
+    return Facts(sizes, pixels, summary)
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """One image."""
+class _ImageFacts:
+    """The facts about one image."""
 
     size: tuple[int, int]
     pixels: UInt8[np.ndarray, "16"]
@@ -161,24 +161,24 @@ class _Seen:
     high: Any
 
 
-def _look(images: ImageSet, indices: Sequence[int]) -> list[_Seen | str]:
-    """Decode some images; the reason where that fails."""
+def _facts_of_images(images: ImageSet, indices: Sequence[int]) -> list[_ImageFacts | str]:
+    """Decode some images. Return the facts about each, or the reason where that fails."""
     try:
         contents = images.encoded(indices)
     except WorkFailed:
-        return [_read_and_look(images, index) for index in indices]
-    return [_look_at(images, index, content) for index, content in zip(indices, contents, strict=True)]
+        return [_facts_of_image(images, index) for index in indices]
+    return [_facts_of_content(images, index, content) for index, content in zip(indices, contents, strict=True)]
 
 
-def _read_and_look(images: ImageSet, index: int) -> _Seen | str:
+def _facts_of_image(images: ImageSet, index: int) -> _ImageFacts | str:
     try:
         (content,) = images.encoded([index])
     except WorkFailed as error:
         return str(error)
-    return _look_at(images, index, content)
+    return _facts_of_content(images, index, content)
 
 
-def _look_at(images: ImageSet, index: int, content: bytes) -> _Seen | str:
+def _facts_of_content(images: ImageSet, index: int, content: bytes) -> _ImageFacts | str:
     try:
         mode, turned = images.header(content, index)
         image = images.pixels(content, index)
@@ -190,4 +190,6 @@ def _look_at(images: ImageSet, index: int, content: bytes) -> _Seen | str:
     state.update(image.tobytes())
     channels = image.reshape(-1, 1 if image.ndim == 2 else 3)
     pixels = np.frombuffer(state.digest(), dtype=np.uint8)
-    return _Seen((image.shape[1], image.shape[0]), pixels, mode, turned, channels.min(axis=0), channels.max(axis=0))
+    return _ImageFacts(
+        (image.shape[1], image.shape[0]), pixels, mode, turned, channels.min(axis=0), channels.max(axis=0)
+    )

@@ -82,7 +82,7 @@ def image_sets(
         chosen_splits(name, list(splits), test_split)  # says what is missing
     image, _ = _column(name, splits[first], "image", image_column)
     label, why = _column(name, splits[first], "label", label_column)
-    told = origins or {split: f"split {split}" for split in splits}
+    origin_of = origins or {split: f"split {split}" for split in splits}
 
     def checked(split: str) -> Any:
         """Return a split's table. Raises BadInput if it is empty or lacks the columns."""
@@ -99,11 +99,11 @@ def image_sets(
                 f"{name}: column {label!r} (--label-column) holds no lists of labels, which --ids and it need"
             )
 
-        def found(split: str) -> FoundSplit:
+        def labelled_split(split: str) -> FoundSplit:
             table = checked(split)
-            return FoundSplit(_labels(name, split, label, table), TableStore(table, image), told[split])
+            return FoundSplit(_labels(name, split, label, table), TableStore(table, image), origin_of[split])
 
-        return single_label(name, found, test_split, test_fraction, list(splits), labels_from)
+        return single_label(name, labelled_split, test_split, test_fraction, list(splits), labels_from)
     if test_fraction is not None:
         raise BadInput(f"{name}: --test-fraction divides data with one label an image, not label sets")
     roles = chosen_splits(name, list(splits), test_split)
@@ -116,12 +116,12 @@ def image_sets(
         role: ImageSet(name, split, labels[split], names, TableStore(tables[split], image))
         for role, split in sets.items()
     }
-    return Splits(images, {role: told[split] for role, split in sets.items()}, labels_from)
+    return Splits(images, {role: origin_of[split] for role, split in sets.items()}, labels_from)
 
 
 def single_label(
     name: str,
-    found: Mapping[str, FoundSplit] | Callable[[str], FoundSplit],
+    labelled_split: Mapping[str, FoundSplit] | Callable[[str], FoundSplit],
     test_split: str | None = None,
     test_fraction: float | None = None,
     splits: Sequence[str] | None = None,
@@ -129,37 +129,37 @@ def single_label(
 ) -> Splits:
     """Return the image sets of single-label splits with one numbering of the classes.
 
-    found: the splits by name, or a function that gives one by name (`splits` are the names then); what it raises
-    of the validation split (BadInput) becomes a note. The other arguments are those of `image_sets`.
+    labelled_split: the splits by name, or a function that gives one by name (`splits` are the names then); what it
+    raises of the validation split (BadInput) becomes a note. The other arguments are those of `image_sets`.
     """
-    if not callable(found):
-        splits, found = list(found), found.__getitem__
+    if not callable(labelled_split):
+        splits, labelled_split = list(labelled_split), labelled_split.__getitem__
     assert splits is not None
     if test_fraction is not None:
-        parts = with_test_part(name, splits, found, test_fraction)
-        splits, found = list(parts), parts.__getitem__
+        parts = with_test_part(name, splits, labelled_split, test_fraction)
+        splits, labelled_split = list(parts), parts.__getitem__
     roles = chosen_splits(name, splits, test_split)
-    held = {role: found(split) for role, split in roles.items() if role != "validation"}
-    classes, labels, notes = one_numbering(name, held["train"].labels, roles["test"], held["test"].labels)
+    by_role = {role: labelled_split(split) for role, split in roles.items() if role != "validation"}
+    classes, labels, notes = one_numbering(name, by_role["train"].labels, roles["test"], by_role["test"].labels)
     if "validation" in roles:
         spare = roles["validation"]
         try:
-            held["validation"] = found(spare)
-            labels[spare] = classes.number(name, spare, held["validation"].labels)
+            by_role["validation"] = labelled_split(spare)
+            labels[spare] = classes.number(name, spare, by_role["validation"].labels)
         except BadInput as error:
             # Nobody need use it, so that one without labels, say, is none.
-            held.pop("validation", None)
+            by_role.pop("validation", None)
             notes.append(Note("validation", 1, f"the {spare} split is not used: {error}"))
     sets = {
         role: ImageSet(name, roles[role], labels[roles[role]], classes.names, split.store)
-        for role, split in held.items()
+        for role, split in by_role.items()
     }
-    origins = {role: split.origin for role, split in held.items()}
-    return Splits(sets, origins, labels_from or held["train"].labels.origin, tuple(notes))
+    origins = {role: split.origin for role, split in by_role.items()}
+    return Splits(sets, origins, labels_from or by_role["train"].labels.origin, tuple(notes))
 
 
 def with_test_part(
-    name: str, splits: Sequence[str], found: Callable[[str], FoundSplit], fraction: float
+    name: str, splits: Sequence[str], labelled_split: Callable[[str], FoundSplit], fraction: float
 ) -> dict[str, FoundSplit]:
     """Return train and test, made of the only labelled split: `fraction` of each class, at least one image, is test.
 
@@ -171,7 +171,7 @@ def with_test_part(
         raise BadInput(f"{name} has a split to test on, {existing}; --test-fraction is for data without one")
     if len(splits) != 1:
         raise BadInput(f"{name}: --test-fraction needs one split; it has: {', '.join(splits)}")
-    whole = found(splits[0])
+    whole = labelled_split(splits[0])
     values = whole.labels.values
     generator = np.random.RandomState(0)
     chosen = []
@@ -208,10 +208,10 @@ def _column(name: str, table: Any, role: str, asked: str | None) -> tuple[str, s
     usual = [column for column in (IMAGE_NAMES if role == "image" else LABEL_NAMES) if column in features]
     by_type = [(column, f"the only {kind}") for column in typed] if len(typed) == 1 else []
     by_name = [(column, "its usual name") for column in usual if role == "label" or not typed or column in typed]
-    found = by_type + by_name if role == "image" else by_name + by_type
-    if not found:
+    candidates = by_type + by_name if role == "image" else by_name + by_type
+    if not candidates:
         raise BadInput(f"{name}: name its {role} column with --{role}-column; it has: {', '.join(features)}")
-    return found[0]
+    return candidates[0]
 
 
 def _undecoded(name: str, table: Any, column: str) -> Any:

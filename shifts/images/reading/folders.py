@@ -134,7 +134,7 @@ def _in_classes(tree: Tree, places: Mapping[str, Parts], left: LeftOut) -> dict[
     inside = {split: [parts for parts in tree.files if parts[: len(place)] == place] for split, place in places.items()}
     if all(_is_doubled(place, inside[split]) for split, place in places.items()):
         places = {split: (*place, place[-1]) for split, place in places.items()}
-    found = {}
+    splits = {}
     for split, place in places.items():
         depth = len(place)
         images = []
@@ -149,8 +149,8 @@ def _in_classes(tree: Tree, places: Mapping[str, Parts], left: LeftOut) -> dict[
         where = "/".join((*place, "CLASS"))
         paths = tuple("/".join(parts) for parts in images)
         labels = Labels.from_names(classes, f"folders {where}")
-        found[split] = FoundSplit(labels, FileStore(tree.folder, paths), f"{where}/*")
-    return found
+        splits[split] = FoundSplit(labels, FileStore(tree.folder, paths), f"{where}/*")
+    return splits
 
 
 def _is_doubled(place: Parts, files: Sequence[Parts]) -> bool:
@@ -170,7 +170,7 @@ def _split_archives(tree: Tree, left: LeftOut) -> dict[str, FoundSplit]:
     for parts in tree.files:
         if parts[0] not in {stems[stem] for stem in chosen.values()}:
             left.add(BESIDE, parts)
-    found = {}
+    splits = {}
     for split, stem in chosen.items():
         archive, members = stems[stem], tree.archives[stems[stem]]
         paths = [parts for parts in sorted(members) if not is_hidden(parts)]
@@ -189,5 +189,5 @@ def _split_archives(tree: Tree, left: LeftOut) -> dict[str, FoundSplit]:
         if images:
             labels = Labels.from_names([parts[depth] for parts in images], f"folders in {archive}")
             store = ZipStore(tree.folder / archive, tuple(members[parts] for parts in images))
-            found[split] = FoundSplit(labels, store, f"{archive}/CLASS/*")
-    return found
+            splits[split] = FoundSplit(labels, store, f"{archive}/CLASS/*")
+    return splits

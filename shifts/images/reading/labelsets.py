@@ -96,11 +96,11 @@ def _flat(name: str, split: str, table: Any, column: str) -> tuple[list[Any], In
     images: list[int] = []
     for image, row in enumerate(rows):
         try:
-            found = _of_row(row, fields)
+            labels_of_image = _of_row(row, fields)
         except (TypeError, KeyError, AttributeError) as error:
             raise BadInput(f"{name}: {column!r} of {split} image {image} is no list of labels") from error
-        labels += found
-        images += [image] * len(found)
+        labels += labels_of_image
+        images += [image] * len(labels_of_image)
     return labels, np.asarray(images, dtype=np.int64)
 
 
@@ -163,14 +163,14 @@ def check_counts(
     name: str, labels: UInt8[np.ndarray, "images classes"], expected: Mapping[str, int], images: int | None
 ) -> None:
     """Raise BadInput unless the training set has that many images and the `expected` counts, by label in order."""
-    found = dict(zip(expected, labels.sum(axis=0, dtype=np.int64).tolist(), strict=True))
-    wrong = [label for label in expected if found[label] != expected[label]]
+    counts = dict(zip(expected, labels.sum(axis=0, dtype=np.int64).tolist(), strict=True))
+    wrong = [label for label in expected if counts[label] != expected[label]]
     details = []
     if images is not None and len(labels) != images:
         details.append(f"{len(labels):,} training images instead of {images:,}")
     if wrong:
         more = f" and {len(wrong) - 1} more labels differ" if len(wrong) > 1 else ""
-        details.append(f"{found[wrong[0]]} of {wrong[0]} instead of {expected[wrong[0]]}{more}")
+        details.append(f"{counts[wrong[0]]} of {wrong[0]} instead of {expected[wrong[0]]}{more}")
     if details:
         raise BadInput(
             f"{name} is not the published training set: {', '.join(details)}; give the published list of ids with --ids"

@@ -49,8 +49,8 @@ def read_tables(
     tables, origins = {}, {}
     for split, paths in files.items():
         _check_shards(folder, split, paths)
-        pieces = [_piece(folder.joinpath(*parts), folder, image_column) for parts in paths]
-        tables[split] = _joined(folder, split, pieces)
+        file_tables = [_file_table(folder.joinpath(*parts), folder, image_column) for parts in paths]
+        tables[split] = _joined(folder, split, file_tables)
         more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
         origins[split] = f"{shown(paths[0])}{more}"
     return tables, origins, left.notes()
@@ -121,7 +121,7 @@ def _check_shards(folder: Path, split: str, paths: Sequence[Parts]) -> None:
 # --------------------------------------------------------------------------------------------------- one file
 
 
-def _piece(path: Path, root: Path, image_column: str | None) -> Any:
+def _file_table(path: Path, root: Path, image_column: str | None) -> Any:
     """Return one file as a `datasets.Dataset`, image paths made absolute. Raises BadInput."""
     import datasets
     import pyarrow
@@ -229,43 +229,43 @@ def _with_absolute_paths(table: Any, beside: Path, root: Path, image_column: str
     return datasets.Dataset(datasets.table.InMemoryTable(arrow.cast(features.arrow_schema)))
 
 
-def _joined(folder: Path, split: str, pieces: Sequence[Any]) -> Any:
+def _joined(folder: Path, split: str, file_tables: Sequence[Any]) -> Any:
     """Return a split's files as one table, class names of later files matched to those of the first by name.
 
     Raises BadInput for files with different columns or kinds of labels.
     """
     import datasets
 
-    first = pieces[0].features
+    first = file_tables[0].features
     alike = []
-    for piece in pieces:
-        if set(piece.features) != set(first):
+    for table in file_tables:
+        if set(table.features) != set(first):
             raise BadInput(f"{folder}: the {split} split cannot be read as one: its files do not have the same columns")
-        alike.append(_renumbered(piece.select_columns(list(first)), first))
+        alike.append(_renumbered(table.select_columns(list(first)), first))
     try:
         return datasets.concatenate_datasets(alike) if len(alike) > 1 else alike[0]
     except (ValueError, TypeError) as error:
         raise BadInput(f"{folder}: the {split} split's files differ in the kind of a column") from error
 
 
-def _renumbered(piece: Any, features: Any) -> Any:
+def _renumbered(table: Any, features: Any) -> Any:
     """Renumber a file's `ClassLabel` columns as in `features`. Raises BadInput for a class that is not there."""
     import datasets
     import pyarrow
 
     for column, wanted in features.items():
-        own = piece.features[column]
+        own = table.features[column]
         names = getattr(own, "names", None)
         if names is None or names == getattr(wanted, "names", None):
             continue
         if getattr(wanted, "names", None) is None or set(names) != set(wanted.names):
             raise BadInput(f"the files of a split name the classes of column {column!r} differently")
         place = [wanted.names.index(name) for name in names]
-        arrow = piece.with_format("arrow")[:]
+        arrow = table.with_format("arrow")[:]
         values = [None if v is None or v < 0 else place[v] for v in arrow.column(column).to_pylist()]
         index = arrow.column_names.index(column)
         arrow = arrow.set_column(index, column, pyarrow.array(values, type=pyarrow.int64()))
-        changed = piece.features.copy()
+        changed = table.features.copy()
         changed[column] = wanted
-        piece = datasets.Dataset(datasets.table.InMemoryTable(arrow.cast(changed.arrow_schema)))
-    return piece
+        table = datasets.Dataset(datasets.table.InMemoryTable(arrow.cast(changed.arrow_schema)))
+    return table
