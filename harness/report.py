@@ -10,6 +10,7 @@ from shifts.common.errors import BadInput
 EXAMPLES = """\
   python -m harness.report                                             # results/rows -> results/report/index.html
   python -m harness.report --results results/reference --output report # somebody else's rows, no training
+  python -m harness.report --results results/reference --picture docs/shifts.svg   # the README's figure alone
 """
 
 
@@ -23,6 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="default: results")
     parser.add_argument("--output", type=Path, metavar="DIR", help="default: the folder `report` in the results folder")
+    parser.add_argument(
+        "--picture", type=Path, metavar="FILE", help="write only one figure of SADE on every shift, as SVG"
+    )
     options = parser.parse_args(arguments)
     output = options.output or options.results / "report"
     if not options.results.is_dir():
@@ -30,10 +34,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if output.exists() and not output.is_dir():
         raise BadInput(f"--output {output} is a file; give a folder")
 
-    from harness.pages import terminal, writing
+    from harness.pages import overview, terminal, writing
+    from harness.pages.blocks import blocks
     from harness.pages.parts import gather
     from harness.records import rows
 
+    if options.picture is not None:
+        print(overview.write(blocks(rows.load_all(options.results)), options.picture))
+        return
     report = gather(options.results, rows.load_all(options.results))
     if report.empty:
         raise BadInput(f"{options.results} holds no rows (rows/, rows-*.parquet); python -m harness.run makes them")
