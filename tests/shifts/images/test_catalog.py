@@ -244,6 +244,7 @@ def test_bad_tables(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     folder = table_folder(**{s: bad(change) for s in ("train", "test") if split in (s, "both")})
+    capfd.readouterr()  # Writing the tables may have shown a progress bar.
     with pytest.raises(BadInput, match=message):
         load(str(folder))
     # `datasets` logs failures of its own; the user gets our one line only.
