@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from benchmarks import models, parts
+from benchmarks import board, models, parts
 from benchmarks.ceilings import ceilings
 from benchmarks.parts import Line, Work
 from methods.core.precision import whole_float32
 from methods.jobs.job import device_name
 from methods.jobs.request import chosen_device
-from shifts.common.command import Parser, command
+from shifts.common.command import Parser, command, whole
 from shifts.common.errors import BadInput, check_name
 from shifts.common.files import write_text
 
@@ -31,7 +31,7 @@ EXAMPLES = """\
 """
 
 
-def chosen(naive_steps: int | None) -> dict[str, Sequence[Callable[[Work], list[Line]]]]:
+def chosen(naive_steps: int | None, rows: int) -> dict[str, Sequence[Callable[[Work], list[Line]]]]:
     """Return the parts by name, in the order in which they are run."""
     return {
         "training": (parts.training_step, parts.training_epoch),
@@ -41,6 +41,7 @@ def chosen(naive_steps: int | None) -> dict[str, Sequence[Callable[[Work], list[
         "naive": (lambda work: parts.naive_procedure(work, naive_steps),),
         "models": (models.two_models,),
         "commands": (parts.commands,),
+        "leaderboard": (lambda work: board.rebuilding(rows),),
     }
 
 
@@ -49,7 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmarks, print a table, write JSON."""
     parser = Parser("python -m benchmarks", "What each part of the work costs on this machine.", EXAMPLES)
     parser.add_argument(
-        "--parts", nargs="+", metavar="PART", help="training, evidence, learning, preferences, naive, models, commands"
+        "--parts",
+        nargs="+",
+        metavar="PART",
+        help="training, evidence, learning, preferences, naive, models, commands, leaderboard",
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="counted rounds of each part (default: 3)")
@@ -61,9 +65,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         metavar="N",
         help="batches of the naive procedure that are run and scaled up; 0 = all (default: 10)",
     )
+    parser.add_argument(
+        "--rows", type=whole(1), default=1_000_000, metavar="N", help="rows of the leaderboard (default: 1,000,000)"
+    )
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the figures as JSON")
     options = parser.parse_args(arguments)
-    available = chosen(options.naive_steps or None)
+    available = chosen(options.naive_steps or None, options.rows)
     for name in options.parts or ():
         check_name("part", name, available)
     if options.rounds < 1 or options.naive_steps < 0 or options.images < 5000 or options.images % 100:

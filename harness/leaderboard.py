@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.board.build import write
-from harness.board.schema import validate
 from harness.records import label_rows, rows
 from shifts.common.errors import BadInput
 
@@ -20,11 +19,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if not options.results.is_dir():
         raise BadInput(f"there is no results folder {options.results}")
-    print(write(options.results, validate))
+    print(write(options.results, checked=True))
     if options.pack:
         found = rows.load_all(options.results)
         files = rows.pack(found, options.pack) + label_rows.pack(label_rows.load_all(options.results), options.pack)
-        for file in [*files, write(options.pack, validate)]:
+        for file in [*files, write(options.pack, checked=True)]:
             print(file)
 
 

@@ -5,22 +5,30 @@ shortened (`harness.board.entries`), since the rows have them in full. `python -
 `--pack DIR` also writes the rows as one Parquet file a dataset, the form of `results/reference/`.
 """
 
+import gc
 import json
+import os
+import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from math import fsum
+from operator import attrgetter, itemgetter
 from pathlib import Path
-from typing import Any, cast, get_type_hints
+from typing import Any, NamedTuple, TypeVar, cast, get_type_hints
 
+import numpy as np
 from filelock import FileLock
 
 from harness.board import label_build as label_leaderboard
-from harness.board.entries import average, by_seed, chosen, newest, pick, reported, rounded
-from harness.board.schema import AVERAGES, LEADERBOARD_SCHEMA, Board, Entry, SetsMean, Setting, TestSet
+from harness.board.entries import VERSIONS, average, by_seed, chosen, newest, pick, reported, rounded
+from harness.board.schema import AVERAGES, LEADERBOARD_SCHEMA, Board, Entry, SetsMean, Setting, TestSet, validate
 from harness.measures.statistics import mean_sd
 from harness.records import label_rows, rows
+from harness.records.part import Part
 from harness.records.rows import Row
 from shifts.common.errors import BadInput
-from shifts.common.files import write_text
+from shifts.common.files import atomic
 from shifts.labels.shift import published_shifts
 
 SETTING = tuple(Setting.__annotations__)
@@ -31,67 +39,116 @@ AVERAGED = tuple(name for name, hint in get_type_hints(Entry).items() if hint in
 """Row fields of which an entry has the mean over train seeds."""
 
 
-def build(found: Iterable[Row]) -> Board:
-    """Return the leaderboard of rows.
+READ = (
+    *(*SETTING, *TEST_SET, *VERSIONS, "train_seed", "row_id", *AVERAGED, "top1_low", "top1_high", "tv_train_test"),
+    *("etvd", "weights", "preference", "redraws", "mcnemar_p_to_mean"),
+    *("reported_value", "reported_source", "reported_primary"),
+)
+"""Row fields that an entry is made of."""
+PART = Part(rows.FILES, READ, {"redraws": "top1"})
+_AVERAGED = attrgetter(*AVERAGED)
+_KEY = attrgetter(*SETTING, "shift", "indices_sha256")
+PUBLISHED = tuple(str(shift) for shift in published_shifts())
+END = 100
+"""Bytes at the end of a file that hold its schema."""
 
-    Its `entries` are per (setting, shift), its `means` per setting over the eleven published sets.
+R = TypeVar("R")
+
+
+def build(found: Iterable[Row]) -> Board:
+    """Build the leaderboard of rows: `entries` per (setting, shift), `means` per setting over the published sets.
+
     Of rows of several versions of a program part only the newest count; how many were left out is `superseded`.
     """
-    found = list(found)
-    groups = current(found)
-    entries = sorted(map(_entry, groups), key=_entry_order)
-    return {
-        "schema_version": LEADERBOARD_SCHEMA,
-        "superseded": len(found) - sum(map(len, groups)),
-        "entries": entries,
-        "means": _means(entries),
-    }
+    groups = _groups(map(PART.of, found))
+    entries = sorted(map(_entry, groups), key=_order)
+    left_out = sum(map(len, groups)) - sum(len(entry["row_ids"]) for entry in entries)
+    return _board(entries, left_out, map(_point, entries))
 
 
 def current(found: Iterable[Row]) -> list[list[Row]]:
-    """Return the rows by (setting, shift, draw), one a train seed.
-
-    Of several versions of a program part only the newest counts.
-    """
-    groups: dict[str, list[Row]] = defaultdict(list)
-    for row in found:
-        groups[json.dumps([pick(row, SETTING), row.shift, row.indices_sha256], sort_keys=True)].append(row)
-    return [newest(group) for group in groups.values()]
+    """Return rows by (setting, shift, draw), one a train seed; of several versions only those of the newest."""
+    return [newest(group) for group in _groups(found)]
 
 
-def write(results: Path, check: Callable[[Board], None] = lambda board: None) -> Path:
+def write(results: Path, checked: bool = False) -> Path:
     """Rebuild `leaderboard.json` of a results folder from its rows, under a lock. Returns its path.
 
-    Multi-label rows have a part of their own, `multi_label`, where there are any. check: called before it is written.
+    Multi-label rows have a part of their own, `multi_label`, where there are any. checked: against the JSON Schema.
+    An entry is made at a time and kept as text: so a million rows take a few GB.
 
-    Raises BadInput if the file there is of a newer schema, WorkFailed for a row that cannot be read.
+    Raises BadInput if the file there is of a newer schema, WorkFailed for a row that cannot be read and for an entry
+    that breaks the schema.
     """
     where = results / "leaderboard.json"
     results.mkdir(parents=True, exist_ok=True)
-    with FileLock(results / ".leaderboard.lock"):
+    with FileLock(results / ".leaderboard.lock"), _uncollected():
         check_schema(where)
-        board = build(rows.load_all(results))
+        groups = _groups(PART.load_all(results))
+        left_out, lines = 0, []
+        while groups:
+            group = groups.pop()
+            entry = _entry(group)
+            left_out += len(group) - len(entry["row_ids"])
+            if checked:
+                validate(entry, "Entry", f"the entry of row {entry['row_ids'][0][:12]}")
+            lines.append((*_order(entry), _point(entry)))
+        lines.sort(key=itemgetter(0, 1))
+        board = _board([], left_out, (point for *_, point in lines))
         found = label_rows.load_all(results)
         if found:
             board["multi_label"] = label_leaderboard.build(found)
-        check(board)
-        write_text(where, as_text(board))
+        if checked:
+            validate(board)
+        with atomic(where) as temporary, temporary.open("w", encoding="utf-8") as file:
+            file.writelines(_pieces(board, (text for _, text, _ in lines)))
     return where
 
 
-def as_text(board: Board) -> str:
-    """Return the leaderboard as JSON, one line an entry: short, and differences between two can be read."""
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep the garbage collector from looking through millions of rows, none of them garbage, again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
-    def compact(value: Any) -> str:
-        return json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"))
 
-    parts = [
-        f'"{name}":[\n' + ",\n".join(map(compact, value)) + "\n]"
-        if isinstance(value, list)
-        else f'"{name}":{compact(value)}'
-        for name, value in sorted(board.items())
-    ]
-    return "{" + ",\n".join(parts) + "}\n"
+def _board(entries: list[Entry], left_out: int, points: "Iterable[_Point | None]") -> Board:
+    return {
+        "schema_version": LEADERBOARD_SCHEMA,
+        "superseded": left_out,
+        "entries": entries,
+        "means": _means(points),
+    }
+
+
+def _pieces(board: Board, entries: Iterable[str]) -> Iterator[str]:
+    """Yield a leaderboard as JSON, the texts of its entries given: one line an entry, to read differences by."""
+    for number, (name, value) in enumerate(sorted(board.items())):
+        yield (",\n" if number else "{") + f'"{name}":'
+        if not isinstance(value, list):
+            yield compact(value)
+            continue
+        yield "[\n"
+        for place, text in enumerate(entries if name == "entries" else map(compact, value)):
+            yield f",\n{text}" if place else text
+        yield "\n]"
+    yield "}\n"
+
+
+def compact(value: Any) -> str:
+    """Return a part of the leaderboard as JSON on one line."""
+    return json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"))
+
+
+def _order(entry: Entry) -> tuple[str, str]:
+    """Return the sorting key of an entry, of which the second part is its text."""
+    names = [entry["dataset"], entry["method"], entry["recipe"], entry["adapter"], entry["shift"]]
+    return json.dumps(names), compact(entry)
 
 
 def read(results: Path) -> Board:
@@ -105,7 +162,7 @@ def check_schema(where: Path) -> None:
     if not where.exists():
         return
     try:
-        version = int(json.loads(where.read_text(encoding="utf-8"))["schema_version"])
+        version = _version(where)
     except (ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{where} is no leaderboard; move it away (it is rebuilt from the rows)") from error
     if version > LEADERBOARD_SCHEMA:
@@ -114,77 +171,102 @@ def check_schema(where: Path) -> None:
         )
 
 
-def _entry(group: Sequence[Row]) -> Entry:
-    """Return the summary of one setting on one shift over train seeds; accuracies are fractions."""
-    group = by_seed(group)
+def _version(where: Path) -> int:
+    """Read the schema of a leaderboard, which stands at the end of a file that this program wrote."""
+    with where.open("rb") as file:
+        file.seek(-min(END, where.stat().st_size), os.SEEK_END)
+        found = re.search(rb'\n"schema_version":(\d+),\n"superseded":\d+}\n$', file.read())
+    return int(found[1] if found else json.loads(where.read_text(encoding="utf-8"))["schema_version"])
+
+
+def _groups(found: Iterable[R]) -> list[list[R]]:
+    """Put rows together by setting, shift and draw."""
+    groups: dict[Any, list[R]] = defaultdict(list)
+    for row in found:
+        groups[_KEY(row)].append(row)
+    return list(groups.values())
+
+
+def _entry(group: Sequence[Any]) -> Entry:
+    """Summarise one setting on one shift over train seeds, from `PART` of rows; accuracies are fractions."""
+    group = by_seed(newest(group))
     first = group[0]
-    redraws = [draw["top1"] for row in group for draw in row.redraws]
-    spread = [mean_sd([draw["top1"] for draw in row.redraws]).sd for row in group if len(row.redraws) > 1]
-    known = [sd for sd in spread if sd is not None]
-    return cast(
-        Entry,
-        pick(first, SETTING)
-        | pick(first, TEST_SET)
-        | {
-            "train_seeds": [row.train_seed for row in group],
-            "top1_interval": rounded([first.top1_low, first.top1_high]) if len(group) == 1 else None,
-            "tv_train_test": rounded(first.tv_train_test),
-            "etvd": rounded(first.etvd),
-            "weights": _mean_vector([row.weights for row in group]),
-            "preference": _mean_vector([row.preference for row in group]),
-            "redraws": len(redraws),
-            "redraw_top1": rounded(sum(redraws) / len(redraws)) if redraws else None,
-            "subset_sd": rounded(sum(known) / len(known)) if known else None,
-            "mcnemar_p_to_mean": rounded([row.mcnemar_p_to_mean for row in group]),
-            "adaptation_hurts": bool(all(_hurts(row) for row in group)),
-            "reported": reported(first),
-            "row_ids": [row.row_id for row in group],
-            **{name: average([getattr(row, name) for row in group]) for name in AVERAGED},
-        },
-    )
+    redraws = [top1 for row in group for top1 in row.redraws]
+    spread = _deviations([row.redraws for row in group if len(row.redraws) > 1])
+    summary = {
+        "train_seeds": [row.train_seed for row in group],
+        "top1_interval": rounded([first.top1_low, first.top1_high]) if len(group) == 1 else None,
+        "tv_train_test": rounded(first.tv_train_test),
+        "etvd": rounded(first.etvd),
+        "weights": _mean_vector([row.weights for row in group]),
+        "preference": _mean_vector([row.preference for row in group]),
+        "redraws": len(redraws),
+        "redraw_top1": _mean(redraws),
+        "subset_sd": _mean(spread),
+        "mcnemar_p_to_mean": rounded([row.mcnemar_p_to_mean for row in group]),
+        "adaptation_hurts": all(_hurts(row) for row in group),
+        "reported": reported(first),
+        "row_ids": [row.row_id for row in group],
+    }
+    averages = dict(zip(AVERAGED, map(average, zip(*map(_AVERAGED, group), strict=True)), strict=True))
+    return cast(Entry, pick(first, SETTING) | pick(first, TEST_SET) | summary | averages)
 
 
-def _hurts(row: Row) -> bool:
-    """Return whether adaptation lowers accuracy by more than the interval.
+def _hurts(row: Any) -> bool:
+    """Tell whether adaptation lowers accuracy by so much that no adaptation lies above its interval."""
+    return bool(row.top1 - row.delta_to_mean > row.top1_high)
 
-    That is so where no adaptation lies above the adapted row's interval.
-    """
-    return row.top1 - row.delta_to_mean > row.top1_high
+
+def _deviations(lists: Sequence[Sequence[float]]) -> list[float]:
+    """Return the standard deviation of each of several lists, at once where they are equally long."""
+    if len({*map(len, lists)}) == 1:
+        found: list[float] = np.asarray(lists, dtype=np.float64).std(axis=1, ddof=1).tolist()
+        return found
+    return [sd for values in lists if (sd := mean_sd(values).sd) is not None]
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return rounded(fsum(values) / len(values)) if values else None
 
 
 def _mean_vector(found: Sequence[list[float] | None]) -> list[float] | None:
     """Return the mean, entry by entry, over the seeds that have one."""
     learned = [values for values in found if values is not None]
-    if not learned:
+    return [rounded(fsum(column) / len(learned)) for column in zip(*learned, strict=True)] if learned else None
+
+
+class _Point(NamedTuple):
+    """What a mean over the published sets takes of an entry."""
+
+    setting: str
+    shift: str
+    seeds: tuple[int | None, ...]
+    top1: float
+    delta: float
+
+
+def _point(entry: Entry) -> _Point | None:
+    """Return what an entry gives to a mean; None on other shifts."""
+    if entry["shift"] not in PUBLISHED:
         return None
-    return [rounded(sum(column) / len(learned)) for column in zip(*learned, strict=True)]
+    averages = entry["top1"]["mean"], entry["delta_to_mean"]["mean"]
+    return _Point(compact(chosen(entry, SETTING)), entry["shift"], tuple(entry["train_seeds"]), *averages)
 
 
-def _means(entries: Sequence[Entry]) -> list[SetsMean]:
+def _means(points: Iterable[_Point | None]) -> list[SetsMean]:
     """Return the mean top-1 over the eleven published shifts, for settings that have them all with the same seeds."""
-    wanted = [str(shift) for shift in published_shifts()]
-    groups: dict[str, dict[str, Entry]] = defaultdict(dict)
-    for entry in entries:
-        if entry["shift"] in wanted:
-            key = json.dumps(chosen(entry, SETTING), sort_keys=True)
-            groups[key][entry["shift"]] = entry
+    settings: dict[str, dict[str, _Point]] = defaultdict(dict)
+    for point in filter(None, points):
+        settings[point.setting][point.shift] = point
     means = []
-    for key, by_shift in sorted(groups.items()):
-        seeds = {tuple(entry["train_seeds"]) for entry in by_shift.values()}
-        if len(by_shift) == len(wanted) and len(seeds) == 1:
-            columns = [by_shift[shift] for shift in wanted]
-            means.append(
-                json.loads(key)
-                | {
-                    "train_seeds": list(next(iter(seeds))),
-                    "top1": rounded(sum(entry["top1"]["mean"] for entry in columns) / len(columns)),
-                    "worst_top1": min(entry["top1"]["mean"] for entry in columns),
-                    "delta_to_mean": rounded(sum(entry["delta_to_mean"]["mean"] for entry in columns) / len(columns)),
-                }
-            )
+    for setting, by_shift in sorted(settings.items()):
+        own = list(by_shift.values())
+        if len(own) == len(PUBLISHED) and len({point.seeds for point in own}) == 1:
+            summary = {
+                "train_seeds": [*own[0].seeds],
+                "top1": _mean([point.top1 for point in own]),
+                "worst_top1": min(point.top1 for point in own),
+                "delta_to_mean": _mean([point.delta for point in own]),
+            }
+            means.append(cast(SetsMean, json.loads(setting) | summary))
     return means
-
-
-def _entry_order(entry: Entry) -> str:
-    names = [entry["dataset"], entry["method"], entry["recipe"], entry["adapter"], entry["shift"]]
-    return json.dumps(names) + json.dumps(entry, sort_keys=True)

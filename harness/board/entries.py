@@ -1,6 +1,7 @@
 """What parts of the leaderboard share: rows of the newest versions, averages over train seeds, published figures."""
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from harness.board.schema import Average, Reported
@@ -33,17 +34,16 @@ def rounded(value: Any) -> Any:
 
     Below .01 a value has as many significant digits as decimals.
     """
-    if isinstance(value, list):
-        return [rounded(part) for part in value]
     if isinstance(value, float):
-        return float(f"{value:.{DECIMALS}{'f' if abs(value) >= 0.01 else 'g'}}")
-    return value
+        return round(value, DECIMALS) if abs(value) >= 0.01 else float(f"{value:.{DECIMALS}g}")
+    return [rounded(part) for part in value] if isinstance(value, list) else value
 
 
 def newest(group: Sequence[R]) -> list[R]:
     """Return the rows of the newest version of a program part, where there are rows of several."""
-    latest = max(map(_versions, group))
-    return [row for row in group if _versions(row) == latest]
+    versions = [tuple(version or 0 for version in _VERSIONS(row)) for row in group]
+    latest = max(versions)
+    return [row for row, version in zip(group, versions, strict=True) if version == latest]
 
 
 def by_seed(group: Sequence[R]) -> list[R]:
@@ -67,5 +67,4 @@ def reported(row: Any) -> Reported | None:
     return {"value": row.reported_value, "source": row.reported_source, "primary": row.reported_primary}
 
 
-def _versions(row: Any) -> tuple[int, ...]:
-    return tuple(getattr(row, name) or 0 for name in VERSIONS)
+_VERSIONS = attrgetter(*VERSIONS)

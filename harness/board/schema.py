@@ -5,6 +5,7 @@
 """
 
 import json
+from functools import cache
 from types import NoneType
 from typing import Annotated, Any, Literal, NotRequired, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -235,13 +236,20 @@ def schema() -> dict[str, Any]:
     }
 
 
-def validate(board: Board) -> None:
-    """Check a leaderboard. Raises WorkFailed with the first violation."""
+def validate(value: object, kind: str = "Board", name: str = "the leaderboard") -> None:
+    """Check a leaderboard, or a part of one that is of another type. Raises WorkFailed with the first violation."""
+    for error in _validator(kind).iter_errors(value):
+        place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.instance_path)
+        raise WorkFailed(f"{name} breaks its schema at ${place}: {error.message}")
+
+
+@cache
+def _validator(kind: str) -> Any:
     import jsonschema_rs
 
-    for error in jsonschema_rs.validator_for(schema()).iter_errors(board):
-        place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.instance_path)
-        raise WorkFailed(f"the leaderboard breaks its schema at ${place}: {error.message}")
+    whole = schema()
+    part = whole if kind == "Board" else {"$ref": f"#/$defs/{kind}", "$defs": whole["$defs"]}
+    return jsonschema_rs.validator_for(part)
 
 
 def text() -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import Field, asdict, dataclass, fields
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, get_args, get_origin, get_type_hints
@@ -99,6 +100,14 @@ class Kind(Generic[R]):
                 raise ValueError(f"{name} is {value!r}")
         return self.record(**values)
 
+    def check_column(self, name: str, values: Sequence[Any]) -> None:
+        """Check the values that many records have of one field. Raises ValueError for one of another type."""
+        types, parts = self._types[name]
+        if not types.issuperset(map(type, values)):
+            raise ValueError(f"{name} is {next(value for value in values if type(value) not in types)!r}")
+        if parts and not parts.issuperset(map(type, chain.from_iterable(filter(None, values)))):
+            raise ValueError(f"{name} has entries of another type")
+
     @contextmanager
     def named(self, where: Path, what: str) -> Iterator[None]:
         """Turn the errors of reading a file into a WorkFailed that names it."""
@@ -167,12 +176,25 @@ class JsonFiles(Generic[F]):
 
         Raises WorkFailed, naming the file, for one that is no row.
         """
-        found = {row.row_id: row for row in self._unpacked(results)}
+        unpacked = chain.from_iterable(map(self.unpack, self.packed_files(results)))
+        rows = {row.row_id: row for row in chain(unpacked, self.loose(results))}
+        return sorted(rows.values(), key=order)
+
+    def loose(self, results: Path) -> Iterator[F]:
+        """Yield the rows of the JSON files under a results folder."""
         # A file in the writing has a name with a leading dot, which pathlib's * matches too.
-        for file in sorted((results / self.folder).glob("*/[!.]*.json")):
-            row = self.read(file)
-            found[row.row_id] = row
-        return sorted(found.values(), key=order)
+        return map(self.read, sorted((results / self.folder).glob("*/[!.]*.json")))
+
+    def packed_files(self, results: Path) -> list[Path]:
+        """List the Parquet files of a results folder."""
+        return sorted(results.glob(f"{self.packed}-*.parquet"))
+
+    def unpack(self, file: Path) -> Iterator[F]:
+        """Yield the rows of a Parquet file."""
+        with self.kind.named(file, f"a file of {self.kind.noun}s"):
+            for values in parquet.read(file).to_pylist():
+                values.update({name: json.loads(values[name]) for name in self.kind.nested})
+                yield self.kind.parse(values)
 
     def pack(self, rows: Iterable[F], destination: Path) -> list[Path]:
         """Write rows as one Parquet file a dataset, `<packed>-<dataset>.parquet`; returns the files.
@@ -191,14 +213,6 @@ class JsonFiles(Generic[F]):
             _write_small(pa.Table.from_pylist(columns), where)
             written.append(where)
         return written
-
-    def _unpacked(self, results: Path) -> Iterator[F]:
-        """Yield the rows of the folder's Parquet files."""
-        for file in sorted(results.glob(f"{self.packed}-*.parquet")):
-            with self.kind.named(file, f"a file of {self.kind.noun}s"):
-                for values in parquet.read(file).to_pylist():
-                    values.update({name: json.loads(values[name]) for name in self.kind.nested})
-                    yield self.kind.parse(values)
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmarks import models, naive, parts
+from benchmarks import board, models, naive, parts
 from benchmarks.__main__ import main, ratios, table
 from benchmarks.parts import Line, Work
 from benchmarks.timing import Timing, interleaved
+from harness.board import build as leaderboard
 from tests.harness.small import one_line
 
 CPU = torch.device("cpu")
@@ -131,3 +132,11 @@ def test_two_models_are_trained_in_both_ways_idle_and_busy(monkeypatch: pytest.M
     assert {name for name in found if "busy process over idle" in name} == {
         f"two models beside a busy process over idle, {variant}" for variant in ("reference", "workers")
     }
+
+
+def test_made_up_rows_have_a_leaderboard_of_six_seeds(tmp_path: Path) -> None:
+    count = board.many_rows(tmp_path, 1)
+    written = leaderboard.read(leaderboard.write(tmp_path).parent)
+    assert {len(entry["row_ids"]) for entry in written["entries"]} == {6}
+    assert sum(len(entry["row_ids"]) for entry in written["entries"]) == count
+    assert written["superseded"] == 0

@@ -217,11 +217,30 @@ def test_every_field_of_the_schema_is_asked_for() -> None:
         validate(broken)
 
 
+WRITTEN = '{{"entries":[\n\n],\n"means":[\n\n],\n"schema_version":{},\n"superseded":0}}\n'
+"""The leaderboard of no rows, as it is written."""
+
+
+def test_the_leaderboard_of_no_rows(tmp_path: Path) -> None:
+    assert leaderboard.write(tmp_path, checked=True).read_text() == WRITTEN.format(LEADERBOARD_SCHEMA)
+
+
+def test_an_entry_that_breaks_the_schema_is_named_and_not_written(tmp_path: Path) -> None:
+    row = fake_row(top1=50.0)
+    rows.store(rows.path(tmp_path, "stem", row.adapter, row.shift, row.row_id), row)
+    with pytest.raises(WorkFailed, match=rf"entry of row {row.row_id[:12]} breaks its schema at \$.top1.mean: 50"):
+        leaderboard.write(tmp_path, checked=True)
+    assert not (tmp_path / "leaderboard.json").exists()
+    assert leaderboard.read(leaderboard.write(tmp_path).parent)["entries"][0]["top1"]["mean"] == 50
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         (json.dumps({"schema_version": LEADERBOARD_SCHEMA + 1}), f"has schema {LEADERBOARD_SCHEMA + 1}"),
         (json.dumps({"schema_version": str(LEADERBOARD_SCHEMA + 1)}), f"has schema {LEADERBOARD_SCHEMA + 1}"),
+        (WRITTEN.format(LEADERBOARD_SCHEMA + 1), f"has schema {LEADERBOARD_SCHEMA + 1}"),
+        (WRITTEN.format('"none"'), "is no leaderboard"),
         ("{", "is no leaderboard"),
         ("[]", "is no leaderboard"),
         ("{}", "is no leaderboard"),

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from harness.board.build import PART
 from harness.records import parquet, rows
 from harness.studies.estimate.rows import EstimateRow
 from harness.studies.why import findings
@@ -27,13 +28,14 @@ KINDS: dict[str, tuple[str, Load]] = {
     "study": (STUDY, EstimateRow.files().load_all),
     "findings": (FINDINGS, findings.load),
     "rows": ("rows-embedded.parquet", rows.load_all),
+    "parts": ("rows-embedded.parquet", lambda results: sorted(PART.load_all(results))),
 }
 
 
 def write(where: Path, kind: str) -> None:
     """A file of this kind, as the program writes it."""
     where.parent.mkdir(parents=True, exist_ok=True)
-    if kind == "rows":
+    if kind in ("rows", "parts"):
         rows.pack([fake_row(train_seed=seed, top1=seed / 10) for seed in range(4)], where.parent)
     else:
         parquet.write(where, pq.read_table(REFERENCE / KINDS[kind][0]))
