@@ -2,6 +2,7 @@
 
 from collections.abc import Container
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -52,17 +53,22 @@ class Evidence:
 
         parts: which of the large arrays (`LARGE`) are taken along; the others are None, as if there were none.
         """
-        views, features, view_features = (getattr(self, name) if name in parts else None for name in LARGE)
+        images_axis = {"logits": 0, "gate_logits": 0, "agreement": 0, "features": 0, "views": 2, "view_features": 2}
+        taken: dict[str, Any] = {}
+        for name, axis in images_axis.items():
+            array = getattr(self, name)
+            left = array is None or (name in LARGE and name not in parts)
+            taken[name] = None if left else _taken(array, indices, axis)
+        return replace(self, **taken)
 
-        return replace(
-            self,
-            logits=self.logits[indices],
-            views=None if views is None else views[:, :, indices],
-            features=None if features is None else features[indices],
-            view_features=None if view_features is None else view_features[:, :, indices],
-            gate_logits=None if self.gate_logits is None else self.gate_logits[indices],
-            agreement=None if self.agreement is None else self.agreement[indices],
-        )
+
+def _taken(
+    array: Float[np.ndarray, "..."], indices: Int[np.ndarray, " drawn"] | slice, axis: int
+) -> Float[np.ndarray, "..."]:
+    if isinstance(indices, slice):
+        return array[(slice(None),) * axis + (indices,)]
+    # Two to three times as fast as an index, and what it makes lies in order.
+    return np.take(array, indices, axis=axis)
 
 
 EVIDENCE_VERSION = 2
