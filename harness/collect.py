@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
 
 EXAMPLES = """\
-  python -m harness.collect --timm resnet50.a1_in1k --dataset imagenet_lt --data-dir FOLDER --loss cross_entropy
+  python -m harness.collect --timm resnet50.a1_in1k --dataset my-imagenet --loss cross_entropy
       --train-counts dataset --train-imbalance natural --views 3 --output resnet50.safetensors
   python -m harness.collect --timm resnet18 --weights mine.safetensors --class-names dataset --dataset my-photos
       --loss cross_entropy --train-counts dataset --train-imbalance natural --output mine.safetensors
