@@ -12,6 +12,8 @@ ADAPTERS = {
     "map_em": "harness.adapters.map_em:MapEm",
     "eb_em": "harness.adapters.eb_em:EbEm",
     "eb_em_recal": "harness.adapters.eb_em_recal:EbEmRecal",
+    "choose": "harness.adapters.choose:Choose",
+    "choose_source": "harness.adapters.choose_source:ChooseSource",
     "bbse": "harness.adapters.bbse:Bbse",
     "rlls": "harness.adapters.rlls:Rlls",
     "oracle_prior": "harness.adapters.oracle_prior:OraclePrior",

@@ -54,6 +54,10 @@ _FIRST = {"classifiers": 3, "classifier_biases": 2}
 _MOST_IMAGES = 10**12
 
 
+_AT_ONCE = 2**22
+"""Numbers that are looked at together, so that a large file needs no second one in memory."""
+
+
 def with_experts(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return the arrays of a single expert whose `logits` are [N, C], with its axis where it was left out."""
     if "logits" not in arrays or arrays["logits"].ndim != 2:
@@ -98,18 +102,23 @@ class Checker:
         if not fits or 0 in array.shape or array.dtype not in _FLOATS:
             wanted = ", ".join("?" if size is None else str(size) for size in shape)
             raise self.fail(f"{name} is {array.dtype}{list(array.shape)}, not floating point [{wanted}]")
-        with np.errstate(over="ignore"):
-            small = array.astype(np.float32, copy=False)
-        self._sound(name, np.isfinite(small), "NaN or infinite values")
-        bounded = small <= LARGEST if name in LOGITS else np.abs(small) <= LARGEST
-        self._sound(name, bounded, f"values beyond {LARGEST:g}")
+        flat = array.reshape(-1)
+        for start in range(0, flat.size, _AT_ONCE):
+            part = flat[start : start + _AT_ONCE]
+            with np.errstate(over="ignore"):
+                small = part.astype(np.float32, copy=False)
+            self._sound(name, start, np.isfinite(small), "NaN or infinite values")
+            bounded = small <= LARGEST if name in LOGITS else np.abs(small) <= LARGEST
+            self._sound(name, start, bounded, f"values beyond {LARGEST:g}")
         return array.shape
 
-    def _sound(self, name: str, sound: np.ndarray, words: str) -> None:
+    def _sound(self, name: str, start: int, sound: np.ndarray, words: str) -> None:
+        """Raise BadInput that names the first number that is not sound; `start`: how many stand before these."""
         if sound.all():
             return
-        first = np.argwhere(~sound)[0].tolist()
-        masked = name in LOGITS and np.isneginf(self.arrays[name][tuple(first)])
+        array = self.arrays[name]
+        first = [int(place) for place in np.unravel_index(start + int(np.argmin(sound)), array.shape)]
+        masked = name in LOGITS and np.isneginf(array[tuple(first)])
         hint = "; a class that is masked has a large negative number, such as -1e9" if masked else ""
         raise self.fail(f"{name} has {words}, first at {first}{hint}")
 

@@ -180,9 +180,10 @@ def load(path: Path) -> PoolEvidence:
 def load_unlabelled(path: Path) -> UnlabelledEvidence:
     """Read and check an evidence file with or without labels, which are checked and not given out.
 
-    Raises BadInput as `load`, but neither for a file without labels nor for classes that no image has.
+    Logits of 16 or 32 bits are not loaded: they are read from the file when they are looked at. Raises BadInput as
+    `load`, but neither for a file without labels nor for classes that no image has.
     """
-    return _unlabelled_of(path, *_read(path))
+    return _unlabelled_of(path, *_read(path, mapped=("logits",)))
 
 
 def lines(path: Path, names: Sequence[str]) -> np.ndarray:
@@ -194,12 +195,15 @@ def lines(path: Path, names: Sequence[str]) -> np.ndarray:
     return np.frombuffer("\n".join(names).encode("utf-8", "replace"), np.uint8)
 
 
-def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Read the arrays of a file, each with its axis of experts, and its text. Raises BadInput."""
+def _read(path: Path, mapped: Container[str] = ()) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Read the arrays of a file, each with its axis of experts, and its text; `mapped` are not loaded.
+
+    Raises BadInput.
+    """
     if not path.is_file():
         raise BadInput(f"evidence file {path} does not exist")
     try:
-        arrays, metadata = tensors.read(path)
+        arrays, metadata = tensors.read(path, mapped)
     except SafetensorError as error:
         raise BadInput(f"evidence file {path}: truncated or not a safetensors file ({error})") from error
     except TypeError as error:
@@ -267,7 +271,7 @@ def _unlabelled_of(path: Path, arrays: Mapping[str, np.ndarray], metadata: dict[
     parts = {name: _float32(arrays[name]) if name in arrays else None for name in ARRAYS}
     if "views" in arrays:
         parts["views"] = _logits(arrays["views"])
-    evidence = Evidence(_logits(arrays["logits"]), source=source, head=head, classifiers=classifiers, **parts)
+    evidence = Evidence(_kept(arrays["logits"]), source=source, head=head, classifiers=classifiers, **parts)
     return UnlabelledEvidence(evidence, counts, priors, names, metadata, check.ids(images))
 
 
@@ -299,6 +303,13 @@ def _logits(array: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     """
     made = _float32(array)
     return np.maximum(made, np.float32(-LARGEST)) if (made < -LARGEST).any() else made
+
+
+def _kept(logits: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    """Return logits as they lie in a file, or as `_logits` where that is not possible."""
+    if logits.flags.writeable or not (logits.dtype == np.float16 or logits.dtype == np.float32):
+        return _logits(logits)
+    return logits if logits.dtype == np.float16 or logits.min() >= -LARGEST else _logits(logits)
 
 
 def _array(path: Path, name: str, numbers: Numbers) -> np.ndarray:

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.optimize import Bounds, minimize
 
-from harness.adapters.parts.contract import Logits, PerClass, Prior, Ratios, WeightedExperts
+from harness.adapters.parts.contract import Logits, Mixture, PerClass, Prior, Ratios, WeightedExperts
 from harness.adapters.parts.correction import prior_correction
 from harness.evidence.arrays import Evidence, Source
 from harness.evidence.check import check_finite, check_labels
@@ -33,12 +33,8 @@ Parameters = Float[np.ndarray, " parameters"]
 
 
 @dataclass(frozen=True)
-class Calibration:
+class Calibration(Mixture):
     """z' = slope z + bias, which answers for `prior` [C]: the source's class shares, where a bias was fitted."""
-
-    slope: float
-    bias: PerClass
-    prior: Prior
 
     def apply(self, logits: Logits) -> Logits:
         """Return calibrated logits, float64."""
@@ -55,7 +51,7 @@ class Calibration:
     def corrected(self, experts: int, prior: Prior) -> WeightedExperts:
         """Return what predicts the calibrated mean of `experts` experts' logits + log prior - log s."""
         bias = self.bias + prior_correction(prior, self.prior)
-        return WeightedExperts(np.full(experts, self.slope / experts), bias=bias, prior=prior)
+        return WeightedExperts(np.full(experts, self.slope / experts), bias=bias, prior=prior, mixture=self)
 
     def _shares(self, evidence: Evidence, divisor: PerClass) -> Ratios:
         images, experts, classes = evidence.logits.shape

@@ -58,15 +58,26 @@ class Fitted(Protocol):
 
 
 @dataclass(frozen=True)
+class Mixture:
+    """What an estimate by EM rests on: posteriors softmax(slope * mean logits + bias) that hold under `prior`."""
+
+    slope: float
+    bias: PerClass
+    prior: Prior
+
+
+@dataclass(frozen=True)
 class WeightedExperts:
     """Predicts the weighted sum of expert logits plus a bias per class: what most adapters come to.
 
-    weights: [E]; bias: [C] added to every image's logits (zero where None); prior: the estimate behind it.
+    weights: [E]; bias: [C] added to every image's logits (zero where None); prior: the estimate behind it; mixture:
+    what that rests on, where EM found it.
     """
 
     weights: Weights
     bias: PerClass | None = None
     prior: Prior | None = None
+    mixture: Mixture | None = None
 
     def predict(self, evidence: Evidence) -> Logits:
         logits = np.einsum("nec,e->nc", evidence.logits, self.weights.astype(np.float32))

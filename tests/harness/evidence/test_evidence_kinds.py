@@ -106,9 +106,33 @@ def measured(file: Path, results: Path, said: int = 0) -> dict[str, Row]:
     return found
 
 
-ALL = {"mean", "calibrated", "sade", "em", "em_bcts", "map_em", "eb_em", "eb_em_recal", "bbse", "rlls", "oracle_prior"}
+ALL = {
+    "mean",
+    "calibrated",
+    "sade",
+    "em",
+    "em_bcts",
+    "map_em",
+    "eb_em",
+    "eb_em_recal",
+    "bbse",
+    "rlls",
+    "choose",
+    "choose_source",
+    "oracle_prior",
+}
 ALL |= {"stream_sade", "stream_em", "stream_em_bcts", "stream_history", "best_expert"}
-NO_SOURCE = {"calibrated", "em_bcts", "eb_em", "eb_em_recal", "bbse", "rlls", "stream_em_bcts", "stream_history"}
+NO_SOURCE = {
+    "calibrated",
+    "em_bcts",
+    "eb_em",
+    "eb_em_recal",
+    "bbse",
+    "rlls",
+    "choose_source",
+    "stream_em_bcts",
+    "stream_history",
+}
 SEVERAL = {"sade", "stream_sade", "best_expert"}
 
 KINDS: dict[str, tuple[Arrays, set[str], float]] = {

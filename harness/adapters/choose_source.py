@@ -1,0 +1,51 @@
+"""Recalibrated empirical-Bayes EM where it is expected to win, else no adaptation.
+
+Source: ours; the rule stands in `harness.adapters.parts.expected`.
+Equation: that of `eb_em_recal` where its accuracy on the labelled source images, each class weighted with its estimated
+share, is above that of `mean`, averaged over replicates of the estimate; that of `mean` elsewhere, and `prior` is then
+the prior that the mean answers for.
+Failures: those of `eb_em_recal`, which rarely loses: the rule hardly ever says no. Source images that were trained on
+make both look better than they are.
+
+Access: labelled source images beyond the training set, as `eb_em_recal`.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from harness.adapters.eb_em_recal import EbEmRecal
+from harness.adapters.mean import Mean
+from harness.adapters.parts.contract import Adapter, Counts, WeightedExperts
+from harness.adapters.parts.expected import Expected, measured
+from harness.evidence.access import Access
+from harness.evidence.arrays import Evidence
+from methods.core.priors import ExpertPriors, target_prior
+
+
+@dataclass(frozen=True)
+class ChosenBySource(WeightedExperts):
+    """One of two ways to answer. tried: the adapted one; said: what decided."""
+
+    tried: WeightedExperts | None = None
+    said: Expected | None = None
+
+
+@dataclass(frozen=True)
+class ChooseSource(Adapter):
+    """`eb_em_recal` or `mean`, by what labelled source images say."""
+
+    name: ClassVar[str] = "choose_source"
+    access: ClassVar[Access] = Access("estimated", "source", "transductive")
+    reads: ClassVar[tuple[str, ...]] = ("source",)
+
+    def fit(self, evidence: Evidence, counts: Counts, expert_priors: ExpertPriors, seed: int) -> ChosenBySource:
+        """Estimate the prior and decide; `seed` decides folds and replicates.
+
+        Raises ValueError where `missing` names a reason and for logits that are not finite.
+        """
+        adapted = EbEmRecal().fit(evidence, counts, expert_priors, seed)
+        plain = Mean().fit(evidence, counts, expert_priors, seed)
+        said = measured(evidence, adapted, plain, adapted, seed)
+        if said.adapt:
+            return ChosenBySource(adapted.weights, adapted.bias, adapted.prior, adapted.mixture, adapted, said)
+        return ChosenBySource(plain.weights, prior=target_prior(expert_priors), tried=adapted, said=said)
