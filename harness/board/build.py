@@ -238,7 +238,7 @@ def _mean_vector(found: Sequence[list[float] | None]) -> list[float] | None:
 class _Point(NamedTuple):
     """What a mean over the published sets takes of an entry."""
 
-    setting: str
+    setting: tuple[Any, ...]
     shift: str
     seeds: tuple[int | None, ...]
     top1: float
@@ -250,16 +250,16 @@ def _point(entry: Entry) -> _Point | None:
     if entry["shift"] not in PUBLISHED:
         return None
     averages = entry["top1"]["mean"], entry["delta_to_mean"]["mean"]
-    return _Point(compact(chosen(entry, SETTING)), entry["shift"], tuple(entry["train_seeds"]), *averages)
+    return _Point(tuple(chosen(entry, SETTING).values()), entry["shift"], tuple(entry["train_seeds"]), *averages)
 
 
 def _means(points: Iterable[_Point | None]) -> list[SetsMean]:
     """Return the mean top-1 over the eleven published shifts, for settings that have them all with the same seeds."""
-    settings: dict[str, dict[str, _Point]] = defaultdict(dict)
+    settings: dict[tuple[Any, ...], dict[str, _Point]] = defaultdict(dict)
     for point in filter(None, points):
         settings[point.setting][point.shift] = point
     means = []
-    for setting, by_shift in sorted(settings.items()):
+    for setting, by_shift in settings.items():
         own = list(by_shift.values())
         if len(own) == len(PUBLISHED) and len({point.seeds for point in own}) == 1:
             summary = {
@@ -268,5 +268,5 @@ def _means(points: Iterable[_Point | None]) -> list[SetsMean]:
                 "worst_top1": min(point.top1 for point in own),
                 "delta_to_mean": _mean([point.delta for point in own]),
             }
-            means.append(cast(SetsMean, json.loads(setting) | summary))
-    return means
+            means.append(cast(SetsMean, dict(zip(SETTING, setting, strict=True)) | summary))
+    return sorted(means, key=lambda mean: compact(chosen(mean, SETTING)))
