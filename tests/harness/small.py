@@ -17,11 +17,7 @@ from typing import Any
 import numpy as np
 
 from harness.evidence.arrays import Evidence, PoolEvidence, Source
-from harness.measures.metrics import pack_bits
-from harness.records import rows
-from harness.records.rows import Row
 from methods.core.priors import ExpertPriors
-from shifts.common.files import digest
 
 PROGRESS = re.compile(r"\[\d+/\d+\] ")
 ROOT = Path(__file__).parents[2]
@@ -212,101 +208,3 @@ def random_pool(
         class_names=tuple(f"class {c}" for c in range(classes)),
         metadata={},
     )
-
-
-def fake_row(**changes: Any) -> Row:
-    """A row as if measured: 4 classes, 40 images. `row_id` follows from the rest unless given."""
-    correct = np.arange(40) % 2 == 0
-    values: dict[str, Any] = {
-        "schema_version": rows.ROW_SCHEMA,
-        "task": "single_label",
-        "dataset": "embedded",
-        "train_fingerprint": "7" * 64,
-        "test_fingerprint": "e" * 64,
-        "test_split": "test",
-        "train_profile": "exp",
-        "train_imbalance": 100.0,
-        "train_rule": "seeded-shuffle",
-        "train_subset_seed": 0,
-        "train_n": 150,
-        "train_counts_sha256": "c" * 64,
-        "data_notes": [],
-        "method": "sade",
-        "method_version": 1,
-        "backbone": "resnet8",
-        "parameters": 1000,
-        "macs": 2000,
-        "recipe": "quick",
-        "recipe_sha256": "r" * 64,
-        "epochs": 25,
-        "train_seed": 0,
-        "train_version": 1,
-        "checkpoint_sha256": "a" * 64,
-        "adapter": "mean",
-        "adapter_version": 1,
-        "views": None,
-        "evidence_version": 2,
-        "evidence_precision": "fp32",
-        "prior_access": "none",
-        "label_access": "none",
-        "test_access": "inductive",
-        "target_prior_kind": "exact",
-        "source_n": 0,
-        "source_seen": 0,
-        "selection": "last",
-        "shift": "backward_lt-50",
-        "shift_kind": "backward_lt",
-        "shift_ratio": 50.0,
-        "shift_alpha": None,
-        "shift_seed": None,
-        "shift_rule": "seeded-shuffle",
-        "shift_origin": "generated",
-        "draw_seed": 0,
-        "n": 40,
-        "indices_sha256": "1" * 64,
-        "metrics_version": 1,
-        "top1": 0.5,
-        "top1_low": 0.352,
-        "top1_high": 0.648,
-        "many": 0.5,
-        "medium": 0.5,
-        "few": 0.5,
-        "macro": 0.5,
-        "nll": 1.2,
-        "ece": 0.1,
-        "entropy": 1.1,
-        "delta_to_mean": 0.0,
-        "mcnemar_p_to_mean": 1.0,
-        "expected_top1": 0.51,
-        "tv_train_test": 0.8,
-        "tv_experts_test_mean": 0.5,
-        "etvd": 0.9,
-        "tv_estimate_test": None,
-        "tv_predicted_test": 0.2,
-        "weights": None,
-        "preference": None,
-        "prior_estimate": None,
-        "view_stability": None,
-        "mean_experts": 3.0,
-        "train_seconds": 12.5,
-        "evidence_seconds": 3.5,
-        "adapt_seconds": 0.01,
-        "device": "cpu (x86_64)",
-        "determinism": "bit for bit",
-        "versions": {"torch": "2.0", "numpy": "2.1"},
-        "revision": "0" * 40,
-        "reported_value": None,
-        "reported_source": None,
-        "reported_primary": None,
-        "train_counts": [100, 30, 15, 5],
-        "per_class_correct": [5, 5, 5, 5],
-        "per_class_total": [10, 10, 10, 10],
-        "predicted": [10, 10, 10, 10],
-        "correct_bits": pack_bits(correct),
-        "bins_count": [0] * 14 + [40],
-        "bins_correct": [0] * 14 + [20],
-        "bins_confidence": [0.0] * 14 + [24.0],
-        "redraws": [{"draw_seed": 1, "n": 40, "top1": 0.45}, {"draw_seed": 2, "n": 40, "top1": 0.55}],
-    }
-    values |= changes
-    return Row(**{"row_id": digest(values), **values})

@@ -16,7 +16,8 @@ from harness.records import rows
 from harness.records.record import order
 from harness.records.rows import Row
 from shifts.common.files import file_name
-from tests.harness.small import command, fake_row, one_line
+from tests.harness.fake import fake_row
+from tests.harness.small import command, one_line
 
 AWKWARD = 0.1 + 0.2
 """A number that a few digits do not hold."""
@@ -120,7 +121,7 @@ def test_eval_results_read_back_as_they_were() -> None:
 
 def test_names_of_networks_are_told_apart() -> None:
     row = fake_row(method="prl:variant=released", train_imbalance=None)
-    assert model_name(row) == "prl-variant-released-embedded-natural-quick-seed0-aaaaaaaa"
+    assert model_name(row) == "prl-variant-released-embedded-natural-quick-seed0-" + row.checkpoint_sha256[:8]
     stranger = fake_row(method="x" * 200, recipe=None, train_seed=None, checkpoint_sha256="b" * 64)
     assert model_name(stranger).endswith("-bbbbbbbb")
     assert len(model_name(stranger)) <= 96

@@ -16,7 +16,8 @@ from harness.records import rows
 from harness.records.rows import Row
 from shifts.common.errors import BadInput, WorkFailed
 from shifts.labels.shift import published_shifts
-from tests.harness.small import command, fake_row, leaderboard_bytes, one_line
+from tests.harness.fake import fake_row
+from tests.harness.small import command, leaderboard_bytes, one_line
 
 FORBIDDEN = ("device", "host", "second", "time", "date", "clock", "version", "revision", "path", "determinism")
 

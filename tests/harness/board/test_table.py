@@ -12,7 +12,7 @@ from harness.show import shifts
 from harness.show.access import knew
 from methods import papers
 from shifts.labels.shift import published_shifts
-from tests.harness.small import fake_row
+from tests.harness.fake import fake_row
 
 ACCESS: dict[str, dict[str, Any]] = {
     "mean": {},

@@ -11,7 +11,7 @@ from harness.choice.pairs import correctness, image_classes, places, pool_counts
 from harness.measures.metrics import evaluate
 from harness.records.rows import Row, load_all
 from shifts.labels.draw import draw, indices_sha256
-from tests.harness.small import fake_row
+from tests.harness.fake import fake_row
 
 REFERENCE = Path(__file__).parents[3] / "results" / "reference"
 

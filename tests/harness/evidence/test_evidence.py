@@ -21,7 +21,8 @@ from harness.evidence import tensors
 from harness.evidence.arrays import EVIDENCE_VERSION
 from harness.records import rows
 from shifts.common.errors import BadInput
-from tests.harness.small import ADAPTERS, call, environment, fake_row, one_line, random_pool, visible
+from tests.harness.fake import fake_row
+from tests.harness.small import ADAPTERS, call, environment, one_line, random_pool, visible
 
 Arrays = dict[str, np.ndarray]
 

@@ -15,7 +15,8 @@ from harness.records import rows
 from methods.core.priors import target_prior
 from shifts.common.errors import BadInput
 from tests.harness.adapters.test_preference import pool_of, random_heads
-from tests.harness.small import call, fake_row, one_line
+from tests.harness.fake import fake_row
+from tests.harness.small import call, one_line
 
 Arrays = dict[str, np.ndarray]
 OURS = ["mean", "preference", "preference_em", "em"]

@@ -12,8 +12,8 @@ from harness.show import cells
 from harness.show.access import SITUATIONS, situation
 from harness.show.shifts import is_ordered, shift_order
 from shifts.labels.shift import published_shifts
+from tests.harness.fake import fake_row
 from tests.harness.pages.made import measured
-from tests.harness.small import fake_row
 
 PUBLISHED = [str(shift) for shift in published_shifts()]
 

@@ -9,7 +9,7 @@ import pytest
 from harness.pages.sections.label_sets import ABLATION, section
 from harness.records import label_rows as rows
 from harness.show.section import Section, Table
-from tests.harness.labels import fake_label_row
+from tests.harness.fake import fake_label_row
 
 STEPS = dict(zip([method for _, method in ABLATION], [0.50, 0.54, 0.56, 0.60, 0.61], strict=True))
 

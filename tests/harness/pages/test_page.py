@@ -14,8 +14,9 @@ from harness.pages import markdown
 from harness.pages.blocks import blocks
 from harness.pages.terminal import WIDTH
 from harness.show.cells import text
+from tests.harness.fake import fake_row
 from tests.harness.pages.made import HOSTILE, Page, files, measured, reported, stored
-from tests.harness.small import Result, call, command, fake_row, one_line
+from tests.harness.small import Result, call, command, one_line
 
 MODULE = "harness.report"
 

@@ -11,8 +11,8 @@ from harness.records.rows import Row
 from harness.show import drawing, plot
 from harness.show.section import Picture
 from harness.show.shifts import short
+from tests.harness.fake import fake_row
 from tests.harness.pages.made import WEIGHTS, column, measured
-from tests.harness.small import fake_row
 
 
 @pytest.fixture(scope="module")

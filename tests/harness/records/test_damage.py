@@ -16,7 +16,8 @@ from harness.records import parquet, rows
 from harness.studies.estimate.rows import EstimateRow
 from harness.studies.why import findings
 from shifts.common.errors import WorkFailed
-from tests.harness.small import call, fake_row, one_line
+from tests.harness.fake import fake_row
+from tests.harness.small import call, one_line
 
 REFERENCE = Path(__file__).parents[3] / "results" / "reference"
 STUDY = "estimates/embedded-sade-quick-s0-55fbe489771c.parquet"

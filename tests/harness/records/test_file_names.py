@@ -22,8 +22,8 @@ from methods.jobs.job import STEM_BYTES, TrainingJob
 from shifts.common.files import MOST_BYTES, file_name, shortened
 from shifts.images import catalog
 from shifts.sets.training import training_set
-from tests.harness.labels import fake_label_row
-from tests.harness.small import call, fake_row
+from tests.harness.fake import fake_label_row, fake_row
+from tests.harness.small import call
 
 WORDS = "日本語のとても長い名前"
 """Letters of three bytes each in UTF-8."""

@@ -17,8 +17,8 @@ from harness.records import rows as single_rows
 from harness.records.label_rows import LabelRow
 from harness.records.record import order
 from shifts.common.errors import WorkFailed
-from tests.harness.labels import fake_label_row
-from tests.harness.small import call, fake_row, leaderboard_bytes
+from tests.harness.fake import fake_label_row, fake_row
+from tests.harness.small import call, leaderboard_bytes
 
 FULL: dict[str, Any] = {
     "tail": None,
@@ -104,7 +104,7 @@ def test_a_row_of_another_checkpoint_is_not_complete(tmp_path: Path) -> None:
     assert not rows.complete(where, None)
     put(tmp_path, row)
     assert rows.complete(where, None)
-    assert rows.complete(where, "a" * 64)
+    assert rows.complete(where, row.checkpoint_sha256)
     assert not rows.complete(where, "b" * 64)
 
 

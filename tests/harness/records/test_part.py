@@ -10,7 +10,7 @@ from harness.board.build import PART
 from harness.records import parquet, rows
 from harness.records.rows import Row
 from shifts.common.errors import WorkFailed
-from tests.harness.small import fake_row
+from tests.harness.fake import fake_row
 
 REFERENCE = Path(__file__).parents[3] / "results" / "reference"
 

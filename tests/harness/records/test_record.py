@@ -10,8 +10,7 @@ import pytest
 from harness.records import label_rows, parquet, rows
 from harness.records.record import JsonFiles, Kind, ParquetFiles
 from shifts.common.errors import WorkFailed
-from tests.harness.labels import fake_label_row
-from tests.harness.small import fake_row
+from tests.harness.fake import fake_label_row, fake_row
 
 ROWS: list[tuple[JsonFiles[Any], Any, tuple[str, ...]]] = [
     (rows.FILES, fake_row(), ("data_notes",)),

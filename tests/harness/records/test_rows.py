@@ -14,7 +14,8 @@ from harness.records.record import order
 from harness.records.rows import ROW_SCHEMA, Row
 from shifts.common.errors import WorkFailed
 from shifts.labels.distance import total_variation
-from tests.harness.small import SMALL_ROWS, fake_row
+from tests.harness.fake import fake_row
+from tests.harness.small import SMALL_ROWS
 
 FULL = {
     "weights": [0.1, 0.2, 0.7],

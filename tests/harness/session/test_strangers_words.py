@@ -7,7 +7,8 @@ import pytest
 
 from harness.evidence import files as evidence
 from harness.pages.blocks import blocks
-from tests.harness.small import call, fake_row, random_pool
+from tests.harness.fake import fake_row
+from tests.harness.small import call, random_pool
 
 NAMES = ("first", "my second")
 COMMANDS = {

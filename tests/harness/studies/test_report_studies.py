@@ -17,50 +17,17 @@ from harness.studies.sweep import section as preference
 from harness.studies.sweep.rows import ACCESS, LATTICE, SweepRow, sweeps_of
 from shifts.common.files import digest
 from shifts.labels.shift import Shift
+from tests.harness.fake import fake
 
 SHIFTS = ("forward_lt-50", "uniform", "backward_lt-50")
 
 
-def common(method: str, seed: int, shift: str, **changes: Any) -> dict[str, Any]:
-    """Fields that rows of every study have."""
+def model(method: str, seed: int, shift: str, **changes: Any) -> dict[str, Any]:
+    """Return what tells rows of a method's networks on a shift apart."""
     parsed = Shift.parse(shift)
-    return {
-        "schema_version": 1,
-        "study_id": digest([method, seed, shift]),
-        "study_version": 1,
-        "dataset": "embedded",
-        "train_fingerprint": "7" * 64,
-        "test_fingerprint": "e" * 64,
-        "test_split": "test",
-        "train_profile": "exp",
-        "train_imbalance": 100.0,
-        "train_rule": "seeded-shuffle",
-        "train_subset_seed": 0,
-        "train_n": 1236,
-        "train_counts_sha256": "c" * 64,
-        "method": method,
-        "method_version": 1,
-        "backbone": "resnet8",
-        "recipe": "quick",
-        "recipe_sha256": "r" * 64,
-        "epochs": 16,
-        "train_seed": seed,
-        "train_version": 1,
-        "checkpoint_sha256": digest([method, seed]),
-        "evidence_version": 1,
-        "metrics_version": 1,
-        "shift": shift,
-        "shift_kind": parsed.kind,
-        "shift_ratio": parsed.ratio,
-        "shift_alpha": None,
-        "shift_seed": None,
-        "shift_rule": "seeded-shuffle",
-        "shift_origin": "published",
-        "n": 500,
-        "indices_sha256": digest(shift),
-        "tv_train_test": 0.5,
-        "revision": "0" * 40,
-    } | changes
+    about = {"method": method, "train_seed": seed, "checkpoint_sha256": digest([method, seed])}
+    drawn = {"shift": shift, "shift_kind": parsed.kind, "shift_ratio": parsed.ratio, "indices_sha256": digest(shift)}
+    return about | drawn | {"study_id": digest([method, seed, shift]), "train_n": 1236} | changes
 
 
 def sweep_rows(
@@ -76,8 +43,9 @@ def sweep_rows(
     chosen = {"centre": 0, "corner": int(corners[1]), "stability": int(corners[0]), "em": best, "best": best}
     selections = [(LATTICE, point) for point in range(len(points))] + list(chosen.items())
     return [
-        SweepRow(
-            **common(method, seed, shift, **changes),
+        fake(
+            SweepRow,
+            **model(method, seed, shift, **changes),
             kind=kind,
             steps=4,
             views=3,
@@ -104,8 +72,9 @@ def route_rows(method: str, seed: int = 0, shift: str = "uniform", macs: bool = 
     shares = {0.0: [0.0, 0.0, 1.0], 0.5: [0.5, 0.0, 0.5], 1.0: [1.0, 0.0, 0.0]}
     means = {threshold: 1 + 2 * values[2] for threshold, values in shares.items()}
     return [
-        RouteRow(
-            **common(method, seed, shift),
+        fake(
+            RouteRow,
+            **model(method, seed, shift),
             experts=3,
             threshold=threshold,
             published=threshold == 0.5,
@@ -247,8 +216,9 @@ def test_routing_section(tmp_path: Path) -> None:
     keep(tmp_path, rows)
     times = {"seconds": [1.0, 2.0, 1.5], "seconds_all": [3.0, 3.0, 9.0]}
     times |= {"cpu_seconds": [1.0, 1.0, 1.0], "cpu_seconds_all": [1.5, 1.5, 1.5]}
-    measured = MeasuredRow(
-        **common("ride", 0, "uniform"),
+    measured = fake(
+        MeasuredRow,
+        **model("ride", 0, "uniform"),
         device="cpu (x86_64)",
         threads=1,
         batch=128,

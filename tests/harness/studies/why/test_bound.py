@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from harness.records.rows import Row
 from harness.studies.why.bound import choice, correlate, distinct, points, spearman
 from harness.studies.why.stability import trusts
-from tests.harness.small import fake_row
+from tests.harness.fake import fake_row
 
 
 def ranked(top1: dict[str, float], tv: dict[str, float], shift: str = "uniform", **changes: object) -> list[Row]:

@@ -20,7 +20,8 @@ from harness.studies.why import answers, findings
 from harness.studies.why.section import section
 from methods.core.recipes import get as get_recipe
 from shifts.common.files import digest
-from tests.harness.small import ROOT, call, command, environment, fake_row, one_line, stamps
+from tests.harness.fake import fake_row
+from tests.harness.small import ROOT, call, command, environment, one_line, stamps
 from tests.harness.studies.why.test_findings import random_answers
 
 MODULE = "harness.why"
