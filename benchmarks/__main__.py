@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from benchmarks import board, models, parts
+from benchmarks import adapting, board, models, parts
 from benchmarks.ceilings import ceilings
 from benchmarks.parts import Line, Work
 from methods.core.precision import whole_float32
@@ -37,6 +37,7 @@ def chosen(naive_steps: int | None, rows: int) -> dict[str, Sequence[Callable[[W
         "training": (parts.training_step, parts.training_epoch),
         "evidence": (parts.clean_evidence, parts.view_pair),
         "learning": (parts.learning,),
+        "adapting": (adapting.adapting,),
         "preferences": (parts.preference_sweep,),
         "naive": (lambda work: parts.naive_procedure(work, naive_steps),),
         "models": (models.two_models,),
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--parts",
         nargs="+",
         metavar="PART",
-        help="training, evidence, learning, preferences, naive, models, commands, leaderboard",
+        help="training, evidence, learning, adapting, preferences, naive, models, commands, leaderboard",
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="counted rounds of each part (default: 3)")
@@ -149,6 +150,7 @@ def ratios(lines: Sequence[Line]) -> dict[str, float]:
             found[f"two models beside a busy process over idle, {variant}"] = (
                 seconds["two models, busy", variant] / seconds["two models", variant]
             )
+    found |= adapting.growth(seconds)
     naive = [spent for (part, _), spent in seconds.items() if part.startswith("naive")]
     if naive and ("learning, 11 shifts", "fp32") in seconds:
         for precision in ("fp32", "bf16"):

@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmarks import board, models, naive, parts
+from benchmarks import adapting, board, models, naive, parts
 from benchmarks.__main__ import main, ratios, table
 from benchmarks.parts import Line, Work
 from benchmarks.timing import Timing, interleaved
@@ -140,3 +141,13 @@ def test_made_up_rows_have_a_leaderboard_of_six_seeds(tmp_path: Path) -> None:
     assert {len(entry["row_ids"]) for entry in written["entries"]} == {6}
     assert sum(len(entry["row_ids"]) for entry in written["entries"]) == count
     assert written["superseded"] == 0
+
+
+def test_estimators_agree_with_the_procedures_as_they_are_published() -> None:
+    for part, variants in adapting.estimators(adapting.scene(300, 20)).items():
+        np.testing.assert_allclose(variants["ours"](), variants["reference"](), atol=2e-3, err_msg=part)
+
+
+def test_growth_is_that_of_our_own_time() -> None:
+    seconds = {("BCTS", "ours"): 2.0, ("BCTS 4x classes", "ours"): 10.0, ("BCTS 4x classes", "reference"): 90.0}
+    assert adapting.growth(seconds) == {"BCTS, time for 4x classes": 5.0}
