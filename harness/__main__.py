@@ -18,6 +18,7 @@ VERBS = {
     "estimate": ("harness.estimate", "compare estimated test priors with the true ones"),
     "why": ("harness.why", "explain by bias and variance, view stability and a risk bound"),
     "export": ("harness.export", "write rows for other programs"),
+    "check": ("harness.check", "check stored rows of anybody"),
     "leaderboard": ("harness.leaderboard", "rebuild or pack stored rows"),
     "zoo": ("methods.zoo", "pack checkpoints for --pretrained"),
 }

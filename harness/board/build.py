@@ -47,7 +47,8 @@ READ = (
 """Row fields that an entry is made of."""
 PART = Part(rows.FILES, READ, {"redraws": "top1"})
 _AVERAGED = attrgetter(*AVERAGED)
-_KEY = attrgetter(*SETTING, "shift", "indices_sha256")
+KEY = attrgetter(*SETTING, "shift", "indices_sha256")
+"""What rows of one entry share; they differ in their train seed."""
 PUBLISHED = tuple(str(shift) for shift in published_shifts())
 END = 100
 """Bytes at the end of a file that hold its schema."""
@@ -183,7 +184,7 @@ def _groups(found: Iterable[R]) -> list[list[R]]:
     """Put rows together by setting, shift and draw."""
     groups: dict[Any, list[R]] = defaultdict(list)
     for row in found:
-        groups[_KEY(row)].append(row)
+        groups[KEY(row)].append(row)
     return list(groups.values())
 
 

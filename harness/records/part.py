@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from harness.records import parquet
 from harness.records.record import F, JsonFiles
+from harness.records.withdrawn import standing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,8 +36,12 @@ class Part(Generic[F]):
     def load_all(self, results: Path) -> Iterator[Any]:
         """Yield this part of all rows under a results folder, each row_id once, in no order.
 
-        Raises WorkFailed, naming the file, for one that is no row or has none; of packed rows it looks at no more.
+        Those of a withdrawn version are left out. Raises WorkFailed, naming the file, for one that is no row or has
+        none; of packed rows it looks at no more.
         """
+        return standing(self._once(results), results)
+
+    def _once(self, results: Path) -> Iterator[Any]:
         seen = set()
         for part in self._every(results):
             if part.row_id not in seen:

@@ -15,6 +15,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 from harness.records import parquet
+from harness.records.withdrawn import standing
 from shifts.common.errors import WorkFailed
 from shifts.common.files import file_name, sanitised, shortened, write_text
 
@@ -174,11 +175,11 @@ class JsonFiles(Generic[F]):
     def load_all(self, results: Path) -> list[F]:
         """Read all rows under a results folder, JSON files and packed Parquet files: each row_id once, sorted.
 
-        Raises WorkFailed, naming the file, for one that is no row.
+        Those of a withdrawn version are left out. Raises WorkFailed, naming the file, for one that is no row.
         """
         unpacked = chain.from_iterable(map(self.unpack, self.packed_files(results)))
         rows = {row.row_id: row for row in chain(unpacked, self.loose(results))}
-        return sorted(rows.values(), key=order)
+        return sorted(standing(rows.values(), results), key=order)
 
     def loose(self, results: Path) -> Iterator[F]:
         """Yield the rows of the JSON files under a results folder."""
