@@ -11,6 +11,7 @@ VERBS = {
     "describe": ("shifts.describe", "look at a dataset and its test sets before a training"),
     "train": ("methods.train", "train methods and nothing else"),
     "collect": ("harness.collect", "write the evidence of your own model"),
+    "apply": ("harness.apply", "answer for unlabelled images, adapted, and say whether to trust it"),
     "answer": ("harness.answer", "say what to choose, from stored rows"),
     "report": ("harness.report", "write a page, Markdown and figures, from stored rows"),
     "sweep": ("harness.sweep", "try preferences over experts on every shift"),

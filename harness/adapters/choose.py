@@ -13,19 +13,12 @@ from typing import ClassVar
 
 from harness.adapters.em import Em
 from harness.adapters.mean import Mean
-from harness.adapters.parts.contract import Adapter, Counts, WeightedExperts
-from harness.adapters.parts.whether import Unlabelled, changed, unlabelled
+from harness.adapters.parts.chosen import Chosen, choose
+from harness.adapters.parts.contract import Adapter, Counts
+from harness.adapters.parts.whether import changed, unlabelled
 from harness.evidence.access import Access
 from harness.evidence.arrays import Evidence
 from methods.core.priors import ExpertPriors, target_prior
-
-
-@dataclass(frozen=True)
-class Chosen(WeightedExperts):
-    """One of two ways to answer. tried: the adapted one; said: what decided."""
-
-    tried: WeightedExperts | None = None
-    said: Unlabelled | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +36,4 @@ class Choose(Adapter):
         adapted = Em().fit(evidence, counts, expert_priors, seed)
         plain = Mean().fit(evidence, counts, expert_priors, seed)
         said = unlabelled(evidence, expert_priors, changed(evidence, plain, adapted), seed)
-        if said.adapt:
-            return Chosen(adapted.weights, adapted.bias, adapted.prior, adapted.mixture, adapted, said)
-        return Chosen(plain.weights, prior=target_prior(expert_priors), tried=adapted, said=said)
+        return choose(plain, target_prior(expert_priors), adapted, said)

@@ -15,19 +15,12 @@ from typing import ClassVar
 
 from harness.adapters.eb_em_recal import EbEmRecal
 from harness.adapters.mean import Mean
-from harness.adapters.parts.contract import Adapter, Counts, WeightedExperts
-from harness.adapters.parts.expected import Expected, measured
+from harness.adapters.parts.chosen import Chosen, choose
+from harness.adapters.parts.contract import Adapter, Counts
+from harness.adapters.parts.expected import measured
 from harness.evidence.access import Access
 from harness.evidence.arrays import Evidence
 from methods.core.priors import ExpertPriors, target_prior
-
-
-@dataclass(frozen=True)
-class ChosenBySource(WeightedExperts):
-    """One of two ways to answer. tried: the adapted one; said: what decided."""
-
-    tried: WeightedExperts | None = None
-    said: Expected | None = None
 
 
 @dataclass(frozen=True)
@@ -38,7 +31,7 @@ class ChooseSource(Adapter):
     access: ClassVar[Access] = Access("estimated", "source", "transductive")
     reads: ClassVar[tuple[str, ...]] = ("source",)
 
-    def fit(self, evidence: Evidence, counts: Counts, expert_priors: ExpertPriors, seed: int) -> ChosenBySource:
+    def fit(self, evidence: Evidence, counts: Counts, expert_priors: ExpertPriors, seed: int) -> Chosen:
         """Estimate the prior and decide; `seed` decides folds and replicates.
 
         Raises ValueError where `missing` names a reason and for logits that are not finite.
@@ -46,6 +39,4 @@ class ChooseSource(Adapter):
         adapted = EbEmRecal().fit(evidence, counts, expert_priors, seed)
         plain = Mean().fit(evidence, counts, expert_priors, seed)
         said = measured(evidence, adapted, plain, adapted, seed)
-        if said.adapt:
-            return ChosenBySource(adapted.weights, adapted.bias, adapted.prior, adapted.mixture, adapted, said)
-        return ChosenBySource(plain.weights, prior=target_prior(expert_priors), tried=adapted, said=said)
+        return choose(plain, target_prior(expert_priors), adapted, said)

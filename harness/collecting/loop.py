@@ -319,7 +319,7 @@ def _join(request: Request, parts: Parts) -> None:
     if request.views:
         names = [f"views-{pair}-{view}" for pair in range(request.views) for view in range(2)]
         files["views"] = names, [request.views, 2, images, experts, classes]
-    metadata = {"target_prior_kind": priors.kind, "collected": request.digest}
+    metadata = {"target_prior_kind": priors.kind, "collected": request.digest, "model": request.asked["model"]}
     if request.class_names is not None:
         metadata["class_names"] = json.dumps([str(name) for name in request.class_names])
     if parts.has("source_logits"):

@@ -17,6 +17,7 @@ from methods.jobs.job import TrainingJob
 from methods.training import checkpoint
 from methods.training.loop import build_network
 from shifts.common.errors import BadInput
+from shifts.common.files import file_sha256
 from shifts.images.catalog import Dataset
 from shifts.images.imageset import ImageSet
 from shifts.sets.training import TrainingSet
@@ -66,7 +67,7 @@ def collect(
     made = evidence_of(
         job, network, Pools(device), job.dataset.test if test is None else test, views, precision, features=features
     )
-    about = {"source_sha256": job.source.indices_sha256}
+    about = {"source_sha256": job.source.indices_sha256, "model": file_sha256(file)}
     pool = labelled(job, made, about)
     half = HALF if features and not job.method.has_preference else ()
     if test is None:

@@ -105,6 +105,7 @@ def gather(
         made = evidence_of(job, network, pools, job.dataset.test, views, precision, features=features)
         about = {
             "key": wanted,
+            "model": checkpoint_sha256,
             "source_sha256": job.source.indices_sha256,
             "seconds": f"{time.perf_counter() - start:.3f}",
         }

@@ -78,6 +78,11 @@ class Unlabelled:
         """Whether the estimate is trusted."""
         return not self.reasons
 
+    @property
+    def doubted(self) -> bool:
+        """Whether the estimate itself is not to be believed, so that nothing is known of what it would win."""
+        return self.held_out <= HELD_OUT or self.sharp <= SHARP
+
 
 def unlabelled(evidence: Evidence, expert_priors: ExpertPriors, changed: float, seed: int) -> Unlabelled:
     """Return what the images say of EM's estimate.

@@ -10,30 +10,8 @@ from harness.adapters.parts.contract import WeightedExperts
 from harness.adapters.parts.expected import believed, measured
 from harness.adapters.parts.spread import replicates
 from harness.adapters.parts.whether import Unlabelled, answers, unlabelled
-from harness.evidence.arrays import Evidence, Source
-from methods.core.priors import ExpertPriors
-
-CLASSES = 10
-UNIFORM = np.full(CLASSES, 1 / CLASSES)
-SKEWED = 0.4 ** np.arange(CLASSES) / (0.4 ** np.arange(CLASSES)).sum()
-COUNTS = np.full(CLASSES, 100)
-PRIORS = ExpertPriors(UNIFORM[None], exact=True)
-
-
-def simulated(
-    prior: np.ndarray, images: int, seed: int = 0, sharpness: float = 1.0, source: int = 0
-) -> tuple[Evidence, np.ndarray]:
-    """Images of a Gaussian mixture and a model that knows it, exactly where `sharpness` is 1; with source images."""
-    rng = np.random.default_rng(seed)
-    means = 2.2 * np.eye(CLASSES)
-
-    def logits(labels: np.ndarray) -> np.ndarray:
-        points = means[labels] + rng.normal(size=(len(labels), CLASSES))
-        return (sharpness * points @ means.T)[:, None].astype(np.float32)
-
-    labels = rng.choice(CLASSES, images, p=prior)
-    known = np.arange(source * CLASSES) % CLASSES
-    return Evidence(logits(labels), source=Source(logits(known), known, 0) if source else None), labels
+from harness.evidence.arrays import Evidence
+from tests.harness.simulated import COUNTS, PRIORS, SKEWED, UNIFORM, simulated
 
 
 def fitted(name: str, evidence: Evidence, seed: int = 0) -> WeightedExperts:

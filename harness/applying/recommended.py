@@ -1,0 +1,63 @@
+"""Which adapter to take for what a file has, by the reference rows (results/reference)."""
+
+from typing import Literal, NamedTuple
+
+from harness import adapters
+from harness.adapters.parts.contract import Adapter
+from harness.adapters.parts.streams import StreamAdapter
+from harness.evidence.arrays import Evidence
+from shifts.common.errors import BadInput
+
+Order = Literal["whole", "stream"]
+
+
+class Recommended(NamedTuple):
+    """An adapter, and the points of top-1 that it wins over no adaptation: the mean over the reference rows."""
+
+    adapter: str
+    points: float
+
+
+RECOMMENDED: dict[tuple[bool, Order], Recommended] = {
+    (True, "whole"): Recommended("choose_source", 0.0),
+    (False, "whole"): Recommended("choose", 0.0),
+    (True, "stream"): Recommended("stream_em_bcts", 0.0),
+    (False, "stream"): Recommended("stream_em", 0.0),
+}
+"""(labelled source images are there, how the images come) -> what is best on average of what needs no more.
+
+A test derives it from the committed rows, over all models with `mean` rows and the shifts that all of them have.
+"""
+
+
+def recommended(evidence: Evidence, order: Order) -> Recommended:
+    """Return what the reference recommends for this evidence."""
+    found = RECOMMENDED[evidence.source is not None, order]
+    if adapters.get(found.adapter).missing(evidence) is None:
+        return found
+    return RECOMMENDED[False, order]  # a source that lacks a class calibrates nothing
+
+
+def chosen(name: str | None, evidence: Evidence, order: Order, batch: int) -> Adapter:
+    """Return the adapter by name, or the recommended one, for a stream with its batch.
+
+    Raises BadInput for one that is told the truth, that is for images that come otherwise, or that this evidence
+    cannot serve.
+    """
+    made = adapters.get(recommended(evidence, order).adapter if name is None else name)
+    if not isinstance(made, Adapter):
+        raise BadInput(f"{made.name} is told the labels, so it cannot answer for images without; take another adapter")
+    if isinstance(made, StreamAdapter) != (order == "stream") and made.name != "mean":
+        ways = ("a stream: give --order stream", "all images at once: leave out --order stream")
+        raise BadInput(f"{made.name} reads {ways[order == 'stream']}")
+    if isinstance(made, StreamAdapter) and (name is None or "batch=" not in name):
+        made = _with_batch(made, batch)
+    if (reason := made.missing(evidence)) is not None:
+        raise BadInput(f"{made.name} does not apply: {reason}")
+    return made
+
+
+def _with_batch(adapter: StreamAdapter, batch: int) -> StreamAdapter:
+    from dataclasses import replace
+
+    return replace(adapter, batch=batch)

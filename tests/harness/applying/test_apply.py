@@ -1,0 +1,253 @@
+"""`python -m harness.apply`: answers for unlabelled images, from one file or two, written and judged."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from harness import adapters
+from harness.adapters.parts.contract import Adapter
+from harness.apply import apply
+from harness.applying.applied import Applied
+from harness.evidence.files import load_unlabelled, save_evidence
+from shifts.common.errors import BadInput
+from tests.harness.simulated import CLASSES, PRIORS, SKEWED, UNIFORM, simulated
+from tests.harness.small import call, one_line
+
+COUNTS = np.ceil(1000 * 0.6 ** np.arange(CLASSES)).astype(np.int64)
+NAMES = [f"class {number}" for number in range(CLASSES - 1)] + ["=1+1\u2028 \u00e9"]
+
+
+def write(path: Path, prior: np.ndarray = SKEWED, images: int = 600, *, source: int = 0, **more: Any) -> Path:
+    evidence, labels = simulated(prior, images, seed=more.pop("seed", 0), source=source)
+    if source and evidence.source is not None:
+        more |= {"source_logits": evidence.source.logits, "source_labels": evidence.source.labels}
+    if more.pop("labelled", False):
+        more["labels"] = labels
+    logits = more.pop("logits", evidence.logits)
+    given = {"train_counts": COUNTS, "expert_priors": PRIORS.values, "class_names": NAMES} | more
+    save_evidence(path, logits=logits, **given)
+    return path
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images of a shifted set with labelled source images."""
+    return write(tmp_path_factory.mktemp("both") / "both.safetensors", source=100)
+
+
+def run(*arguments: object) -> Any:
+    return call(*arguments, module="harness.apply")
+
+
+# Answers
+
+
+@pytest.mark.parametrize("name", ["mean", "em", "eb_em_recal", "choose", "choose_source", "bbse", "calibrated"])
+def test_answers_are_those_of_the_adapter(both: Path, name: str) -> None:
+    read = load_unlabelled(both)
+    adapter = adapters.get(name)
+    assert isinstance(adapter, Adapter)
+    fitted = adapter.fit(read.evidence, read.train_counts, read.expert_priors, 0)
+    logits = fitted.predict(read.evidence).astype(np.float64)
+    made = apply(both, adapter=name)
+    np.testing.assert_array_equal(made.classes, logits.argmax(axis=1))
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    np.testing.assert_allclose(made.probabilities, (powers / powers.sum(axis=1, keepdims=True)).max(axis=1), rtol=1e-4)
+    np.testing.assert_array_equal(made.plain, read.evidence.logits.mean(axis=1).argmax(axis=1))
+
+
+@pytest.mark.parametrize("name", ["stream_em", "stream_em_bcts", "stream_history"])
+def test_a_stream_is_answered_in_the_order_of_the_file(both: Path, name: str) -> None:
+    read = load_unlabelled(both)
+    adapter = adapters.get(f"{name}:batch=50")
+    assert isinstance(adapter, Adapter)
+    fitted = adapter.fit(read.evidence, read.train_counts, read.expert_priors, 0)
+    made = apply(both, adapter=name, order="stream", batch=50)
+    np.testing.assert_array_equal(made.classes, fitted.predict(read.evidence).argmax(axis=1))
+
+
+def test_labels_are_not_looked_at(tmp_path: Path) -> None:
+    without = write(tmp_path / "without.safetensors", UNIFORM, source=50)
+    with_labels = write(tmp_path / "with.safetensors", UNIFORM, source=50, labelled=True)
+    for one in (without, with_labels):
+        assert run(one, "--output", one.with_suffix(".csv")).status == 0
+    assert with_labels.with_suffix(".csv").read_bytes() == without.with_suffix(".csv").read_bytes()
+
+
+def test_the_images_of_another_file_with_the_source_of_the_models(tmp_path: Path) -> None:
+    model = write(tmp_path / "model.safetensors", UNIFORM, 300, source=100)
+    night = write(tmp_path / "night.safetensors", SKEWED, 400, seed=5)
+    whole = write(tmp_path / "whole.safetensors", SKEWED, 400, seed=5)
+    assert apply(night).adapter.name == "choose"
+    made = apply(model, images=night)
+    assert made.adapter.name == "choose_source"
+    assert len(made.classes) == 400
+    np.testing.assert_array_equal(made.plain, apply(whole).plain)
+
+
+def test_half_precision_is_read_where_it_lies(tmp_path: Path) -> None:
+    logits = simulated(SKEWED, 300)[0].logits
+    half = write(tmp_path / "half.safetensors", images=300, logits=logits.astype(np.float16))
+    whole = write(tmp_path / "whole.safetensors", images=300, logits=logits.astype(np.float16).astype(np.float32))
+    assert load_unlabelled(half).evidence.logits.dtype == np.float16
+    np.testing.assert_array_equal(apply(half, adapter="em").classes, apply(whole, adapter="em").classes)
+
+
+# Whether to trust them
+
+
+def verdict(made: Applied) -> str:
+    assert made.verdict is not None
+    return made.verdict.word
+
+
+def test_a_large_shift_is_adapted_to(both: Path, tmp_path: Path) -> None:
+    for made in (apply(both), apply(write(tmp_path / "bare.safetensors"))):
+        assert verdict(made) == "adapt"
+        assert made.answers.changed > 0.05
+        assert made.prior is not None
+        assert made.low is not None
+        assert made.high is not None
+        assert ((made.low <= made.prior) & (made.prior <= made.high)).all()
+        assert np.mean((made.low <= SKEWED) & (made.high >= SKEWED)) >= 0.7
+
+
+def test_an_unshifted_set_is_left_alone(tmp_path: Path) -> None:
+    made = apply(write(tmp_path / "bare.safetensors", UNIFORM, 2000))
+    assert verdict(made) != "adapt"
+    assert made.answers.changed == 0
+    assert "answers:  without adaptation" in run(tmp_path / "bare.safetensors").out
+
+
+def test_what_loses_is_told_from_source_images(tmp_path: Path) -> None:
+    """EM on a model that is too sure, and whose first class it names too often, moves away from the truth."""
+    evidence, _ = simulated(UNIFORM, 2000, source=100)
+    assert evidence.source is not None
+    skew = 6.0 * (np.arange(CLASSES) == 0) + 2.0 * (np.arange(CLASSES) == 1)
+    file = write(
+        tmp_path / "sure.safetensors",
+        UNIFORM,
+        logits=evidence.logits + skew.astype(np.float32),
+        source_logits=evidence.source.logits + skew.astype(np.float32),
+        source_labels=evidence.source.labels,
+    )
+    made = apply(file, adapter="em")
+    assert verdict(made) == "do not adapt"
+    assert verdict(apply(file)) == "adapt", "calibration mends it"
+
+
+def test_no_adaptation_needs_no_verdict(both: Path) -> None:
+    assert apply(both, adapter="mean").verdict is None
+
+
+# Files
+
+
+def test_one_line_an_image_in_every_format(tmp_path: Path) -> None:
+    ids = [f"night/{number}.png" for number in range(600)]
+    file = write(tmp_path / "night.safetensors", ids=ids)
+    for suffix in ("csv", "jsonl", "parquet"):
+        assert run(file, "--output", tmp_path / f"predictions.{suffix}").status == 0
+    lines = list(csv.DictReader((tmp_path / "predictions.csv").open(encoding="utf-8", newline="")))
+    as_json = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text("utf-8").split("\n")[:-1]]
+    table = pq.read_table(tmp_path / "predictions.parquet").to_pylist()
+    assert [line["id"] for line in lines] == ids
+    assert table == as_json
+    assert [{key: str(value) for key, value in line.items()} for line in as_json] == lines
+    made = apply(file)
+    assert [line["class"] for line in lines] == [NAMES[answer] for answer in made.classes]
+    assert [line["class_without_adaptation"] for line in lines] == [NAMES[answer] for answer in made.plain]
+
+
+def test_shares_beside_the_answers(both: Path, tmp_path: Path) -> None:
+    assert run(both, "--output", tmp_path / "predictions.csv").status == 0
+    told = json.loads((tmp_path / "prior.json").read_text("utf-8"))
+    assert [line["class"] for line in told["classes"]] == NAMES
+    shares = np.array([line["estimated_share"] for line in told["classes"]])
+    assert shares.sum() == pytest.approx(1)
+    assert np.abs(shares - SKEWED).max() < 0.06
+    assert all(line["low"] <= line["estimated_share"] <= line["high"] for line in told["classes"])
+    assert told["adapter"]["name"] == "choose_source"
+    assert told["verdict"]["word"] == "adapt"
+    run(both, "--output", tmp_path / "monday.csv")
+    assert (tmp_path / "monday.prior.json").exists()
+
+
+def test_the_same_twice(both: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        run(both, "--output", tmp_path / f"{name}.csv")
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+    assert (tmp_path / "a.prior.json").read_bytes() == (tmp_path / "b.prior.json").read_bytes()
+
+
+def test_the_summary_fits_a_terminal(both: Path, tmp_path: Path) -> None:
+    bare = write(tmp_path / "bare.safetensors", class_names=["x" * 300, *map(str, range(1, CLASSES))])
+    for arguments in ((both,), (bare,), (both, "--order", "stream"), (bare, "--adapters", "mean")):
+        found = run(*arguments)
+        assert found.status == 0, found.err
+        assert max(map(len, found.out.splitlines())) <= 100
+
+
+def test_nothing_is_done_in_a_dry_run(both: Path, tmp_path: Path) -> None:
+    found = run(both, "--dry-run", "--output", tmp_path / "a.csv")
+    assert found.status == 0
+    assert "600 images would be answered by choose_source" in found.out
+    assert list(tmp_path.iterdir()) == []
+
+
+# What is refused
+
+
+def test_refused(both: Path, tmp_path: Path) -> None:
+    def refused(*arguments: object) -> str:
+        found = run(*arguments)
+        assert found.status == 2
+        return one_line(found.err)
+
+    assert "would" not in refused(tmp_path / "none.safetensors")
+    assert "told the labels" in refused(both, "--adapters", "oracle_prior")
+    assert "give --order stream" in refused(both, "--adapters", "stream_em")
+    assert "leave out --order stream" in refused(both, "--adapters", "em", "--order", "stream")
+    assert ".parquet, .csv, .jsonl" in refused(both, "--output", tmp_path / "a.txt")
+    assert "allowed:" in refused(both, "--adapters", "emm")
+    assert "at least 2" in refused(write(tmp_path / "one.safetensors", images=1))
+    bare = write(tmp_path / "bare.safetensors")
+    assert "no source" in refused(bare, "--adapters", "em_bcts")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"logits": np.zeros((5, 1, CLASSES + 1), np.float32)}, "11 classes, not 10"),
+        ({"logits": np.zeros((5, 2, CLASSES), np.float32)}, "2 experts, not 1"),
+        ({"class_names": [*NAMES[:-1], "dog"]}, "'dog' as class 9"),
+        ({"train_counts": COUNTS + 1}, "other train_counts"),
+        ({"expert_priors": SKEWED[None]}, "other expert_priors"),
+    ],
+)
+def test_images_of_another_model(both: Path, tmp_path: Path, changes: dict[str, Any], words: str) -> None:
+    shape = changes.get("logits", np.zeros((5, 1, CLASSES))).shape
+    base = {
+        "logits": np.zeros((5, 1, CLASSES), np.float32),
+        "train_counts": COUNTS if shape[2] == CLASSES else np.full(shape[2], 100),
+        "expert_priors": np.full(shape[1:], 1 / shape[2]),
+        "class_names": NAMES if shape[2] == CLASSES else None,
+    }
+    save_evidence(tmp_path / "other.safetensors", **(base | changes))
+    with pytest.raises(BadInput, match=words):
+        apply(both, images=tmp_path / "other.safetensors")
+
+
+def test_numbers_that_are_none(tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    file = write(tmp_path / "night.safetensors")
+    arrays = load_file(file)
+    arrays["logits"][7, 0, 3] = np.nan
+    save_file(arrays, tmp_path / "bad.safetensors")
+    assert "logits has NaN or infinite values, first at [7, 0, 3]" in one_line(run(tmp_path / "bad.safetensors").err)
