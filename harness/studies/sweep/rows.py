@@ -46,7 +46,7 @@ class SweepRow(StudyRow):
 
     folder: ClassVar[str] = "sweeps"
     schema: ClassVar[int] = 1
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     kind: str
     steps: int | None
