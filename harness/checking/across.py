@@ -3,14 +3,12 @@
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 
-from harness.board.build import KEY
-from harness.board.entries import VERSIONS
+from harness.board.merge import Contents
 from harness.checking.claims import adapter_of
 from harness.checking.figures import ROUNDED
 from harness.checking.findings import Fault, Outcome, Unknown, compared
@@ -18,6 +16,7 @@ from harness.choice.pairs import correctness, places, pool_counts
 from harness.evidence.access import Access
 from harness.measures.metrics import expected_top1
 from harness.measures.statistics import mcnemar
+from harness.records.label_rows import LabelRow
 from harness.records.rows import Row
 from shifts.common.errors import BadInput
 
@@ -31,35 +30,10 @@ Add = Callable[[str, str, Outcome], None]
 
 def one_content(named: Iterable[Named], add: Add) -> None:
     """Check that rows of one row_id, and of one setting, draw, train seed and versions, have one content."""
-    by_id: dict[str, tuple[str, str]] = {}
-    by_key: dict[Any, tuple[str, str]] = {}
+    contents = {Row: Contents(), LabelRow: Contents()}
     for place, row in named:
-        text = json.dumps(asdict(row), sort_keys=True)
-        known = by_id.setdefault(row.row_id, (place, text))
-        if known[1] != text:
-            add("one_content", place, Fault(f"row_id {row.row_id[:12]} has another content in {known[0]}"))
-            continue
-        key = _identity(row)
-        same = by_key.setdefault(key, (place, row.row_id))
-        held = same[1] == row.row_id
-        add("one_content", place, None if held else Fault(f"setting, draw and train seed are those of {same[0]}"))
-
-
-def _identity(row: Any) -> Any:
-    """Return what makes a row the only one of its leaderboard entry with its train seed and versions."""
-    versions = tuple(getattr(row, name) for name in VERSIONS)
-    if isinstance(row, Row):
-        return (*KEY(row), row.train_seed, versions)
-    names: tuple[str, ...] = (
-        "dataset",
-        "train_counts_sha256",
-        "test_fingerprint",
-        "method",
-        "recipe_sha256",
-        "initial_weights",
-    )
-    names += ("adapter", "evidence_precision", "shift", "indices_sha256", "train_seed")
-    return (*(getattr(row, name) for name in names), versions)
+        conflict = contents[type(row)].conflict(row, place)
+        add("one_content", place, None if conflict is None else Fault(conflict))
 
 
 def copies(named: Iterable[Named], add: Add) -> None:

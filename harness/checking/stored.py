@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from harness.board.merge import in_words
 from harness.checking.findings import Fault, Outcome
 from harness.records import label_rows, rows
 from harness.records.record import JsonFiles
@@ -52,9 +53,3 @@ def _of_file(read: Callable[[Path], Iterator[Any]], file: Path, results: Path, a
         return
     add("files", name, None)
     yield from ((f"{name}: {in_words(row)}", row) for row in found)
-
-
-def in_words(row: Any) -> str:
-    """Return what tells a row from its neighbours."""
-    seed = "" if row.train_seed is None else f", seed {row.train_seed}"
-    return f"{row.method} + {row.adapter} on {row.shift}{seed} ({row.row_id[:12]})"

@@ -102,7 +102,7 @@ def one_more_right(found: list[Row]) -> list[Row]:
 
 
 def in_two_files(found: list[Row]) -> list[Row]:
-    return [*found, replace(target(found), adapt_seconds=9.5)]
+    return [*found, replace(target(found), entropy=0.5)]
 
 
 def under_another_id(found: list[Row]) -> list[Row]:
@@ -174,7 +174,7 @@ PLANTED: dict[str, tuple[Callable[[list[Row]], list[Row]], set[str], str]] = {
     "a p": (changed(mcnemar_p_to_mean=0.9), {"gains"}, "mcnemar_p_to_mean is 0.9"),
     "another image": (swapped, {"images"}, "2 of"),
     "a published figure": (changed(reported_value=0.9), {"published"}, "no figure of this setting is listed"),
-    "one id twice": (in_two_files, {"one_content"}, "has another content in"),
+    "one id twice": (in_two_files, {"one_content"}, "entropy is another in"),
     "one setting twice": (under_another_id, {"one_content", "row_id"}, "setting, draw and train seed are those of"),
     "a copied method": (under_another_name, {"copies"}, "the same answers and confidences as"),
     "a renamed adapter": (adapter_renamed, {"copies"}, "adapter mine answers as em does"),

@@ -8,7 +8,8 @@ from harness.adapters import ADAPTERS
 from harness.adapters import get as adapter_of
 from harness.records import rows, withdrawn
 from harness.records.rows import Row
-from tests.harness.small import Result, call, fake_row
+from tests.harness.fake import fake_row
+from tests.harness.small import Result, call
 
 
 @pytest.fixture
