@@ -26,5 +26,5 @@ class Bbse(ConfusionAdapter):
 
     name: ClassVar[str] = "bbse"
 
-    def ratios(self, source: Confusion, found: Float[np.ndarray, " predictions"]) -> PerClass:
+    def ratios(self, source: Confusion, found: Float[np.ndarray, " predictions"], images: int) -> PerClass:
         return source.ratios(found)

@@ -34,7 +34,7 @@ class Rlls(ConfusionAdapter):
 
     name: ClassVar[str] = "rlls"
 
-    def ratios(self, source: Confusion, found: Float[np.ndarray, " predictions"]) -> PerClass:
+    def ratios(self, source: Confusion, found: Float[np.ndarray, " predictions"], images: int) -> PerClass:
         theta = solve(source.joint, found - source.joint.sum(axis=1), penalty(len(found), source.images))
         return 1 + GAMMA * theta
 

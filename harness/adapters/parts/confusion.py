@@ -83,15 +83,15 @@ class ConfusionAdapter(Adapter):
 
         Raises ValueError where `missing` names a reason and for logits that are not finite.
         """
-        check_evidence(self, evidence, expert_priors)
+        images, _, _ = check_evidence(self, evidence, expert_priors)
         assert evidence.source is not None  # `missing` refused it
         source = confusion(evidence.source, self.kind)
-        ratios = self.ratios(source, frequencies(evidence.logits, self.kind))
+        ratios = self.ratios(source, frequencies(evidence.logits, self.kind), images)
         return corrected_mean(evidence, expert_priors, source.nearest_prior(source.prior * ratios))
 
     @abstractmethod
-    def ratios(self, source: Confusion, found: Float[np.ndarray, " predictions"]) -> PerClass:
-        """Return w [C], of test over source prior, from the frequency of each prediction on the test images."""
+    def ratios(self, source: Confusion, found: Float[np.ndarray, " predictions"], images: int) -> PerClass:
+        """Return w [C], of test over source prior, from the frequency of each prediction on `images` test images."""
 
 
 def predictions(logits: Float[np.ndarray, "images experts classes"], kind: Kind) -> Posteriors:

@@ -33,23 +33,25 @@ def under_likeliest_prior(evidence: Evidence, calibration: Calibration, added: f
     return calibration.corrected(evidence.logits.shape[1], prior)
 
 
-def likeliest_prior(ratios: Ratios, start: Prior, added: PerClass | float = 0.0) -> Prior:
+def likeliest_prior(
+    ratios: Ratios, start: Prior, added: PerClass | float = 0.0, weights: Float[np.ndarray, " images"] | None = None
+) -> Prior:
     """Find the prior under which the images of `ratios` are most likely, in float64.
 
     start: what is known at first; the answer does not depend on it unless several are equally likely. added: images
-    added to each class.
+    added to each class. weights: of images, they sum to one; equal ones where there are none.
     """
     images, classes = ratios.shape
     extra = np.broadcast_to(added, classes) / images
     total = 1 + extra.sum()
     prior = np.maximum(normalise(start), LOG_FLOOR)
     for _ in range(FIRST_STEPS):
-        prior = np.maximum(normalise(prior * mean_log_likelihood(ratios, prior)[1] + extra), LOG_FLOOR)
+        prior = np.maximum(normalise(prior * mean_log_likelihood(ratios, prior, weights)[1] + extra), LOG_FLOOR)
     scale = np.sqrt(np.maximum(prior, 1e-4 / classes))
 
     def cost(values: PerClass) -> tuple[float, PerClass]:
         prior = values * scale
-        likelihood, slope = mean_log_likelihood(ratios, prior)
+        likelihood, slope = mean_log_likelihood(ratios, prior, weights)
         value = total * prior.sum() - likelihood - extra @ np.log(prior)
         return float(value), scale * (total - slope - extra / prior)
 
@@ -57,12 +59,21 @@ def likeliest_prior(ratios: Ratios, start: Prior, added: PerClass | float = 0.0)
     return normalise(found.x * scale)
 
 
-def mean_log_likelihood(ratios: Ratios, prior: Float[np.ndarray, " classes"]) -> tuple[float, PerClass]:
-    """Return (1/n) sum_i log sum_c R_ic q_c and its gradient [C], for q = `prior` of any sum; float64."""
+def mean_log_likelihood(
+    ratios: Ratios, prior: Float[np.ndarray, " classes"], weights: Float[np.ndarray, " images"] | None = None
+) -> tuple[float, PerClass]:
+    """Return (1/n) sum_i log sum_c R_ic q_c and its gradient [C], for q = `prior` of any sum; float64.
+
+    weights: of images, in the place of 1/n.
+    """
     likelihood, slope = 0.0, np.zeros_like(prior)
     for rows in row_blocks(*ratios.shape):
         block = ratios[rows].astype(np.float64, copy=False)
         shares = block @ prior
-        likelihood += float(np.log(shares).sum())
-        slope += (1 / shares) @ block
-    return likelihood / len(ratios), slope / len(ratios)
+        if weights is None:
+            likelihood += float(np.log(shares).sum())
+            slope += (1 / shares) @ block
+        else:
+            likelihood += float(weights[rows] @ np.log(shares))
+            slope += (weights[rows] / shares) @ block
+    return (likelihood, slope) if weights is not None else (likelihood / len(ratios), slope / len(ratios))

@@ -31,7 +31,7 @@ from shifts.common.errors import BadInput
 from shifts.labels.distance import total_variation
 
 ESTIMATORS = ["em_bcts", "em_bcts:bias=false", "map_em", "eb_em", "eb_em:rule=best", "eb_em_recal", "bbse", "rlls"]
-ESTIMATORS += ["bbse:kind=hard", "rlls:kind=hard"]
+ESTIMATORS += ["bbse:kind=hard", "rlls:kind=hard", "cm_ml", "cm_ml:kind=hard", "cm_map", "elsa", "kdey_ml"]
 CLASSES = 8
 COUNTS = np.array([int(500 * 100 ** (-c / (CLASSES - 1))) for c in range(CLASSES)])
 PRIORS = ExpertPriors(np.stack([normalise(COUNTS), np.full(CLASSES, 1 / CLASSES)]), exact=True)
@@ -93,7 +93,7 @@ def test_calibrated_predictions_are_those_of_the_estimated_prior(name: str) -> N
     np.testing.assert_allclose(log_softmax(found.predict(evidence), 1), log_softmax(expected, 1), atol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["bbse", "rlls", "map_em"])
+@pytest.mark.parametrize("name", ["bbse", "rlls", "map_em", "cm_ml", "cm_map", "elsa", "kdey_ml"])
 def test_other_predictions_are_the_corrected_mean(name: str) -> None:
     evidence, _ = scene(ODD, images=300)
     found = fit(name, evidence)

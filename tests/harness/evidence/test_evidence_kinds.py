@@ -133,6 +133,8 @@ NO_SOURCE = {
     "stream_em_bcts",
     "stream_history",
 }
+ALL |= {"mapls", "roid_prior", "cm_ml", "cm_map", "elsa", "kdey_ml"}
+NO_SOURCE |= {"cm_ml", "cm_map", "elsa", "kdey_ml"}
 SEVERAL = {"sade", "stream_sade", "best_expert"}
 
 KINDS: dict[str, tuple[Arrays, set[str], float]] = {
@@ -157,7 +159,7 @@ KINDS: dict[str, tuple[Arrays, set[str], float]] = {
     "one image a class": (base((1, 1, 1)), ALL, 2 / 3),
     "two images": (base((1, 1)), ALL, 0.5),
     "a long tail": (base((480, 125, 5)), ALL, 0.9),
-    "one expert": (base(experts=1), ALL - SEVERAL, 0.6),
+    "one expert": (base(experts=1), ALL - SEVERAL, 0.55),
 }
 
 

@@ -11,7 +11,8 @@ from harness.records import rows
 from tests.harness.small import call, random_pool
 
 SOURCE = ["calibrated", "em_bcts", "eb_em", "eb_em_recal", "bbse", "rlls", "stream_em_bcts", "stream_history"]
-PLAIN = ["map_em", "stream_sade", "stream_em", "stream_em:order=drift"]
+SOURCE += ["cm_ml", "cm_map", "elsa", "kdey_ml"]
+PLAIN = ["map_em", "mapls", "roid_prior", "stream_sade", "stream_em", "stream_em:order=drift"]
 
 
 def write(path: Path, seen: int, labels: np.ndarray | None = None) -> Path:
@@ -35,7 +36,7 @@ def write(path: Path, seen: int, labels: np.ndarray | None = None) -> Path:
 
 def test_every_adapter_runs_and_says_what_it_knew(tmp_path: Path) -> None:
     file = write(tmp_path / "theirs.safetensors", seen=20)
-    asked = ["--redraws", "1", "--shift", "backward_lt-10", "--results", tmp_path / "results"]
+    asked = ["--redraws", "1", "--shift", "backward_lt-10", "--top", "0", "--results", tmp_path / "results"]
     result = call("--evidence", file, *asked, "--adapters", *SOURCE, *PLAIN)
     assert result.status == 0, result.err
     found = {row.adapter: row for row in rows.load_all(tmp_path / "results")}
