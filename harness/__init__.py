@@ -28,7 +28,11 @@ _check_sibling("shifts")
 
 import shifts  # noqa: E402, F401 - settles the environment before NumPy and PyTorch are loaded
 
-FACE = {"ask": "harness.run"}
+FACE = {
+    "ask": "harness.run",
+    "LabelShiftAdapter": "harness.applying.label_shift",
+    "OnlineAdapter": "harness.applying.online",
+}
 """What is at hand as `harness.NAME`, and where it is; loaded when it is asked for."""
 
 

