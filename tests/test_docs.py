@@ -111,12 +111,24 @@ def points(svg: str) -> list[float]:
     return [float(number) for mark in re.findall(r'<use [^>]*x="([\d.]+)" y="([\d.]+)"', svg) for number in mark]
 
 
+def printed_by(page: str, folder: Path) -> list[str]:
+    """Return what each program that a page shows prints, in a folder with the example of an own model."""
+    programs = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+    example = [sys.executable, str(ROOT / "examples" / "own_model.py"), "my-model.safetensors"]
+    subprocess.run(example, cwd=folder, check=True)
+    each = [[sys.executable, "-c", program] for program in programs]
+    return [subprocess.run(one, cwd=folder, capture_output=True, text=True, check=True).stdout for one in each]
+
+
+def test_the_programs_on_unlabelled_images_run(tmp_path: Path) -> None:
+    whole, stream = printed_by("docs/unlabelled-images.md", tmp_path)
+    assert whole.startswith(("adapt ", "cannot be told ", "do not adapt "))
+    assert stream.startswith("[2 2 2 1]")
+
+
 def test_the_program_that_readme_shows_prints_what_readme_says(tmp_path: Path) -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    (program,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    example = [sys.executable, str(ROOT / "examples" / "own_model.py"), "my-model.safetensors"]
-    subprocess.run(example, cwd=tmp_path, check=True)
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
-    printed = re.findall(r"(\w+) +([\d.]+) %", done.stdout)
+    (program,) = printed_by("README.md", tmp_path)
+    printed = re.findall(r"(\w+) +([\d.]+) %", program)
     assert len(printed) == 3
     assert all(f"`{adapter} {figure} %`" in text for adapter, figure in printed)
