@@ -16,18 +16,13 @@ BY_TYPE: dict[type, Any] = {int: 1, float: 0.5, bool: False, list: [], dict: {}}
 """Other values are None where the field allows it, or its name: of a hash, the SHA-256 of it."""
 SHARED: dict[str, Any] = {
     **{"dataset": "embedded", "train_profile": "exp", "train_imbalance": 100.0, "train_rule": "seeded-shuffle"},
-    **{
-        "test_split": "test",
-        "train_subset_seed": 0,
-        "train_counts": [100, 30, 15, 5],
-        "method": "sade",
-        "backbone": "resnet8",
-    },
+    **{"test_split": "test", "train_subset_seed": 0, "train_counts": [100, 30, 15, 5], "method": "sade"},
+    **{"backbone": "resnet8", "parameters": 1000, "macs": 2000, "train_seconds": 12.5, "evidence_seconds": 3.5},
     **{"recipe": "quick", "epochs": 16, "train_seed": 0, "train_version": 1, "adapter": "mean"},
     **{"evidence_precision": "fp32", "prior_access": "none", "label_access": "none", "test_access": "inductive"},
     **{"target_prior_kind": "exact", "selection": "last", "shift": "backward_lt-50", "shift_kind": "backward_lt"},
-    **{"shift_ratio": 50.0, "shift_origin": "generated", "n": 40, "tv_train_test": 0.8, "source_n": 0},
-    **{"source_seen": 0, "draw_seed": 0},
+    **{"shift_ratio": 50.0, "shift_rule": "seeded-shuffle", "shift_origin": "generated", "n": 40},
+    **{"tv_train_test": 0.8, "source_n": 0, "source_seen": 0, "draw_seed": 0},
 }
 """Values of fields that many tests look at, in every kind of record."""
 
@@ -69,10 +64,7 @@ def fake_label_row(**given: Any) -> LabelRow:
         **{"method": "ltml", "branches": 2, "labels_per_image": 1.7, "tv_wanted": 0.02, "map_interval": [0.4, 0.6]},
         **{"head": 0.7, "head_interval": [0.6, 0.8], "medium": 0.5, "medium_interval": [0.4, 0.6], "tail": 0.3},
         **{"tail_interval": [0.2, 0.4], "f1_micro": 0.6, "f1_macro": 0.5, "per_class_positives": [10, 10, 10, 0]},
-        **{
-            "per_class_ap": [0.7, 0.5, 0.3, None],
-            "per_class_predicted": [12, 8, 4, 1],
-            "per_class_right": [8, 5, 3, 0],
-        },
+        **{"per_class_ap": [0.7, 0.5, 0.3, None], "per_class_predicted": [12, 8, 4, 1]},
+        "per_class_right": [8, 5, 3, 0],
     }
     return fake(LabelRow, **(measured | given))
