@@ -1,6 +1,6 @@
 """Recalibrated empirical-Bayes EM where it is expected to win, else no adaptation.
 
-Source: ours; the rule stands in `harness.adapters.parts.expected`.
+Source: ours, over `eb_em_recal`; the rule stands in `harness.adapters.parts.expected`.
 Equation: that of `eb_em_recal` where its accuracy on the labelled source images, each class weighted with its estimated
 share, is above that of `mean`, averaged over replicates of the estimate; that of `mean` elsewhere, and `prior` is then
 the prior that the mean answers for.

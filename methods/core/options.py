@@ -82,13 +82,17 @@ def look_up(kind: str, text: str, table: Mapping[str, str]) -> Any:
 
 def headline(module: str) -> str:
     """Return the first line of a module's docstring, read without running a module that is not loaded."""
+    return docstring(module).partition("\n")[0]
+
+
+def docstring(module: str) -> str:
+    """Return a module's docstring, read without running a module that is not loaded."""
     if module in sys.modules:
-        return (sys.modules[module].__doc__ or "").partition("\n")[0]
+        return sys.modules[module].__doc__ or ""
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(module)
-    text = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or ""
-    return text.partition("\n")[0]
+    return ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or ""
 
 
 def class_fields(module: str, cls: str) -> list[tuple[str, str, Any]]:

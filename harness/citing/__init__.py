@@ -1,0 +1,1 @@
+"""The papers behind rows: which these are, and their bibliographic facts."""
