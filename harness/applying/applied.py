@@ -24,6 +24,9 @@ from shifts.labels.distance import total_variation
 LEVEL = 0.9
 """Of the intervals of class shares and of the gain."""
 
+MOST_NUMBERS = 2**23
+"""Posteriors behind the intervals of class shares: some seconds."""
+
 
 @dataclass(frozen=True, eq=False)
 class Applied:
@@ -123,6 +126,6 @@ def _interval(
     if not isinstance(estimate, WeightedExperts) or estimate.mixture is None or estimate.prior is None:
         return None, None
     source = read.evidence.source if "source" in adapter.reads else None
-    others = replicates(read.evidence, estimate.prior, estimate.mixture, source, seed)
+    others = replicates(read.evidence, estimate.prior, estimate.mixture, source, seed, numbers=MOST_NUMBERS)
     low, high = np.quantile(others, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return np.minimum(low, estimate.prior), np.maximum(high, estimate.prior)
