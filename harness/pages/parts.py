@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from harness.pages.blocks import Block, blocks
-from harness.pages.sections import accuracy, adaptation, calibration, published, weights
+from harness.pages.sections import accuracy, adaptation, calibration, published, weights, whether
 from harness.pages.sections.choice import Choices, choices
 from harness.records.rows import Row
 from harness.show.section import Section
@@ -16,6 +16,7 @@ OF_A_BLOCK: tuple[Callable[[Block], Section | None], ...] = (
     accuracy.by_distance,
     weights.section,
     adaptation.section,
+    whether.section,
     calibration.section,
     published.section,
 )
