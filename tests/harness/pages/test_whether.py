@@ -12,12 +12,7 @@ from tests.harness.fake import fake_row
 def rows(rule: str, method: str, shift: str, never: float, always: float, followed: float) -> list[Row]:
     same = {"checkpoint_sha256": f"{method:0>64}", "indices_sha256": f"{shift:0>64}"}
     given = dict(zip(("mean", whether.RULES[rule], rule), (never, always, followed), strict=True))
-    return [
-        fake_row(
-            adapter=name, method=method, shift=shift, checkpoint_sha256=sha, top1=top1, indices_sha256=f"{shift:0>64}"
-        )
-        for name, top1 in given.items()
-    ]
+    return [fake_row(adapter=name, method=method, shift=shift, top1=top1, **same) for name, top1 in given.items()]
 
 
 def test_regret_is_against_the_better_of_the_two() -> None:
