@@ -103,6 +103,6 @@ def _lead(rule: str, own: Sequence[Case]) -> str:
     needs = "labelled source images" if rule == "choose_source" else "no label"
     return (
         f"{rule}, which needs {needs}, lies {points(followed)} points from the better of adapting and not, on average "
-        f"over {count:,} test sets (never adapting {points(never)}, {RULES[rule]} always {points(always)}); it is right "
-        f"on {100 * right:.0f} of 100, and its worst set lies {points(worst)} points from not adapting."
+        f"over {count:,} test sets (never adapting {points(never)}, {RULES[rule]} always {points(always)}). It is "
+        f"right on {100 * right:.0f} of 100, and its worst set lies {points(worst)} points from not adapting."
     )
