@@ -18,6 +18,7 @@ from shifts.common.command import Parser
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "results" / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+PAGES += sorted(page for page in ROOT.glob(".github/**/*") if page.suffix in (".md", ".yml"))
 
 
 def name(page: Path) -> str:
