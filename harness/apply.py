@@ -99,7 +99,7 @@ def parser() -> Parser:
 def _listing() -> str:
     from harness import adapters
 
-    told = ("oracle_prior", "best_expert")
+    told = ("oracle_prior", "best_expert", "stream_oracle", "stream_hindsight")
     return "\n".join(f"{name:<16} {about}" for name, about in adapters.names() if name not in told)
 
 

@@ -4,7 +4,7 @@ Source: Saerens et al., Neural Computation 2002 (EM); Cappe and Moulines, JRSS B
 Equation: counts N start at one batch of s = target_prior(expert_priors). For each batch, responsibilities r_ic
 proportional to P_ic q_c / s_c with q = N / sum N; then N = memory N + sum_i r_i, and the batch is answered with
 z + log q - log s for the new q. P is the softmax of the mean logits; logarithms are clipped at 1e-12.
-Known at batch t: logits of batches 1..t.
+Known at batch t: logits of batches 1..t (with `first=answer` 1..t-1).
 `memory` below 1 forgets: counts fall to 1/e within 1 / (1 - memory) batches, for streams that drift.
 Failures: those of `em`. Responsibilities of early batches were found with an early q and are not found again; where
 posteriors are wrong that helps, since EM does not reach its fixed point.
@@ -41,7 +41,8 @@ class StreamEm(StreamAdapter):
     def reader(self, evidence: Evidence, expert_priors: ExpertPriors) -> "EmReader":
         calibration = self.calibration(evidence, expert_priors)
         held = normalise(np.maximum(calibration.prior, LOG_FLOOR))
-        return EmReader({"counts": self.batch * held}, calibration, held, self.memory)
+        counts, experts = self.batch * held, len(expert_priors.values)
+        return EmReader({"counts": counts}, self.first, calibration, held, self.memory, experts)
 
     def calibration(self, evidence: Evidence, expert_priors: ExpertPriors) -> Calibration:
         """Return what logits are passed through first: here nothing, and they answer for the target prior."""
@@ -55,12 +56,15 @@ class EmReader(Reader):
     calibration: Calibration
     held: Prior
     kept: float
+    experts: int
 
-    def read(self, batch: Evidence) -> tuple[Weights, PerClass]:
+    def learn(self, batch: Evidence) -> None:
         logits = self.calibration.apply(batch.logits.mean(axis=1, dtype=np.float64))
         joint = softmax(logits, axis=1) / self.held * self.memory["counts"]
         self.memory["counts"] = self.kept * self.memory["counts"] + (joint / joint.sum(axis=1, keepdims=True)).sum(0)
-        answer = self.calibration.corrected(batch.logits.shape[1], self.prior)
+
+    def answer(self) -> tuple[Weights, PerClass]:
+        answer = self.calibration.corrected(self.experts, self.prior)
         assert answer.bias is not None
         return answer.weights, answer.bias
 

@@ -2,7 +2,7 @@
 
 Source: Alexandari, Kundaje and Shrikumar, ICML 2020 (calibration before EM); the stream is that of `stream_em`.
 Equation: as `stream_em`, with calibrated logits a z + b in place of z and the source prior in place of target_prior.
-Known at batch t: logits of batches 1..t, and the source.
+Known at batch t: logits of batches 1..t (with `first=answer` 1..t-1), and the source.
 Failures: those of `em_bcts` and `stream_em`.
 
 Access: labelled source images beyond the training set, as `em_bcts`.

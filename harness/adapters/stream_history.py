@@ -5,7 +5,8 @@ window), with the estimate of `bbse` (soft predictions).
 Equation: each batch gives e_t = s w_t, where joint w_t = the mean prediction on the batch (unbiased, may be negative);
 batch t is answered with z + log q_t - log target_prior for q_t = normalise(max(mean of e_0, e_1, ..., e_{t-1}, 0)),
 e_0 = target_prior. With `window` > 0 only the last `window` of them count. Logarithms are clipped at 1e-12.
-Known at batch t: logits of batches 1..t-1, and the source. The first batch is answered without adaptation.
+Known at batch t: logits of batches 1..t-1 (with `first=adapt` 1..t), and the source. The first batch is answered
+without adaptation.
 Failures: those of `bbse`; an estimate from one batch is nearly all noise, so a short window is dear.
 
 Access: labelled source images beyond the training set, as `bbse`.
@@ -19,7 +20,7 @@ import numpy as np
 from harness.adapters.parts.confusion import Confusion, confusion, frequencies
 from harness.adapters.parts.contract import PerClass, Prior, Weights
 from harness.adapters.parts.correction import prior_correction
-from harness.adapters.parts.streams import Reader, StreamAdapter
+from harness.adapters.parts.streams import First, Reader, StreamAdapter
 from harness.evidence.access import Access
 from harness.evidence.arrays import Evidence
 from methods.core.priors import ExpertPriors, target_prior
@@ -34,6 +35,7 @@ class StreamHistory(StreamAdapter):
     reads: ClassVar[tuple[str, ...]] = ("source",)
 
     window: int = 0
+    first: First = "answer"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -44,7 +46,8 @@ class StreamHistory(StreamAdapter):
         assert evidence.source is not None  # `missing` refused it
         answered = target_prior(expert_priors)
         kept = {"recent": answered[None]} if self.window else {"total": answered, "batches": np.array(1)}
-        return HistoryReader(kept | {"prior": answered}, confusion(evidence.source, "soft"), answered, self.window)
+        known, experts = confusion(evidence.source, "soft"), len(expert_priors.values)
+        return HistoryReader(kept | {"prior": answered}, self.first, known, answered, self.window, experts)
 
 
 @dataclass
@@ -54,14 +57,15 @@ class HistoryReader(Reader):
     source: Confusion
     answered: Prior
     window: int
+    experts: int
 
-    def read(self, batch: Evidence) -> tuple[Weights, PerClass]:
-        experts = batch.logits.shape[1]
-        bias = prior_correction(self.prior, self.answered)
+    def learn(self, batch: Evidence) -> None:
         found = frequencies(batch.logits, "soft")
         mean = self._remember(self.source.prior * self.source.ratios(found))
         self.memory["prior"] = self.source.nearest_prior(mean)
-        return np.full(experts, 1 / experts), bias
+
+    def answer(self) -> tuple[Weights, PerClass]:
+        return np.full(self.experts, 1 / self.experts), prior_correction(self.prior, self.answered)
 
     def _remember(self, estimate: PerClass) -> PerClass:
         """Return the mean of the estimates that count, `estimate` the last of them."""

@@ -3,7 +3,7 @@
 Source: Zhang et al., NeurIPS 2022; its released script for ImageNet-LT (batch 64, one SGD step a batch, no stop).
 Equation: that of `sade`, w = softmax(v), v starting equal; for each batch one step of SGD (learning rate 0.1, momentum
 0.9, Nesterov, weight decay 5e-4) on the agreement of its first pair of views, then sum_e w_e z_e for its clean images.
-Known at batch t: views of batches 1..t.
+Known at batch t: views of batches 1..t (with `first=answer` 1..t-1).
 Failures: those of `sade`; early batches are answered with weights that have hardly moved, and the weights keep moving
 in a direction that was right earlier.
 """
@@ -41,7 +41,7 @@ class StreamSade(StreamAdapter):
 
     def reader(self, evidence: Evidence, expert_priors: ExpertPriors) -> "SadeReader":
         start = np.zeros(evidence.logits.shape[1])
-        return SadeReader({"values": start, "velocity": start}, self.objective, expert_priors)
+        return SadeReader({"values": start, "velocity": start}, self.first, self.objective, expert_priors)
 
 
 @dataclass
@@ -51,12 +51,14 @@ class SadeReader(Reader):
     objective: Objective
     expert_priors: ExpertPriors
 
-    def read(self, batch: Evidence) -> tuple[Weights, PerClass]:
+    def learn(self, batch: Evidence) -> None:
         assert batch.views is not None
         views = np.moveaxis(batch.views[0], 2, 0)
         values, velocity = sgd_step(self.memory["values"], self.memory["velocity"], views, self.objective)
         self.memory = {"values": values, "velocity": velocity}
-        return on_simplex(values), np.zeros(batch.logits.shape[2])
+
+    def answer(self) -> tuple[Weights, PerClass]:
+        return on_simplex(self.memory["values"]), np.zeros(self.expert_priors.values.shape[1])
 
     @property
     def prior(self) -> Prior:

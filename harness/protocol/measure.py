@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 
 from harness.adapters.mean import Mean
 from harness.adapters.parts.contract import Adapter, Fitted, TruthAdapter
-from harness.adapters.parts.streams import StreamAdapter
+from harness.adapters.parts.streams import BATCH, Arriving
 from harness.evidence.arrays import Evidence, PoolEvidence, Source
 from harness.evidence.heads import Classifiers, PreferenceHeads
 from harness.measures.metrics import (
@@ -85,8 +85,8 @@ def adapt(adapter: AnyAdapter, pool: PoolEvidence, draw: Draw, *, in_full: bool 
 
     The adapter gets the parts of the evidence that it says it reads. in_full: all metrics, not the accuracy alone.
     """
-    asked = adapter.order if isinstance(adapter, StreamAdapter) else "shuffled"
-    order = arrival(asked, pool.labels[draw.indices], pool.train_counts, draw.seed)
+    batches, asked = (adapter.batch, adapter.order) if isinstance(adapter, Arriving) else (BATCH, "shuffled")
+    order = arrival(asked, pool.labels[draw.indices], pool.train_counts, draw.seed, batches)
     shown = draw.indices[order]
     evidence = pool.evidence.take(shown, adapter.reads)
     start = time.perf_counter()

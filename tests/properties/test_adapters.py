@@ -119,9 +119,13 @@ def test_a_constant_per_image_changes_no_prediction(seed: int, name: str) -> Non
     np.testing.assert_array_equal(predictions[0].argmax(1)[clear], predictions[1].argmax(1)[clear])
 
 
+STREAMS = ["stream_sade", "stream_em", "stream_em:memory=0.5", "stream_em_bcts", "stream_history", "stream_flh_ftl"]
+STREAMS += ["stream_rogd", "stream_em:first=answer", "stream_history:first=adapt", "stream_sade:first=answer"]
+
+
 @given(
     seeds,
-    st.sampled_from(["stream_sade", "stream_em", "stream_em:memory=0.5", "stream_em_bcts", "stream_history"]),
+    st.sampled_from(STREAMS),
     st.integers(0, 5),
 )
 def test_what_arrives_later_changes_no_earlier_prediction(seed: int, name: str, last: int) -> None:
@@ -148,15 +152,21 @@ def test_what_arrives_later_changes_no_earlier_prediction(seed: int, name: str, 
     np.testing.assert_array_equal(answers(whole.take(np.arange(seen))), expected)
 
 
-@given(seeds, st.sampled_from(["stream_history"]))
-def test_the_history_does_not_know_the_batch_that_it_answers(seed: int, name: str) -> None:
+ANSWER_FIRST = ["stream_history", "stream_flh_ftl", "stream_rogd"]
+ANSWER_FIRST += ["stream_em:first=answer", "stream_em_bcts:first=answer"]
+
+
+@given(seeds, st.sampled_from(ANSWER_FIRST))
+def test_what_answers_first_does_not_know_the_batch_that_it_answers(seed: int, name: str) -> None:
     """What is added to an image's logits follows from earlier batches alone."""
     evidence, priors = evidence_of(seed, images=48)
     evidence = with_parts(evidence, seed)
     changed = replace(evidence, logits=evidence.logits.copy())
     changed.logits[32:] = changed.logits[32:][::-1] * 2
     before, after = (
-        adapters.get(f"{name}:batch=16").fit(one, np.ones(5, int), priors, 0)  # type: ignore[union-attr]
+        adapters.get(f"{name}{',' if ':' in name else ':'}batch=16").fit(  # type: ignore[union-attr]
+            one, np.ones(5, int), priors, 0
+        )
         for one in (evidence, changed)
     )
     np.testing.assert_array_equal(before.bias_at, after.bias_at)

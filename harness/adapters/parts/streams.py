@@ -3,14 +3,17 @@
 A stream is the evidence in the order given. A `Reader` reads it batch by batch and says what each is answered with; it
 remembers a few arrays and no image, so a stream may be endless (`harness.OnlineAdapter`). `fit` gives one reader a
 whole stream; `predict` answers for the same images in the same order. The order is made by the protocol:
-`shuffled` is the permutation that every adapter gets, `drift` one in which the label prior moves from forward to
-backward (`harness.protocol.arrival`). It is an option of the adapter because it is part of a row's identity; the
-adapter itself only sees what arrives.
+`shuffled` is the permutation that every adapter gets, in the others the label prior moves (`harness.protocol.arrival`).
+It is an option of the adapter because it is part of a row's identity; the adapter itself only sees what arrives.
+
+Rule for all: `first=answer` answers a batch before it learns from it, so its own images count from the next batch on;
+`first=adapt` learns from the batch and then answers it. The default is that of the adapter's paper; compare adapters
+under one of the two.
 """
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float
@@ -23,7 +26,9 @@ from methods.core.priors import ExpertPriors
 BATCH = 64
 
 
-Order = Literal["shuffled", "drift"]
+Order = Literal["shuffled", "drift", "monotone", "sinusoidal", "square", "bernoulli", "class_correlated"]
+
+First = Literal["adapt", "answer"]
 
 
 @dataclass
@@ -31,10 +36,24 @@ class Reader(ABC):
     """Reads a stream batch by batch. `memory`: all that it remembers, arrays that do not grow with the stream."""
 
     memory: dict[str, np.ndarray]
+    first: First
 
-    @abstractmethod
     def read(self, batch: Evidence) -> tuple[Weights, PerClass]:
         """Read the next batch; return the expert weights [E] and the bias a class [C] that it is answered with."""
+        if self.first == "answer":
+            found = self.answer()
+            self.learn(batch)
+            return found
+        self.learn(batch)
+        return self.answer()
+
+    @abstractmethod
+    def answer(self) -> tuple[Weights, PerClass]:
+        """Return the expert weights [E] and the bias a class [C] of what was learned so far."""
+
+    @abstractmethod
+    def learn(self, batch: Evidence) -> None:
+        """Learn from the next batch."""
 
     @property
     @abstractmethod
@@ -43,8 +62,8 @@ class Reader(ABC):
 
 
 @dataclass(frozen=True)
-class StreamAdapter(Adapter):
-    """An adapter that reads batches of `batch` images in order; the last one may be smaller."""
+class Arriving:
+    """What images in batches of `batch` have, which arrive in an order; the last batch may be smaller."""
 
     batch: int = BATCH
     order: Order = "shuffled"
@@ -52,8 +71,24 @@ class StreamAdapter(Adapter):
     def __post_init__(self) -> None:
         if self.batch < 1:
             raise ValueError(f"batch must be at least 1, not {self.batch}")
-        if self.order not in ("shuffled", "drift"):
-            raise ValueError(f"order must be shuffled or drift, not {self.order!r}")
+        if self.order not in get_args(Order):
+            raise ValueError(f"order must be one of {', '.join(get_args(Order))}, not {self.order!r}")
+
+    def batches(self, images: int) -> list[slice]:
+        """Return the batches of a stream of `images` images."""
+        return _batches(images, self.batch)
+
+
+@dataclass(frozen=True)
+class StreamAdapter(Arriving, Adapter):
+    """An adapter that reads images in batches, and answers a batch before or after it learns from it (`first`)."""
+
+    first: First = "adapt"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.first not in get_args(First):
+            raise ValueError(f"first must be adapt or answer, not {self.first!r}")
 
     @abstractmethod
     def reader(self, evidence: Evidence, expert_priors: ExpertPriors) -> Reader:
@@ -76,10 +111,6 @@ class StreamAdapter(Adapter):
 
     def check(self, evidence: Evidence) -> None:
         """Raise ValueError for optional parts that are wrong; here there are none."""
-
-    def batches(self, images: int) -> list[slice]:
-        """Return the batches of a stream of `images` images."""
-        return _batches(images, self.batch)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from shifts.common.errors import BadInput
 from shifts.labels.draw import draw
 from tests.harness.small import random_pool
 
-STREAMS = ["stream_sade", "stream_em", "stream_em_bcts", "stream_history"]
+STREAMS = ["stream_sade", "stream_em", "stream_em_bcts", "stream_history", "stream_flh_ftl", "stream_rogd"]
 
 
 def evidence_of(images: int = 150, experts: int = 3, classes: int = 5, seed: int = 0) -> tuple[Evidence, ExpertPriors]:
@@ -127,6 +127,10 @@ def test_streams_declare_themselves_and_refuse_another_stream(name: str) -> None
         ("stream_em:memory=1.5", "memory must"),
         ("stream_history:window=-1", "window must"),
         ("stream_sade:objective=l2", "cosine"),
+        ("stream_em:first=learn", "answer"),
+        ("stream_flh_ftl:most=0", "most must"),
+        ("stream_rogd:horizon=0", "horizon must"),
+        ("stream_oracle:order=backwards", "square"),
     ],
 )
 def test_options_are_checked(text: str, hint: str) -> None:
@@ -197,7 +201,7 @@ def test_a_stream_without_adaptation_does_not_mind_the_order() -> None:
     assert outcomes[0] == outcomes[1] == adapt(adapters.get("mean"), pool, on).metrics.top1
 
 
-@pytest.mark.parametrize("name", [*STREAMS, "stream_history:window=3", "stream_em:memory=0.5"])
+@pytest.mark.parametrize("name", [*STREAMS, "stream_history:window=3", "stream_em:memory=0.5", "stream_flh_ftl:most=2"])
 def test_a_reader_with_another_ones_memory_goes_on_as_that_one(name: str) -> None:
     evidence, priors = evidence_of(images=320)
     adapter = adapters.get(name)

@@ -134,7 +134,8 @@ NO_SOURCE = {
     "stream_history",
 }
 ALL |= {"mapls", "roid_prior", "cm_ml", "cm_map", "elsa", "kdey_ml"}
-NO_SOURCE |= {"cm_ml", "cm_map", "elsa", "kdey_ml"}
+ALL |= {"stream_flh_ftl", "stream_rogd", "stream_oracle", "stream_hindsight"}
+NO_SOURCE |= {"cm_ml", "cm_map", "elsa", "kdey_ml", "stream_flh_ftl", "stream_rogd"}
 SEVERAL = {"sade", "stream_sade", "best_expert"}
 
 KINDS: dict[str, tuple[Arrays, set[str], float]] = {

@@ -11,7 +11,7 @@ from harness.records import rows
 from tests.harness.small import call, random_pool
 
 SOURCE = ["calibrated", "em_bcts", "eb_em", "eb_em_recal", "bbse", "rlls", "stream_em_bcts", "stream_history"]
-SOURCE += ["cm_ml", "cm_map", "elsa", "kdey_ml"]
+SOURCE += ["cm_ml", "cm_map", "elsa", "kdey_ml", "stream_flh_ftl", "stream_rogd"]
 PLAIN = ["map_em", "mapls", "roid_prior", "stream_sade", "stream_em", "stream_em:order=drift"]
 
 
