@@ -28,7 +28,7 @@ MOST_NUMBERS = 2**19
 """Posteriors that are looked at for test images; for the source a quarter, as often as there are replicates."""
 ADDED = 0.3
 _STIFFNESS = 1 / 9
-_TOLERANCE = 1e-5
+_TOLERANCE = 1e-4
 _MOST_ITERATIONS = 200
 
 
