@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from harness.adapters.parts.contract import Adapter, Fitted, Logits
-from harness.adapters.parts.streams import StreamAdapter
+from harness.adapters.parts.streams import StreamFitted
 from harness.evidence.arrays import Evidence
 from shifts.common.blocks import row_blocks
 
@@ -30,13 +30,11 @@ def answers(evidence: Evidence, adapter: Adapter, adapted: Fitted, plain: Fitted
     images, experts, classes = evidence.logits.shape
     found, without = np.empty(images, np.int64), np.empty(images, np.int64)
     probabilities = np.empty(images, np.float32)
-    if isinstance(adapter, StreamAdapter):
-        found[:], probabilities[:] = surest(adapted.predict(evidence))
     for rows in row_blocks(images, experts * classes):
         shown = evidence.take(rows, adapter.reads)
+        logits = adapted.answers(shown, rows.start) if isinstance(adapted, StreamFitted) else adapted.predict(shown)
+        found[rows], probabilities[rows] = surest(logits)
         without[rows] = plain.predict(shown).argmax(axis=1)
-        if not isinstance(adapter, StreamAdapter):
-            found[rows], probabilities[rows] = surest(adapted.predict(shown))
     return Answers(found, probabilities, without)
 
 

@@ -37,9 +37,10 @@ class Verdict:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Where the gain lies, in 90 of 100 replicates."""
+        """Where the gain lies, in 90 of 100 replicates; the gain that is believed in is within."""
         low, high = np.quantile(self.expected.gains, [0.05, 0.95])
-        return float(low), float(high)
+        gain = self.expected.adapted - self.expected.plain
+        return min(float(low), gain), max(float(high), gain)
 
     def as_json(self) -> dict[str, Any]:
         """Return it as what JSON can hold."""

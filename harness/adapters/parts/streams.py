@@ -134,10 +134,13 @@ class StreamFitted:
         """
         if len(evidence.logits) != self.images:
             raise ValueError(f"a stream of {self.images} images was read; {len(evidence.logits)} are to be predicted")
-        step = np.arange(self.images) // self.batch
-        logits = np.einsum("nec,ne->nc", evidence.logits, self.weights_at.astype(np.float32)[step])
-        for part, bias in zip(_batches(self.images, self.batch), self.bias_at.astype(np.float32), strict=True):
-            logits[part] += bias
+        return self.answers(evidence, 0)
+
+    def answers(self, part: Evidence, start: int) -> Logits:
+        """Return the adapted logits of images that came one after another, the first of them as number `start`."""
+        step = (start + np.arange(len(part.logits))) // self.batch
+        logits = np.einsum("nec,ne->nc", part.logits, self.weights_at.astype(np.float32)[step])
+        logits += self.bias_at.astype(np.float32)[step]
         return logits
 
 
