@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from benchmarks import adapting, board, models, parts
+from benchmarks import adapting, applying, board, models, parts
 from benchmarks.ceilings import ceilings
 from benchmarks.parts import Line, Work
 from methods.core.precision import whole_float32
@@ -31,7 +31,7 @@ EXAMPLES = """\
 """
 
 
-def chosen(naive_steps: int | None, rows: int) -> dict[str, Sequence[Callable[[Work], list[Line]]]]:
+def chosen(naive_steps: int | None, rows: int, unlabelled: int) -> dict[str, Sequence[Callable[[Work], list[Line]]]]:
     """Return the parts by name, in the order in which they are run."""
     return {
         "training": (parts.training_step, parts.training_epoch),
@@ -43,6 +43,7 @@ def chosen(naive_steps: int | None, rows: int) -> dict[str, Sequence[Callable[[W
         "models": (models.two_models,),
         "commands": (parts.commands,),
         "leaderboard": (lambda work: board.rebuilding(rows),),
+        "applying": (lambda work: applying.applying(unlabelled),),
     }
 
 
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--parts",
         nargs="+",
         metavar="PART",
-        help="training, evidence, learning, adapting, preferences, naive, models, commands, leaderboard",
+        help="training, evidence, learning, adapting, preferences, naive, models, commands, leaderboard, applying",
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="counted rounds of each part (default: 3)")
@@ -69,9 +70,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--rows", type=whole(1), default=1_000_000, metavar="N", help="rows of the leaderboard (default: 1,000,000)"
     )
+    parser.add_argument(
+        "--unlabelled",
+        type=whole(2),
+        default=100_000,
+        metavar="N",
+        help="unlabelled images of harness.apply (default: 100,000)",
+    )
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the figures as JSON")
     options = parser.parse_args(arguments)
-    available = chosen(options.naive_steps or None, options.rows)
+    available = chosen(options.naive_steps or None, options.rows, options.unlabelled)
     for name in options.parts or ():
         check_name("part", name, available)
     if options.rounds < 1 or options.naive_steps < 0 or options.images < 5000 or options.images % 100:

@@ -1,19 +1,14 @@
 """Rebuilding the leaderboard from very many packed rows: the reference's rows again and again, under other names."""
 
-import os
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from benchmarks.parts import Line
-from benchmarks.timing import Timing
+from benchmarks.timing import whole_command
 from harness.records import parquet, rows
-from shifts.common.errors import WorkFailed
 
 REFERENCE = Path(__file__).parents[1] / "results" / "reference"
 DATASET, SEEDS = "embedded", 3
@@ -24,14 +19,8 @@ def rebuilding(count: int) -> list[Line]:
     """Time the command that rebuilds a leaderboard, of about `count` rows, once; the line has its peak memory."""
     with tempfile.TemporaryDirectory() as folder:
         made = many_rows(Path(folder), count)
-        command = [sys.executable, "-m", "harness.leaderboard", "--results", folder]
-        start = time.perf_counter()
-        _, status, usage = os.wait4(subprocess.Popen(command, stdout=subprocess.DEVNULL).pid, 0)
-        spent = time.perf_counter() - start
-    if status:
-        raise WorkFailed("the leaderboard could not be rebuilt")
-    peak = usage.ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)  # bytes there, KiB elsewhere
-    return [Line(f"{made:,} rows", f"{peak:.1f} GB", Timing(spent, spent, spent, 1), 0, 0.0, "fp32")]
+        timing, peak = whole_command("harness.leaderboard", "--results", folder)
+    return [Line(f"{made:,} rows", f"{peak:.1f} GB", timing, 0, 0.0, "fp32")]
 
 
 def many_rows(folder: Path, count: int) -> int:

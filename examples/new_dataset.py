@@ -4,7 +4,7 @@
     python -m harness.run --dataset my-data --train-imbalance 20 --shift backward_lt --imbalance 10
 
 A dataset on the Hub needs no code: `--dataset OWNER/NAME --image-column image --label-column label`. To give one a
-name of its own, add an `Entry` to shifts/catalog.py.
+name of its own, add an `Entry` to shifts/images/entries.py.
 """
 
 import sys

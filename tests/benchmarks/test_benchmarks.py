@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmarks import adapting, board, models, naive, parts
+from benchmarks import adapting, applying, board, models, naive, parts
 from benchmarks.__main__ import main, ratios, table
 from benchmarks.parts import Line, Work
 from benchmarks.timing import Timing, interleaved
@@ -151,3 +151,10 @@ def test_estimators_agree_with_the_procedures_as_they_are_published() -> None:
 def test_growth_is_that_of_our_own_time() -> None:
     seconds = {("BCTS", "ours"): 2.0, ("BCTS 4x classes", "ours"): 10.0, ("BCTS 4x classes", "reference"): 90.0}
     assert adapting.growth(seconds) == {"BCTS, time for 4x classes": 5.0}
+
+
+def test_unlabelled_images_are_answered_whole_and_as_a_stream() -> None:
+    whole, stream = applying.applying(3000)
+    assert (whole.part, stream.part) == ("apply, whole", "apply, stream")
+    assert whole.images == 3000
+    assert all(line.variant.endswith(" GB") and line.timing.median > 0 for line in (whole, stream))
