@@ -27,6 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--picture", type=Path, metavar="FILE", help="write only one figure of SADE on every shift, as SVG"
     )
+    parser.add_argument(
+        "--cards", type=Path, metavar="DIR", help="write only a card of each method and adapter, as Markdown"
+    )
     options = parser.parse_args(arguments)
     output = options.output or options.results / "report"
     if not options.results.is_dir():
@@ -34,11 +37,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if output.exists() and not output.is_dir():
         raise BadInput(f"--output {output} is a file; give a folder")
 
-    from harness.pages import overview, terminal, writing
+    from harness.pages import cards, overview, terminal, writing
     from harness.pages.blocks import blocks
     from harness.pages.parts import gather
     from harness.records import rows
 
+    if options.cards is not None:
+        print("\n".join(map(str, cards.write(rows.load_all(options.results), options.cards))))
+        return
     if options.picture is not None:
         print(overview.write(blocks(rows.load_all(options.results)), options.picture))
         return

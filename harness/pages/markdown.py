@@ -36,15 +36,15 @@ def escape(text: str) -> str:
 def _answer(choices: Choices) -> list[str]:
     if not choices.by_class:
         return [escape(NO_ANSWER)]
-    lines = _table(choices.situations)
+    lines = table_lines(choices.situations)
     for choice in choices.by_situation:
         cards = [
             f"- {card.criterion}: **{escape(card.winner)}**, {escape(f'{card.value} {card.detail}'.strip())}"
             for card in choice.cards
         ]
         lines += [f"#### {escape(f'{choice.title}, over {choice.over}')}", escape(choice.sentence)]
-        lines += [*map(escape, choice.notes), *cards, *_table(choice.table)]
-    return [*lines, "#### By access class", *_table(choices.classes)]
+        lines += [*map(escape, choice.notes), *cards, *table_lines(choice.table)]
+    return [*lines, "#### By access class", *table_lines(choices.classes)]
 
 
 def _section(section: Section, level: str) -> list[str]:
@@ -53,11 +53,12 @@ def _section(section: Section, level: str) -> list[str]:
         file = f"figures/{file_name(picture.name)}.png"
         lines += [f"![{escape(picture.alternative)}]({file})", f"*{escape(picture.caption)}*"]
     for table in section.tables:
-        lines += _table(table)
+        lines += table_lines(table)
     return lines
 
 
-def _table(table: Table) -> list[str]:
+def table_lines(table: Table) -> list[str]:
+    """Return a table as a bold caption and pipes."""
     numeric = [
         all(row[place] is None or isinstance(row[place], int | float) for row in table.rows)
         for place in range(len(table.columns))
