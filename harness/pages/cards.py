@@ -23,9 +23,8 @@ FILES = ("methods.md", "adapters.md")
 HEAD = """\
 # Cards of the {what}s
 
-Made by `python -m harness.report --results results/reference --cards docs/cards`; do not edit. Each card is what the file
-of the {what} says (paper, equations, departures, failures), then what the [reference rows](../../results/README.md)
-say: {figures}"""
+Made by `python -m harness.report --results results/reference --cards docs/cards`; do not edit. Each card is what the
+file of the {what} says (paper, equations, departures, failures), then what the reference rows say: {figures}"""
 OF_METHODS = (
     "measured beside published figures, mean over train seeds, and what a training cost; without adaptation unless an "
     "adapter is named. Some papers give no figure for these sets."
