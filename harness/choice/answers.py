@@ -1,6 +1,7 @@
 """From stored rows to answers: who may compete, who is best, who cannot be told apart."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
@@ -8,7 +9,8 @@ from jaxtyping import Float
 from harness.choice.bootstrap import Comparison, compare
 from harness.choice.contenders import Answer, Contender
 from harness.choice.entrants import Contest, Entrant, contests
-from harness.choice.wording import sentence
+from harness.choice.families import AXIS, Field, family
+from harness.choice.wording import sentence, stability
 from harness.evidence.access import Access
 from harness.records.rows import Row
 from harness.show.access import class_words, situation_words
@@ -31,7 +33,8 @@ def situations(rows: Sequence[Row]) -> list[Answer]:
     return [answer for contest in contests(rows) for answer in by_situation(contest)]
 
 
-def by_class(contest: Contest) -> list[Answer]:
+def by_class(contest: Contest, field: Field | None = None) -> list[Answer]:
+    """Return the answer for each access class of a contest; with the standing of contenders where there is a field."""
     classes = sorted({entrant.access for entrant in contest.entrants}, key=lambda access: access.rank)
     return [
         _answer(
@@ -40,12 +43,14 @@ def by_class(contest: Contest) -> list[Answer]:
             access,
             class_words(access),
             contest.incomplete[access],
+            field=field,
         )
         for access in classes
     ]
 
 
-def by_situation(contest: Contest) -> list[Answer]:
+def by_situation(contest: Contest, field: Field | None = None) -> list[Answer]:
+    """Return the answer for each situation of a user; with the standing of contenders where there is a field."""
     honest = [entrant for entrant in contest.entrants if not entrant.access.is_upper]
     classes = sorted({entrant.access for entrant in honest}, key=lambda access: access.rank)
     made = []
@@ -54,12 +59,18 @@ def by_situation(contest: Contest) -> list[Answer]:
         words = situation_words(gives)
         admitted = [entrant for entrant in honest if entrant.access.within(gives)]
         left_out = sum(count for access, count in contest.incomplete.items() if access.within(gives))
-        made.append(_answer(contest, admitted, gives, words, left_out, words))
+        made.append(_answer(contest, admitted, gives, words, left_out, words, field))
     return made
 
 
 def _answer(
-    contest: Contest, admitted: Sequence[Entrant], access: Access, scope: str, left_out: int, situation: str = ""
+    contest: Contest,
+    admitted: Sequence[Entrant],
+    access: Access,
+    scope: str,
+    left_out: int,
+    situation: str = "",
+    field: Field | None = None,
 ) -> Answer:
     shifts, row = contest.shifts, admitted[0].first
     correct = [[entrant.correct[shift] for shift in shifts] for entrant in admitted]
@@ -68,8 +79,13 @@ def _answer(
     regret = accuracy.max(axis=0) - accuracy
     # `best` first, so that ties end alike here and there.
     order = sorted(range(len(admitted)), key=lambda number: (number != result.best, -result.mean[number]))
+    standings = {} if field is None else field.standings(admitted)
     contenders = tuple(
-        _contender(admitted[number], shifts, accuracy[number], regret[number], result, number) for number in order
+        replace(
+            _contender(admitted[number], shifts, accuracy[number], regret[number], result, number),
+            standing=standings.get(admitted[number].setting),
+        )
+        for number in order
     )
     best_worst = max(contenders, key=lambda one: one.worst)
     least_regret = min(contenders, key=lambda one: one.regret)
@@ -86,7 +102,20 @@ def _answer(
         sentence=sentence(scope, contenders, best_worst, least_regret, len(shifts)),
         left_out=left_out,
         situation=situation,
+        stability="" if field is None else _stability(contest, admitted, order[0], field),
     )
+
+
+def _stability(contest: Contest, admitted: Sequence[Entrant], best: int, field: Field) -> str:
+    """Say how firmly the best of a contest is first over the families of a field, and on those that it was not of."""
+    on_axis = family(contest.shifts[0]) == AXIS
+    others = [name for name in field.families if (name == AXIS) != on_axis]
+    setting = admitted[best].setting
+    everywhere, there = field.standings(admitted), field.standings(admitted, others) if others else {}
+    leader = max(there, key=lambda one: (there[one].first, str(one)), default=None)
+    ahead = next((one.first for one in admitted if one.setting == leader != setting), None)
+    rival = None if ahead is None else (f"{ahead.method} + {ahead.adapter}", there[leader])
+    return stability(field.families, others, on_axis, everywhere, setting, there.get(setting), rival)
 
 
 def _contender(

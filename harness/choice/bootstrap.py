@@ -86,7 +86,7 @@ def compare(
     mean = np.array([values.mean() for values in by_seed])
     count = max(RESAMPLES, PER_CONTENDER * contenders) if resamples is None else resamples
     rng = np.random.default_rng(seed)
-    noise = _image_effects(_influence(correct, draws), count, rng)
+    noise = image_effects(influence(correct, draws), count, rng)
     noise += _seed_effects(by_seed, range(contenders) if networks is None else networks, count, level, rng)
 
     best = int(mean.argmax())
@@ -114,7 +114,7 @@ def _by_seed(
     return np.mean([values.mean(axis=1) for values in sets], axis=0)
 
 
-def _influence(
+def influence(
     correct: Sequence[Sequence[Bool[np.ndarray, "seeds images"]]], draws: Sequence[DrawnSet]
 ) -> Float[np.ndarray, "places contenders"]:
     """Return what one more copy of each pool image adds to each contender's mean, to first order."""
@@ -149,7 +149,7 @@ def _strata(classes: Int[np.ndarray, " images"]) -> Int[np.ndarray, " images"]:
     return np.where(np.isin(classes, joined), -1, classes)
 
 
-def _image_effects(
+def image_effects(
     influence: Float[np.ndarray, "places contenders"], resamples: int, rng: np.random.Generator
 ) -> Float[np.ndarray, "resamples contenders"]:
     """Draw deviations of the means under resampling of the pool's images."""

@@ -6,13 +6,26 @@ from harness.evidence.access import Access
 
 
 @dataclass(frozen=True)
+class Standing:
+    """A contender's place while families of shifts are drawn anew: 95% interval of its rank, share of first places.
+
+    A first place that several have is shared among them.
+    """
+
+    low: int
+    high: int
+    first: float
+
+
+@dataclass(frozen=True)
 class Contender:
     """A method with an adapter, over the shifts of an answer. Accuracies (fractions of 1) are means over train seeds.
 
     mean_low, mean_high: 95% interval; None if it has no width, for example when every image is classified correctly.
     worst: the lowest accuracy on a shift. regret: the largest shortfall on a shift, to the best contender of the same
     answer there. p_adjusted: p of no difference to the best mean, adjusted by Holm over the others (1 for the best
-    itself). best_group: whether p_adjusted >= .05.
+    itself). best_group: whether p_adjusted >= .05. standing: over families of shifts, where that was asked for and the
+    contender has all of them.
     """
 
     method: str
@@ -31,6 +44,7 @@ class Contender:
     p_adjusted: float
     best_group: bool
     by_shift: dict[str, float]
+    standing: Standing | None = None
 
 
 @dataclass(frozen=True)
@@ -39,7 +53,8 @@ class Answer:
 
     access: of the contenders; of a situation the most that it gives. left_out: the number of contenders of this access
     that lack some of the shifts, or have them with different train seeds. situation: what the user has, in words; empty
-    for an access class.
+    for an access class. stability: how firmly the best mean is first over families of shifts, in words; empty where it
+    was not asked for.
     """
 
     dataset: str
@@ -54,3 +69,4 @@ class Answer:
     sentence: str
     left_out: int = 0
     situation: str = ""
+    stability: str = ""

@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
@@ -34,6 +35,11 @@ class Entrant:
     @property
     def first(self) -> Row:
         return next(iter(self.rows.values()))[0]
+
+    @cached_property
+    def setting(self) -> tuple[Any, ...]:
+        """What makes it the same contender on other shifts."""
+        return tuple(getattr(self.first, name) for name in SETTING)
 
     @property
     def access(self) -> Access:
@@ -66,6 +72,11 @@ class Contest:
     draws: tuple[DrawnSet, ...]
     entrants: tuple[Entrant, ...]
     incomplete: Counter[Access]
+
+    @property
+    def data(self) -> tuple[Any, ...]:
+        """What contests over other shifts share with it: data, training set, recipe."""
+        return tuple(getattr(self.entrants[0].first, name) for name in NEVER_MIXED)
 
 
 def contests(stored: Sequence[Row]) -> list[Contest]:

@@ -1,8 +1,8 @@
 """An answer as a sentence: the scope, the choice, how sure it is."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
-from harness.choice.contenders import Contender
+from harness.choice.contenders import Contender, Standing
 from harness.show.text import counted
 
 NAMED = 3
@@ -19,6 +19,50 @@ def sentence(
     """Return what to choose, or that the best are not distinguishable. contenders: by mean, best first."""
     over = f"{scope}, over {counted(shifts, 'shift')}"
     return f"{over}: {_choice(contenders)}. {_further(contenders[0], best_worst, least_regret)}. {_seeds(contenders)}"
+
+
+def stability(
+    families: Sequence[str],
+    others: Sequence[str],
+    on_axis: bool,
+    standings: Mapping[Hashable, Standing],
+    choice: Hashable,
+    elsewhere: Standing | None,
+    rival: tuple[str, Standing] | None,
+) -> str:
+    """Return how firmly a choice holds over families of shifts.
+
+    others: the families that the choice was not made on; on_axis: whether it was made on the axis. standings: of all
+    contenders that have all families, over these; elsewhere: of the choice over the others, None where it lacks rows.
+    rival: who is first there most often, if not the choice.
+    """
+    mine = [name for name in families if name not in others]
+    hangs = f"The choice hangs on {_and(mine)} alone"
+    if not others:
+        return f"{hangs}: no other family of shifts was measured."
+    if choice not in standings or elsewhere is None:
+        return f"{hangs}: it was not measured on {_and(others)}."
+    if len(standings) == 1:
+        return ""
+    place = f"rank {_ranks(standings[choice])} of {len(standings)} and is first in {_share(standings[choice])}"
+    said = f"Over families of shifts ({_and(families)}) it has {place}."
+    if elsewhere.low > 1:
+        beaten = "" if rival is None else f", and {rival[0]} is first in {_share(rival[1])}"
+        alone = f"{hangs}: on {_and(others)} it" if on_axis else "It does not hold on the axis, where it"
+        said += f" {alone} has rank {_ranks(elsewhere)}{beaten}."
+    return said
+
+
+def _ranks(standing: Standing) -> str:
+    return str(standing.low) if standing.low == standing.high else f"{standing.low} to {standing.high}"
+
+
+def _share(standing: Standing) -> str:
+    return f"{100 * standing.first:.0f}% of resamples"
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def name(one: Contender) -> str:
