@@ -72,6 +72,14 @@ def test_sources_of_published_figures_lead_to_a_paper() -> None:
     assert all(cited(source) for source in sources)
 
 
+def test_every_paper_is_named_somewhere() -> None:
+    text = Path(figures.__file__).with_suffix(".toml").read_text(encoding="utf-8")
+    named = [*map(source_of_method, METHODS), *map(source_of_adapter, ADAPTERS), *(entry.licence for entry in ENTRIES)]
+    named += [table["source"] for table in tomllib.loads(text)["figures"]]
+    facts = tomllib.loads((ROOT / "harness" / "citing" / "papers.toml").read_text(encoding="utf-8"))["paper"]
+    assert {paper["key"] for paper in facts} == {key for text in named for key in cited(text)}
+
+
 def test_bibliography_of_rows() -> None:
     made = bibliography(
         [
