@@ -1,4 +1,4 @@
-"""What several tests share: a private cache of `datasets`, a small dataset, a tiny recipe and finished runs."""
+"""What several tests share: a private cache of `datasets`, a small dataset, a tiny recipe and a finished run."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 
 import tests.profiles  # noqa: F401  (registers them)
-from tests.harness.small import ASKED, EMBEDDED, RECIPE, Driver, Result, call, command, write_dataset
+from tests.harness.small import ASKED, RECIPE, Driver, call, write_dataset
 
 settings.load_profile("quick")
 os.environ["LOKY_MAX_CPU_COUNT"] = "1"  # models one after another, but where a test asks for workers
@@ -65,16 +65,17 @@ def copied(small_results: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def embedded(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
-    """The real command on the embedded data: results folder and what the command printed."""
-    results = tmp_path_factory.mktemp("embedded") / "results"
-    result = command(*EMBEDDED, "--recipe", recipe, "--results", results)
-    assert result.status == 0, result.err
-    return results, result
-
-
-@pytest.fixture(scope="session")
 def driver() -> Iterator[Driver]:
     """A process that runs the command in forked children with faults."""
     with Driver() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def own_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The evidence file that the example of an own model writes; not to be changed."""
+    from tests import programs
+
+    folder = tmp_path_factory.mktemp("own-model")
+    programs.run(folder, "own_model.py", "own.safetensors")
+    return folder / "own.safetensors"

@@ -2,8 +2,7 @@
 
 import re
 import shlex
-import subprocess
-import sys
+import shutil
 from importlib import import_module
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from harness.pages.blocks import blocks
 from harness.records import rows
 from shifts.common import command
 from shifts.common.command import Parser
+from tests.programs import run_text
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "results" / "README.md", *sorted(ROOT.glob("docs/*.md"))]
@@ -112,24 +112,22 @@ def points(svg: str) -> list[float]:
     return [float(number) for mark in re.findall(r'<use [^>]*x="([\d.]+)" y="([\d.]+)"', svg) for number in mark]
 
 
-def printed_by(page: str, folder: Path) -> list[str]:
+def printed_by(page: str, folder: Path, own_model: Path) -> list[str]:
     """Return what each program that a page shows prints, in a folder with the example of an own model."""
     programs = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
-    example = [sys.executable, str(ROOT / "examples" / "own_model.py"), "my-model.safetensors"]
-    subprocess.run(example, cwd=folder, check=True)
-    each = [[sys.executable, "-c", program] for program in programs]
-    return [subprocess.run(one, cwd=folder, capture_output=True, text=True, check=True).stdout for one in each]
+    shutil.copy(own_model, folder / "my-model.safetensors")
+    return [run_text(folder, program) for program in programs]
 
 
-def test_the_programs_on_unlabelled_images_run(tmp_path: Path) -> None:
-    whole, stream = printed_by("docs/unlabelled-images.md", tmp_path)
+def test_the_programs_on_unlabelled_images_run(tmp_path: Path, own_model: Path) -> None:
+    whole, stream = printed_by("docs/unlabelled-images.md", tmp_path, own_model)
     assert whole.startswith(("adapt ", "cannot be told ", "do not adapt "))
     assert stream.startswith("[2 2 2 1]")
 
 
-def test_the_program_that_readme_shows_prints_what_readme_says(tmp_path: Path) -> None:
+def test_the_program_that_readme_shows_prints_what_readme_says(tmp_path: Path, own_model: Path) -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    (program,) = printed_by("README.md", tmp_path)
+    (program,) = printed_by("README.md", tmp_path, own_model)
     printed = re.findall(r"(\w+) +([\d.]+) %", program)
     assert len(printed) == 3
     assert all(f"`{adapter} {figure} %`" in text for adapter, figure in printed)

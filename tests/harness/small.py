@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -36,8 +37,6 @@ ASKED = ["--device", "cpu", "--train-imbalance", "10", "--views", "1", "--redraw
 ASKED += ["--adapters", *ADAPTERS]
 SMALL_ROWS = 3 + 5
 """softmax has one expert, so neither sade nor best_expert applies to it."""
-EMBEDDED = ["--device", "cpu", "--shift", "all", "--views", "1", "--redraws", "1"]
-EMBEDDED += ["--methods", "softmax", "sade", "--adapters", *ADAPTERS]
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -50,9 +49,9 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 def images(labels: np.ndarray, side: int = 8, seed: int = 0) -> list[bytes]:
-    """Noise around a grey value that tells the class."""
+    """Noise around a grey value that tells the class, one of four."""
     rng = np.random.default_rng(seed)
-    return [png(np.clip(rng.normal(60 + 40 * label, 50, (side, side)), 0, 255)) for label in labels]
+    return [png(np.clip(rng.normal(60 + 40 * (label % 4), 50, (side, side)), 0, 255)) for label in labels]
 
 
 def write_dataset(folder: Path, classes: int = 4, per_class: int = 60, **changes: dict[str, list[Any]]) -> Path:
@@ -118,6 +117,15 @@ def command(*arguments: object, module: str = "harness.run") -> Result:
         timeout=300,
     )
     return result(done.returncode, done.stdout, done.stderr)
+
+
+def started(*words: str, **named: Any) -> "subprocess.Popen[str]":
+    """Start Python with these words. Ctrl-C ends it; a job in the background of a shell is deaf to that otherwise."""
+    return subprocess.Popen(
+        [sys.executable, *words],
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment()} | named,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def one_line(text: str) -> str:

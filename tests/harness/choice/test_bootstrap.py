@@ -97,6 +97,7 @@ def test_intervals_cover_with_one_seed() -> None:
     assert 0.92 <= trials.coverage <= 0.98
 
 
+@pytest.mark.statistical
 def test_images_that_sets_share_matter() -> None:
     """If they were resampled set by set, the same intervals would miss the truth far too often."""
     world = World(contenders=2, seeds=1, adapted=0.0)
@@ -105,17 +106,20 @@ def test_images_that_sets_share_matter() -> None:
     assert Trials(world, UNKNOWN).coverage >= 0.95
 
 
+@pytest.mark.statistical
 @pytest.mark.parametrize(("seeds", "least"), [(3, 0.92), (6, 0.92)])
 def test_intervals_cover_where_seeds_dominate(seeds: int, least: float) -> None:
     trials = Trials(World(contenders=2, seeds=seeds, seed=0.6))
     assert trials.coverage >= least
 
 
+@pytest.mark.statistical
 @pytest.mark.parametrize(("seeds", "seed"), [(1, 0.0), (3, 0.0), (3, 0.5), (5, 0.2)])
 def test_the_best_stays_in_the_rank_group(seeds: int, seed: float) -> None:
     assert Trials(World(contenders=6, seeds=seeds, seed=seed), trials=150).lost <= 0.05
 
 
+@pytest.mark.statistical
 def test_p_is_uniform_between_equals() -> None:
     p = [result.p.min() for result, _ in Trials(World(contenders=2, seeds=1), trials=300).done]
     for level in (0.05, 0.25, 0.5, 0.75):

@@ -1,5 +1,7 @@
 """A collection that was stopped: what is whole is kept, the same call goes on, another one does not."""
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -18,7 +20,7 @@ from harness.collect import collect
 from harness.collecting.parts import Parts
 from shifts.common.errors import BadInput, WorkFailed
 from tests.harness.collecting.test_collect import IMAGES, LABELS, Net
-from tests.harness.small import environment
+from tests.harness.small import environment, started
 
 ASKED: dict[str, Any] = {"train_counts": [50, 20, 5, 2], "loss": "cross_entropy", "mean": 0.5, "std": 0.5, "views": 1}
 
@@ -204,16 +206,27 @@ collect(Slow(), test=images.split(2), output=sys.argv[1], train_counts=[2, 1], l
 """
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_a_stopped_process(how: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The file of a process that was not stopped."""
+    file = tmp_path_factory.mktemp("whole") / "w.safetensors"
+    assert batches(file) == 20
+    return file.read_bytes()
+
+
+def batches(file: Path) -> int:
+    """Run the script to its end, here; return how many batches it took."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["-c", str(file), "0"])
+        exec(SCRIPT, {"__name__": "__main__"})
+    return out.getvalue().count("batch")
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.exhaustive)])
+def test_a_stopped_process(how: signal.Signals, tmp_path: Path, undisturbed: bytes) -> None:
     script = SCRIPT.replace("from harness", "from harness.collecting import parts\nparts.SECONDS = 0\nfrom harness", 1)
-    words = [sys.executable, "-c", script]
-    process = subprocess.Popen(
-        [*words, str(tmp_path / "m.safetensors"), "0.05"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=environment(),
-    )
+    process = started("-c", script, str(tmp_path / "m.safetensors"), "0.05", stderr=subprocess.DEVNULL)
     assert process.stdout is not None
     for _ in range(8):
         process.stdout.readline()
@@ -222,13 +235,8 @@ def test_a_stopped_process(how: signal.Signals, tmp_path: Path, monkeypatch: pyt
     assert not (tmp_path / "m.safetensors").exists()
     state = json.loads((tmp_path / "m.safetensors.parts" / "state.json").read_text())
     assert state["stages"]["test"]["images"] >= 12
-    done = subprocess.run(
-        [*words, str(tmp_path / "m.safetensors"), "0"], capture_output=True, text=True, env=environment()
-    )
-    assert done.returncode == 0, done.stderr
-    subprocess.run([*words, str(tmp_path / "w.safetensors"), "0"], check=True, capture_output=True, env=environment())
-    assert (tmp_path / "m.safetensors").read_bytes() == (tmp_path / "w.safetensors").read_bytes()
-    assert 2 * done.stdout.count("batch") == 40 - state["stages"]["test"]["images"]
+    assert 2 * batches(tmp_path / "m.safetensors") == 40 - state["stages"]["test"]["images"]
+    assert (tmp_path / "m.safetensors").read_bytes() == undisturbed
 
 
 MEMORY = """

@@ -22,7 +22,8 @@ from tests.harness.small import call, one_line
 REFERENCE = Path(__file__).parents[3] / "results" / "reference"
 STUDY = "estimates/embedded-sade-quick-s0-55fbe489771c.parquet"
 FINDINGS = "why/bias-variance.parquet"
-FLIPS = 300
+FLIPS = [50, pytest.param(300, marks=pytest.mark.exhaustive)]
+"""Changed bits of a file."""
 
 Load = Callable[[Path], list[Any]]
 KINDS: dict[str, tuple[str, Load]] = {
@@ -47,9 +48,10 @@ def footer(content: bytes) -> int:
     return len(content) - 8 - int.from_bytes(content[-8:-4], "little")
 
 
+@pytest.mark.parametrize("flips", FLIPS)
 @pytest.mark.parametrize("checksums", [True, False])
 @pytest.mark.parametrize("kind", KINDS)
-def test_changed_bytes(tmp_path: Path, kind: str, checksums: bool) -> None:
+def test_changed_bytes(tmp_path: Path, kind: str, checksums: bool, flips: int) -> None:
     name, load = KINDS[kind]
     file = tmp_path / name
     write(file, kind)
@@ -60,7 +62,7 @@ def test_changed_bytes(tmp_path: Path, kind: str, checksums: bool) -> None:
     content = file.read_bytes()
     generator = random.Random(f"{kind} {checksums}")
     said: list[str] = []
-    for number in range(FLIPS):
+    for number in range(flips):
         least, most = (footer(content), len(content)) if number % 2 else (0, footer(content))
         place = generator.randrange(least, most)
         changed = bytearray(content)
@@ -74,7 +76,7 @@ def test_changed_bytes(tmp_path: Path, kind: str, checksums: bool) -> None:
         assert all(type(row) is type(good[0]) for row in found), number
         # Without checksums a changed number is a number.
         assert found == good or place >= footer(content) or not checksums, number
-    assert len(said) > FLIPS // (3 if checksums else 10)
+    assert len(said) > flips // (3 if checksums else 10)
     assert all(str(file) in text and len(text.splitlines()) == 1 for text in said)
     file.write_bytes(content)
     assert load(tmp_path) == good

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -22,10 +21,10 @@ from tests.harness.small import (
     Driver,
     call,
     child,
-    environment,
     leaderboard_bytes,
     one_line,
     stamps,
+    started,
     visible,
 )
 
@@ -112,7 +111,8 @@ def test_killed_at_any_rename_then_run_again(
     killed_then_run_again(driver, asked, leaderboard_bytes(small_results), tmp_path, places)
 
 
-@pytest.mark.parametrize("seconds", [0.03, *(pytest.param(s, marks=pytest.mark.exhaustive) for s in (0.0, 0.1))])
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("seconds", [0.0, 0.03, 0.1])
 def test_killed_at_some_moment_in_training(
     driver: Driver, asked: list[str], long_recipe: list[str], long_run: bytes, tmp_path: Path, seconds: float
 ) -> None:
@@ -146,15 +146,7 @@ def long_run(
 
 def started_training(results: Path, arguments: list[str], models: int) -> "subprocess.Popen[str]":
     """The real command, returned when the first epoch of that many models is stored."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "harness.run", *arguments, "--results", str(results)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-        # A shell starts background jobs deaf to Ctrl-C, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    process = started("-m", "harness.run", *arguments, "--results", str(results))
     deadline = time.monotonic() + 120
     while len(list(results.glob("checkpoints/[!.]*.partial.safetensors"))) < models and time.monotonic() < deadline:
         time.sleep(0.005)

@@ -1,9 +1,10 @@
-"""The main command end to end: on the embedded data once, on a small dataset for the rest."""
+"""The main command end to end, on small datasets; on the embedded data among what is exhaustive."""
 
 import json
 import shlex
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,6 @@ from shifts.labels.shift import Shift, published_shifts
 from shifts.sets.resolve import resolve
 from tests.harness.small import (
     ADAPTERS,
-    EMBEDDED,
     RECIPE,
     SMALL_ROWS,
     Result,
@@ -34,14 +34,40 @@ from tests.harness.small import (
     one_line,
     stamps,
     visible,
+    write_dataset,
 )
 
 ELEVEN = [str(shift) for shift in published_shifts()]
 
 
-def test_embedded_leaderboard_is_valid_and_complete(embedded: tuple[Path, Result]) -> None:
-    results, _ = embedded
-    board = json.loads(leaderboard_bytes(results))
+@dataclass(frozen=True)
+class Run:
+    """A finished run over the eleven published shifts: what was asked, where it is, what was printed, its data."""
+
+    asked: list[object]
+    results: Path
+    said: Result
+    classes: int = 10
+    per_class: int = 60
+    train_imbalance: float = 10
+
+
+@pytest.fixture(scope="module", params=["small", pytest.param("embedded", marks=pytest.mark.exhaustive)])
+def whole(request: pytest.FixtureRequest, recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The real command on ten small classes, or on the embedded data."""
+    folder = tmp_path_factory.mktemp(request.param)
+    asked: list[object] = ["--device", "cpu", "--recipe", recipe, "--shift", "all", "--views", "1", "--redraws", "1"]
+    asked += ["--methods", "softmax", "sade"]
+    if request.param == "small":
+        asked += ["--dataset", write_dataset(folder / "data", classes=10), "--train-imbalance", "10"]
+    said = command(*asked, "--adapters", *ADAPTERS, "--results", folder / "results")
+    assert said.status == 0, said.err
+    sizes = {} if request.param == "small" else {"per_class": 500, "train_imbalance": 100}
+    return Run(asked, folder / "results", said, **sizes)
+
+
+def test_leaderboard_is_valid_and_complete(whole: Run) -> None:
+    board = json.loads(leaderboard_bytes(whole.results))
     validate(board)
     assert {entry["shift"] for entry in board["entries"]} == set(ELEVEN)
     assert len(board["entries"]) == 11 * SMALL_ROWS
@@ -54,52 +80,49 @@ def test_embedded_leaderboard_is_valid_and_complete(embedded: tuple[Path, Result
         assert mean["top1"] == pytest.approx(np.mean([entry["top1"]["mean"] for entry in same]))
         assert mean["worst_top1"] == min(entry["top1"]["mean"] for entry in same)
     for entry in board["entries"]:
-        assert entry["train_imbalance"] == 100
+        assert entry["train_imbalance"] == whole.train_imbalance
         assert entry["top1"]["sd"] is None
         low, high = entry["top1_interval"]
         assert 0 <= low <= entry["top1"]["mean"] <= high <= 1
         assert entry["redraws"] == (0 if entry["shift"] == "uniform" else 1)
 
 
-def test_embedded_shifts_have_their_sizes(embedded: tuple[Path, Result]) -> None:
-    """500 test images of 10 classes: the exponential profile of every ratio, the same forward and backward."""
-    results, _ = embedded
-    found = {row.shift: row for row in rows.load_all(results) if (row.method, row.adapter) == ("softmax", "mean")}
+def test_shifts_have_their_sizes(whole: Run) -> None:
+    """The exponential profile of every ratio, the same forward and backward."""
+    found = {row.shift: row for row in rows.load_all(whole.results) if (row.method, row.adapter) == ("softmax", "mean")}
     for shift in published_shifts():
         row = found[str(shift)]
         if shift.ratio is None:
-            assert row.per_class_total == [500] * 10
+            assert row.per_class_total == [whole.per_class] * whole.classes
             continue
-        counts = [int(500 * (1 / shift.ratio) ** (c / 9)) for c in range(10)]
+        counts = [int(whole.per_class * (1 / shift.ratio) ** (c / (whole.classes - 1))) for c in range(whole.classes)]
         assert row.per_class_total == (counts if shift.kind == "forward_lt" else counts[::-1])
         assert row.n == sum(counts)
 
 
-def test_embedded_table_names_every_method_and_adapter(embedded: tuple[Path, Result]) -> None:
-    results, result = embedded
-    lines = [line.split()[:2] for line in result.out.splitlines()]
+def test_table_names_every_method_and_adapter(whole: Run) -> None:
+    lines = [line.split()[:2] for line in whole.said.out.splitlines()]
     for adapter in ADAPTERS:
         assert ["sade", adapter] in lines
     for adapter in ("mean", "em", "oracle_prior"):
         assert ["softmax", adapter] in lines
     for heading in ("F50", "F25", "F10", "F5", "F2", "U", "B2", "B5", "B10", "B25", "B50", "mean"):
-        assert heading in result.out.split()
-    assert "note: sade does not apply to softmax" in result.out
-    assert str(results / "leaderboard.json") in result.out
-    assert max(map(len, result.out.split("leaderboard:")[0].splitlines())) <= 120
-    assert result.err == ""
+        assert heading in whole.said.out.split()
+    assert "note: sade does not apply to softmax" in whole.said.out
+    assert str(whole.results / "leaderboard.json") in whole.said.out
+    assert max(map(len, whole.said.out.split("leaderboard:")[0].splitlines())) <= 120
+    assert whole.said.err == ""
 
 
-def test_embedded_again_does_nothing_and_says_the_same(embedded: tuple[Path, Result], recipe: Path) -> None:
-    results, first = embedded
+def test_again_does_nothing_and_says_the_same(whole: Run) -> None:
+    results = whole.results
     before, board = stamps(results), leaderboard_bytes(results)
-    again = call(*EMBEDDED, "--recipe", recipe, "--results", results)
+    again = call(*whole.asked, "--adapters", *ADAPTERS, "--results", results)
     assert (again.status, again.err) == (0, "")
     assert stamps(results) == before
     assert leaderboard_bytes(results) == board
-    assert again.out == first.out
-    part = ["--device", "cpu", "--recipe", recipe, "--methods", "sade", "--views", "1", "--redraws", "0"]
-    asked = call(*part, "--results", results)
+    assert again.out == whole.said.out
+    asked = call(*whole.asked, "--shift", "backward_lt", "--methods", "sade", "--redraws", "0", "--results", results)
     assert asked.status == 0, asked.err
     assert "backward_lt-50" in asked.out
     assert "softmax" not in asked.out, "the table shows what was asked for"
@@ -107,6 +130,15 @@ def test_embedded_again_does_nothing_and_says_the_same(embedded: tuple[Path, Res
     new = set(stamps(results)) - set(before)
     beyond = {name for name, _ in adapters.names()} - set(ADAPTERS)
     assert {path.name.partition("@")[0] for path in new} <= beyond, "default adapters beyond those asked for at first"
+
+
+def test_the_embedded_data_is_the_default(tmp_path: Path) -> None:
+    short = tmp_path / "short.toml"
+    short.write_text(RECIPE.replace("epochs = 2", "epochs = 1").replace("[1, 2]", "[1, 1]"))
+    asked = ["--device", "cpu", "--recipe", short, "--methods", "softmax", "--adapters", "em", "--redraws", "0"]
+    assert call(*asked, "--results", tmp_path).status == 0
+    (row,) = rows.load_all(tmp_path)
+    assert (row.dataset, row.shift, row.train_imbalance, row.n) == ("embedded", "backward_lt-50", 100, 1394)
 
 
 def test_several_seeds_have_a_deviation(asked: list[str], copied: Path, small_results: Path) -> None:
@@ -212,7 +244,7 @@ def test_normalisation_is_part_of_what_is_trained(tmp_path: Path) -> None:
     from methods.jobs.request import TrainingRequest
 
     export = tmp_path / "export"
-    described = command("--export", export, module="shifts.describe")
+    described = call("--export", export, module="shifts.describe")
     assert described.status == 0, described.err
     other = tmp_path / "other"  # the same training pool with another test pool: not the embedded data, so no statistics
     other.mkdir()
@@ -294,7 +326,7 @@ def test_jobs_name_what_changes_the_weights(asked: list[str], tmp_path: Path) ->
 def test_train_command_reports_and_keeps(asked: list[str], data: Path, recipe: Path, tmp_path: Path) -> None:
     arguments = ["--dataset", data, "--recipe", recipe, "--train-imbalance", "10", "--results", tmp_path / "results"]
     bad = ["--methods", "ldam_drw:max_margin=1e39", "softmax"]
-    done = command(*arguments, *bad, module="methods.train")
+    done = call(*arguments, *bad, module="methods.train")
     assert done.status == 1
     assert "ldam_drw: loss is" in one_line(done.err)
     assert "softmax" in one_line(done.out)

@@ -1,12 +1,13 @@
 """Models side by side in processes of their own: the same numbers, and what happens where one of them dies."""
 
 import os
+import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,45 +15,37 @@ import psutil
 import pytest
 from filelock import FileLock
 
-from harness.records import rows
 from methods.jobs.request import TrainingRequest
 from methods.processes import distributed, workers
-from tests.harness.small import (
-    PROGRESS,
-    RECIPE,
-    call,
-    environment,
-    leaderboard_bytes,
-    one_line,
-    stamps,
-)
+from tests.harness.small import PROGRESS, RECIPE, call, leaderboard_bytes, one_line, stamps, started
+from tests.methods import dying
+
+BAD = "ldam_drw:max_margin=1e39"
+"""A method whose loss is no number in the first step."""
 
 
-def test_the_leaderboard_does_not_depend_on_the_number_of_workers(
+def test_the_leaderboard_does_not_depend_on_the_number_of_workers_or_on_a_model_that_fails_beside(
     asked: list[str], small_results: Path, tmp_path: Path
 ) -> None:
-    done = call(*asked, "--workers", "2", "--results", tmp_path)
-    assert (done.status, done.err) == (0, "")
+    done = call(*asked, "--methods", "softmax", BAD, "sade", "--workers", "2", "--results", tmp_path)
+    assert done.status == 1
+    assert one_line(done.err).count("ldam_drw: loss is") == 1
     assert leaderboard_bytes(tmp_path) == leaderboard_bytes(small_results)
-    assert [line.split("]")[0] for line in done.progress] == ["[1/2", "[2/2"]
     assert {line.split()[1] for line in done.progress} == {"softmax", "sade"}
+    assert all(re.match(r"\[[123]/3\] ", line) for line in done.progress)
     kept = stamps(tmp_path)
     again = call(*asked, "--workers", "2", "--results", tmp_path)
-    assert (again.status, again.out, again.progress) == (0, done.out, ())
+    assert (again.status, again.err, again.progress) == (0, "", ())
     assert stamps(tmp_path) == kept
 
 
-def test_a_model_that_fails_beside_others_is_named_once(data: Path, recipe: Path, tmp_path: Path) -> None:
+@pytest.mark.exhaustive
+def test_a_model_that_fails_beside_others_is_named_once_in_training(data: Path, recipe: Path, tmp_path: Path) -> None:
     arguments = ["--dataset", data, "--recipe", recipe, "--train-imbalance", "10", "--results", tmp_path]
-    bad = ["--methods", "ldam_drw:max_margin=1e39", "softmax", "--workers", "2"]
-    trained = call(*arguments, *bad, module="methods.train")
+    trained = call(*arguments, "--methods", BAD, "softmax", "--workers", "2", module="methods.train")
     assert trained.status == 1
     assert one_line(trained.err).count("ldam_drw: loss is") == 1
     assert "softmax" in one_line(trained.out)
-    run = call(*arguments, *bad, "--shift", "uniform", "--adapters", "mean")
-    assert run.status == 1
-    assert one_line(run.err).count("ldam_drw: loss is") == 1
-    assert {row.method for row in rows.load_all(tmp_path)} == {"softmax"}
 
 
 @pytest.fixture
@@ -60,13 +53,8 @@ def training(asked: list[str], tmp_path: Path) -> "subprocess.Popen[str]":
     """A command whose two models are being trained by two workers, and would be for hours."""
     endless = tmp_path / "endless.toml"
     endless.write_text(RECIPE.replace("epochs = 2", "epochs = 100_000"))
-    words = [*asked, "--recipe", str(endless), "--workers", "2", "--results", str(tmp_path)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "harness.run", *map(str, words)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
+    process = started(
+        *("-m", "harness.run", *asked, "--recipe", str(endless), "--workers", "2", "--results", str(tmp_path))
     )
     until = time.monotonic() + 300
     while len(list(tmp_path.glob("checkpoints/*.partial.safetensors"))) < 2:
@@ -102,6 +90,7 @@ def test_ctrl_c_ends_all_workers(training: "subprocess.Popen[str]", tmp_path: Pa
     assert unlocked(tmp_path)
 
 
+@pytest.mark.exhaustive
 def test_workers_end_when_the_main_process_is_killed(training: "subprocess.Popen[str]", tmp_path: Path) -> None:
     children = children_of(training)
     training.kill()
@@ -110,38 +99,14 @@ def test_workers_end_when_the_main_process_is_killed(training: "subprocess.Popen
     assert unlocked(tmp_path)
 
 
-def kill_once(note: Path, place: int, patient: bool, slot: int) -> workers.Outcome:
-    """Work whose number 1 kills its process the first time."""
-    if place == 1 and not note.exists():
-        note.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(0.2)
-    return workers.Outcome("done", f"done {place}")
-
-
-def kill_always(place: int, patient: bool, slot: int) -> workers.Outcome:
-    """Work whose number 1 kills its process each time."""
-    if place == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return workers.Outcome("done", f"done {place}")
-
-
-def test_what_died_with_its_process_is_done_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from functools import partial
-
+def test_what_died_with_its_process_is_done_again_and_named_if_it_dies_each_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with workers.side_by_side(2) as pool:
-        failures = workers.work_off("abcd", partial(kill_once, tmp_path / "note"), pool, 2)
-    assert failures == ""
+        failures = workers.work_off("abcde", partial(dying.work, tmp_path / "note"), pool, 2)
+    assert failures == "d: its process died twice (killed, or out of memory)"
     told = [line for line in capsys.readouterr().err.splitlines() if PROGRESS.match(line)]
-    assert sorted(line.split()[1] for line in told) == ["a:", "b:", "c:", "d:"]
-
-
-def test_what_kills_its_process_each_time_is_named_and_the_others_are_done(capsys: pytest.CaptureFixture[str]) -> None:
-    with workers.side_by_side(2) as pool:
-        failures = workers.work_off("abcd", kill_always, pool, 2)
-    assert failures == "b: its process died twice (killed, or out of memory)"
-    told = [line for line in capsys.readouterr().err.splitlines() if PROGRESS.match(line)]
-    assert sorted(line.split()[1] for line in told) == ["a:", "c:", "d:"]
+    assert sorted(line.split()[1] for line in told) == ["a:", "b:", "c:", "e:"]
 
 
 class Brittle(workers.Inline):

@@ -7,6 +7,7 @@ import torch
 
 from harness.run import main as run
 from methods.jobs import forecast as plan
+from methods.jobs.job import TrainingJob
 from methods.jobs.request import TrainingRequest
 from methods.train import main
 from shifts.common.command import Parser
@@ -19,9 +20,10 @@ RECIPE = 'backbone = "resnet8"\nepochs = 4\nmilestones = [3, 4]\nwarmup = 0\nstr
 
 
 @pytest.fixture
-def asked(tmp_path: Path) -> list[str]:
+def asked(tmp_path: Path, data: Path) -> list[str]:
     (tmp_path / "tiny.toml").write_text(RECIPE)
-    given = ["--recipe", tmp_path / "tiny.toml", "--device", "cpu", "--results", tmp_path / "results"]
+    given = ["--dataset", data, "--train-imbalance", "10", "--recipe", tmp_path / "tiny.toml", "--device", "cpu"]
+    given += ["--results", tmp_path / "results"]
     return [*map(str, given), "--methods", "ride", "softmax"]
 
 
@@ -48,11 +50,14 @@ def test_a_plan_says_how_far_each_model_is(
         with pytest.raises(KeyboardInterrupt), job.lock(tmp_path / "results"):
             job.make(tmp_path / "results", torch.device("cpu"), tiny.crash_after(stage, epochs))
     before = stamps(tmp_path / "results")
-    assert main([*asked, "--dry-run"]) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingJob, "cost", lambda job: 4e12)
+        assert main([*asked, "--dry-run"]) == 0
     first, second, _ = capsys.readouterr().out.splitlines()
     assert ": to train, 6 of 9 epochs done, " in first
     assert ": to train, 3 of 4 epochs done, " in second
-    assert f"{jobs[1].cost() / 4 / 1e12:.1f} TFLOP left" in second
+    assert " 1.0 TFLOP left" in second
+    assert 0 < jobs[1].cost() < jobs[0].cost() < 1e12
     assert stamps(tmp_path / "results") == before
 
     assert main([*asked[:-2], "softmax"]) == 0

@@ -52,6 +52,7 @@ def test_rows_are_those_of_a_local_run(asked: list[str], small_results: Path, tm
     assert leaderboard_bytes(tmp_path) == leaderboard_bytes(small_results)
 
 
+@pytest.mark.exhaustive
 def test_a_worker_that_is_killed_loses_nothing(asked: list[str], tmp_path: Path, address: str) -> None:
     longer = tmp_path / "longer.toml"
     longer.write_text(RECIPE.replace("epochs = 2", "epochs = 60"))

@@ -4,8 +4,11 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -27,7 +30,7 @@ from shifts.common.errors import BadInput, WorkFailed
 from shifts.images import catalog
 from shifts.sets.training import training_set
 from tests.methods import tiny
-from tests.methods.launched import ACCUMULATED, EQUAL, OTHER, Case, run
+from tests.methods.launched import ACCUMULATED, EQUAL, NORM, OTHER, QUICK, Case, run
 
 ROOT = Path(__file__).parents[3]
 NEAR = 1e-5
@@ -42,21 +45,50 @@ def torchrun(*words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What two processes made of every case; one of them goes on from the first epoch of a single process."""
+    """What two processes made of the quick cases; one of them goes on from the first epoch of a single process."""
     made = tmp_path_factory.mktemp("processes")
     (made / "0").mkdir()
     with pytest.raises(KeyboardInterrupt):
         run(Case("balpoe", stop=1), made / "0" / "from one.resume.safetensors")
-    done = torchrun("tests.methods.launched", str(made))
-    assert done.returncode == 0, done.stderr
-    return made
+    return launched(made, "quick")
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[dict[str, Tensor], list[float]]]:
-    """What one process makes of every case."""
+def rest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two processes made of the other cases."""
+    return launched(tmp_path_factory.mktemp("rest"), "rest")
+
+
+def launched(folder: Path, part: str) -> Path:
+    done = torchrun("tests.methods.launched", str(folder), part)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def two(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Weights and metadata of a case trained by two processes."""
+    name = request.param
+    made: Path = request.getfixturevalue("folder" if name in QUICK else "rest")
+    weights, metadata = load_tensors(made / "0" / f"{name}.safetensors")
+    return {"name": name, "weights": weights, "losses": metadata["losses"]}
+
+
+def of_two(names: Iterable[str]) -> pytest.MarkDecorator:
+    """Ask for `two` of each case; those that are not quick are exhaustive."""
+    slow = pytest.mark.exhaustive
+    asked = [pytest.param(name, marks=() if name in QUICK else slow) for name in names]
+    return pytest.mark.parametrize("two", asked, indirect=True)
+
+
+Alone = Callable[[str], tuple[dict[str, Tensor], list[float]]]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Alone:
+    """What one process makes of a case."""
     made = tmp_path_factory.mktemp("alone")
-    return {name: run(case, made / f"{name}.safetensors") for name, case in {**EQUAL, **OTHER}.items()}
+    return cache(lambda name: run({**EQUAL, **OTHER}[name], made / f"{name}.safetensors"))
 
 
 def difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
@@ -64,41 +96,35 @@ def difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
     return max(float((one[name] - other[name]).abs().max()) for name in one)
 
 
-@pytest.mark.parametrize("made", [*EQUAL, *(f"{name}, accumulated" for name in ACCUMULATED)])
-def test_two_processes_reach_the_weights_of_one(
-    made: str, folder: Path, alone: dict[str, tuple[dict[str, Tensor], list[float]]]
-) -> None:
-    name = made.removesuffix(", accumulated")
-    weights, metadata = load_tensors(folder / "0" / f"{made}.safetensors")
-    expected, losses = alone[name]
-    assert difference(weights, expected) < NEAR
-    assert metadata["losses"] == pytest.approx(losses, rel=1e-4, abs=1e-5)
+@of_two([*EQUAL, *(f"{name}, accumulated" for name in ACCUMULATED)])
+def test_two_processes_reach_the_weights_of_one(two: dict[str, Any], alone: Alone) -> None:
+    expected, losses = alone(two["name"].removesuffix(", accumulated"))
+    assert difference(two["weights"], expected) < NEAR
+    assert two["losses"] == pytest.approx(losses, rel=1e-4, abs=1e-5)
+
+
+@of_two(NORM)
+def test_two_processes_with_batchnorm_end_alike(two: dict[str, Any]) -> None:
+    assert two["weights"]  # each compared its own with the other's
 
 
 @pytest.mark.parametrize("name", EQUAL)
-def test_accumulated_gradients_are_those_of_the_batch(
-    name: str, tmp_path: Path, alone: dict[str, tuple[dict[str, Tensor], list[float]]]
-) -> None:
+def test_accumulated_gradients_are_those_of_the_batch(name: str, tmp_path: Path, alone: Alone) -> None:
     weights, losses = run(replace(EQUAL[name], accumulate=3), tmp_path / "resume.safetensors")
-    assert difference(weights, alone[name][0]) < NEAR
-    assert losses == pytest.approx(alone[name][1], rel=1e-4, abs=1e-5)
+    assert difference(weights, alone(name)[0]) < NEAR
+    assert losses == pytest.approx(alone(name)[1], rel=1e-4, abs=1e-5)
 
 
-@pytest.mark.parametrize("name", OTHER)
-def test_other_losses_are_near(
-    name: str, folder: Path, alone: dict[str, tuple[dict[str, Tensor], list[float]]]
-) -> None:
-    weights, _ = load_tensors(folder / "0" / f"{name}.safetensors")
-    expected = alone[name][0]
+@of_two(OTHER)
+def test_other_losses_are_near(two: dict[str, Any], alone: Alone) -> None:
+    weights, (expected, _) = two["weights"], alone(two["name"])
     length = torch.cat([values.flatten() for values in expected.values()]).norm()
     apart = torch.cat([(weights[key] - values).flatten() for key, values in expected.items()]).norm()
     assert 1e-6 < float(apart / length) < 0.05
 
 
-def test_going_on_in_another_number_of_processes(
-    folder: Path, alone: dict[str, tuple[dict[str, Tensor], list[float]]]
-) -> None:
-    expected, losses = alone["balpoe"]
+def test_going_on_in_another_number_of_processes(folder: Path, alone: Alone) -> None:
+    expected, losses = alone("balpoe")
     grown, metadata = load_tensors(folder / "0" / "from one.safetensors")
     assert difference(grown, expected) < NEAR
     assert metadata["losses"] == pytest.approx(losses, rel=1e-4)
@@ -116,16 +142,16 @@ def test_only_the_main_process_writes_and_a_failure_of_one_is_every_ones(folder:
         assert "cannot decode image 5 (5.png)" in (folder / rank / "failed").read_text()
 
 
-def command(folder: Path, *words: str) -> list[str]:
+def command(folder: Path, *words: object) -> list[str]:
     recipe = folder / "one.toml"
     recipe.write_text('backbone = "resnet8"\nepochs = 1\nbatch_size = 256\nwarmup = 0\nmilestones = [1, 1]\n')
-    return ["--recipe", str(recipe), "--results", str(folder / "results"), "--device", "cpu", *words]
+    return ["--recipe", str(recipe), "--results", str(folder / "results"), "--device", "cpu", *map(str, words)]
 
 
 def test_the_command_under_torchrun_makes_what_the_command_accepts_as_done(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = command(tmp_path, "--methods", "softmax", "--accumulate", "2")
+    words = command(tmp_path, "--dataset", data, "--train-imbalance", "10", "--methods", "softmax", "--accumulate", "2")
     done = torchrun("methods.train", *words)
     assert done.returncode == 0, done.stderr
     (path,) = map(Path, done.stdout.split())
@@ -138,6 +164,7 @@ def test_the_command_under_torchrun_makes_what_the_command_accepts_as_done(
     assert capsys.readouterr().out.split() == [str(path)]
 
 
+@pytest.mark.exhaustive
 def test_a_failure_of_the_main_process_is_told_once(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done = torchrun("methods.train", *command(tmp_path, "--methods", "softmax"), "--results", str(tmp_path / "file"))
