@@ -85,25 +85,31 @@ def write(results: Path, checked: bool = False) -> Path:
     results.mkdir(parents=True, exist_ok=True)
     with FileLock(results / ".leaderboard.lock"), _uncollected():
         check_schema(where)
-        groups = _groups(PART.load_all(results))
-        left_out, lines = 0, []
-        while groups:
-            group = groups.pop()
-            entry = _entry(group)
-            left_out += len(group) - len(entry["row_ids"])
-            if checked:
-                validate(entry, "Entry", f"the entry of row {entry['row_ids'][0][:12]}")
-            lines.append((*_order(entry), _point(entry)))
-        lines.sort(key=itemgetter(0, 1))
-        board = _board([], left_out, (point for *_, point in lines))
-        found = label_rows.load_all(results)
-        if found:
-            board["multi_label"] = label_leaderboard.build(found)
-        if checked:
-            validate(board)
+        pieces = text(results, checked)
         with atomic(where) as temporary, temporary.open("w", encoding="utf-8") as file:
-            file.writelines(_pieces(board, (text for _, text, _ in lines)))
+            file.writelines(pieces)
     return where
+
+
+def text(results: Path, checked: bool = False) -> Iterator[str]:
+    """Yield the leaderboard of a results folder's rows as JSON, piece by piece. Raises WorkFailed as `write`."""
+    groups = _groups(PART.load_all(results))
+    left_out, lines = 0, []
+    while groups:
+        group = groups.pop()
+        entry = _entry(group)
+        left_out += len(group) - len(entry["row_ids"])
+        if checked:
+            validate(entry, "Entry", f"the entry of row {entry['row_ids'][0][:12]}")
+        lines.append((*_order(entry), _point(entry)))
+    lines.sort(key=itemgetter(0, 1))
+    board = _board([], left_out, (point for *_, point in lines))
+    found = label_rows.load_all(results)
+    if found:
+        board["multi_label"] = label_leaderboard.build(found)
+    if checked:
+        validate(board)
+    yield from _pieces(board, (line for _, line, _ in lines))
 
 
 @contextmanager

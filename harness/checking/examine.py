@@ -4,16 +4,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from harness.board import build as leaderboard
 from harness.checking import across, claims, data, figures, labels, stored
 from harness.checking.data import AtHand, Data
 from harness.checking.findings import Fault, Findings, Outcome, Unknown
-from harness.records import label_rows, rows
 from harness.records.rows import Row
-from shifts.common.errors import BadInput, WorkFailed
+from shifts.common.errors import WorkFailed
 
 ALONE: dict[str, Callable[[Row], Outcome]] = {
     "versions": claims.versions,
@@ -108,11 +106,8 @@ def _leaderboard(folder: Path, whole: bool) -> Outcome:
         return Unknown("a file or a row is at fault")
     if not where.exists():
         return Unknown("there is none")
-    with TemporaryDirectory() as room:
-        rows.pack(rows.load_all(folder), Path(room))
-        label_rows.pack(label_rows.load_all(folder), Path(room))
-        try:
-            made = leaderboard.write(Path(room), checked=True).read_bytes()
-        except (WorkFailed, BadInput) as error:
-            return Fault(f"none can be made of the rows: {error}")
-    return None if made == where.read_bytes() else Fault("it is not what the rows give")
+    try:
+        made = "".join(leaderboard.text(folder, checked=True))
+    except WorkFailed as error:
+        return Fault(f"none can be made of the rows: {error}")
+    return None if made.encode() == where.read_bytes() else Fault("it is not what the rows give")

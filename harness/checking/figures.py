@@ -49,14 +49,15 @@ def numbers(row: Row) -> Outcome:
 
 def not_finite(values: Any, name: str = "") -> Iterator[str]:
     """Yield what is NaN or infinite in a value, however deep it lies."""
-    if isinstance(values, dict):
+    if isinstance(values, float):
+        if not isfinite(values):
+            yield f"{name} is {values}"
+    elif isinstance(values, dict):
         for key, value in values.items():
             yield from not_finite(value, f"{name}.{key}" if name else str(key))
-    elif isinstance(values, list):
+    elif isinstance(values, list) and not {*map(type, values)} <= {int, str}:
         for value in values:
             yield from not_finite(value, name)
-    elif isinstance(values, float) and not isfinite(values):
-        yield f"{name} is {values}"
 
 
 def hashes(row: Any) -> Iterator[str]:
