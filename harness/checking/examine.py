@@ -59,11 +59,7 @@ def examine(folder: Path, at_hand: AtHand) -> Examined:
     """Make every check on every row under a folder. Raises BadInput where data at hand cannot be read."""
     findings = Findings()
     single, multi = stored.single(folder, findings.add), stored.multi(folder, findings.add)
-    fit = _each(single, figures.numbers, ALONE, WITH_DATA, at_hand, findings)
-    label_fit = _each(multi, labels.numbers, LABELS, LABELS_WITH_DATA, at_hand, findings)
-    across.one_content([*fit, *label_fit], findings.add)
-    for compare in (across.copies, across.gains, across.images):
-        compare(fit, findings.add)
+    hold(single, multi, at_hand, findings)
     whole = not {"files", "numbers", "withdrawn"} & findings.faults.keys()
     findings.add("leaderboard", "leaderboard.json", _leaderboard(folder, whole))
     every = [row for _, row in (*single, *multi)]
@@ -71,6 +67,15 @@ def examine(folder: Path, at_hand: AtHand) -> Examined:
     findings.notes += [f"{count:,} rows are of {name}, which a newer one has replaced" for name, count in older.items()]
     held = {name: Counter(str(getattr(row, name)) for row in every) for name in ("dataset", "method", "adapter")}
     return Examined(folder, len(every), held, len(stored.study_files(folder)), findings)
+
+
+def hold(single: Sequence[across.Named], multi: Sequence[across.Named], at_hand: AtHand, findings: Findings) -> None:
+    """Hold rows against what they store, the data at hand and each other; they may hold anything that has its type."""
+    fit = _each(single, figures.numbers, ALONE, WITH_DATA, at_hand, findings)
+    label_fit = _each(multi, labels.numbers, LABELS, LABELS_WITH_DATA, at_hand, findings)
+    across.one_content([*fit, *label_fit], findings.add)
+    for compare in (across.copies, across.gains, across.images):
+        compare(fit, findings.add)
 
 
 def _each(

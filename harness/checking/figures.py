@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from math import inf, isfinite, log
 from typing import Any
 
@@ -37,14 +38,15 @@ AMOUNTS = ("nll", "train_seconds", "evidence_seconds", "adapt_seconds", "source_
 AT_LEAST_ONE = ("train_imbalance", "train_n", "n", "parameters", "macs", "mean_experts", "views", "shift_ratio")
 HASHES: tuple[str, ...] = ("row_id", "train_fingerprint", "test_fingerprint", "train_counts_sha256", "recipe_sha256")
 HASHES += ("checkpoint_sha256", "indices_sha256")
+MAY_LACK = ("many", "medium", "few", "tv_estimate_test")
+"""What a redraw may have no value of."""
 REDRAW = ("draw_seed", "n", "top1", "many", "medium", "few", "delta_to_mean", "tv_predicted_test", "tv_estimate_test")
 
 
 def numbers(row: Row) -> Outcome:
     """Check every figure of a row for NaN, range and length; nothing else can be computed of one at fault."""
-    for said in [*not_finite(vars(row)), *hashes(row), *_lengths(row), *_ranges(row), *_redraws(row)]:
-        return Fault(said)
-    return None
+    said = next(chain(not_finite(vars(row)), hashes(row), _lengths(row), _ranges(row), _redraws(row)), None)
+    return None if said is None else Fault(said)
 
 
 def not_finite(values: Any, name: str = "") -> Iterator[str]:
@@ -82,6 +84,7 @@ def _lengths(row: Row) -> Iterator[str]:
         values = getattr(row, name)
         if values is not None and len(values) != classes:
             yield f"{name} has {len(values)} entries for {classes} classes"
+            return
     for name in ("bins_count", "bins_correct", "bins_confidence"):
         if len(getattr(row, name)) != BINS:
             yield f"{name} has {len(getattr(row, name))} entries, not {BINS}"
@@ -123,7 +126,9 @@ def _redraws(row: Row) -> Iterator[str]:
         for name in REDRAW:
             value, least = one[name], -1 if name == "delta_to_mean" else 0
             most = inf if name in ("n", "draw_seed") else 1
-            if value is not None and not (isinstance(value, int | float) and least <= value <= most):
+            if value is None and name in MAY_LACK:
+                continue
+            if not (isinstance(value, int | float) and least <= value <= most):
                 yield f"{name} of a redraw is {value}, not in {least}..{most:g}"
 
 

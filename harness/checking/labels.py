@@ -1,5 +1,8 @@
 """What a multi-label row gives by itself: its figures, computed again from what it holds of each label."""
 
+from collections.abc import Iterator
+from itertools import chain
+
 import numpy as np
 
 from harness.checking.figures import hashes, not_finite, out_of
@@ -17,23 +20,31 @@ AMOUNTS = ("train_labels_per_image", "labels_per_image", "train_seconds", "evide
 
 def numbers(row: LabelRow) -> Outcome:
     """Check every figure of a row for NaN, range and length; nothing else can be computed of one at fault."""
-    said = [*not_finite(vars(row)), *hashes(row), *out_of(row, SHARES, 0, 1), *out_of(row, AMOUNTS, 0)]
-    said += out_of(row, ("train_n", "n", "branches", "parameters", "macs"), 1)
+    said = next(chain(not_finite(vars(row)), hashes(row), _lengths(row), _ranges(row)), None)
+    return None if said is None else Fault(said)
+
+
+def _lengths(row: LabelRow) -> Iterator[str]:
     for name in PER_LABEL:
         values = getattr(row, name)
         if values is not None and len(values) != len(row.train_counts):
-            said.append(f"{name} has {len(values)} entries for {len(row.train_counts)} labels")
+            yield f"{name} has {len(values)} entries for {len(row.train_counts)} labels"
         if values is not None and min((value for value in values if value is not None), default=0) < 0:
-            said.append(f"{name} has a negative entry")
+            yield f"{name} has a negative entry"
     if max((value for value in row.per_class_ap if value is not None), default=2) > 1:
-        said.append("per_class_ap has no entry, or one above 1")
+        yield "per_class_ap has no entry, or one above 1"
     if not any(row.train_counts) or not any(row.per_class_positives):
-        said.append("train_counts or per_class_positives are all zero")
+        yield "train_counts or per_class_positives are all zero"
+
+
+def _ranges(row: LabelRow) -> Iterator[str]:
+    yield from out_of(row, SHARES, 0, 1)
+    yield from out_of(row, AMOUNTS, 0)
+    yield from out_of(row, ("train_n", "n", "branches", "parameters", "macs"), 1)
     for name in GROUPS:
         interval = getattr(row, f"{name}_interval")
         if interval is not None and not (len(interval) == 2 and 0 <= interval[0] <= interval[1] <= 1):
-            said.append(f"{name}_interval is {interval}")
-    return Fault(said[0]) if said else None
+            yield f"{name}_interval is {interval}"
 
 
 def accuracy(row: LabelRow) -> Outcome:
