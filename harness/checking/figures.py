@@ -112,9 +112,9 @@ def _ranges(row: Row) -> Iterator[str]:
     yield from out_of(row, ("entropy",), 0, log(max(len(row.per_class_total), 1)) + SLACK)
     if row.source_seen > row.source_n:
         yield f"source_seen is {row.source_seen} of {row.source_n}"
-    for name, total in (("prior_estimate", 1.0), ("preference", 1.0)):
+    for name in ("prior_estimate", "preference"):
         values = getattr(row, name)
-        if values is not None and (min(values, default=0) < -SLACK or abs(sum(values) - total) > 1e-3):
+        if values is not None and (min(values, default=0) < 0 or abs(sum(values) - 1) > 1e-3):
             yield f"{name} is no distribution"
 
 
