@@ -1,9 +1,7 @@
 """One card for each method and adapter, as Markdown: what its file says, and what the stored rows say of it."""
 
-import ast
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean, median
 
@@ -15,6 +13,7 @@ from harness.records.rows import Row
 from harness.show.section import Table
 from harness.show.settings import named_recipe
 from harness.show.shifts import read, shift_order
+from methods.core.options import docstring
 from methods.papers import METHODS
 from shifts.common.files import write_text
 
@@ -58,17 +57,9 @@ def _page(
     lines = [HEAD.format(what=what, figures=figures)]
     lines += [", ".join(f"[{name}](#{name})" for name in targets) + "."]
     for name, target in targets.items():
-        lines += [f"## {name}", f"```text\n{said(target)}\n```"]
+        lines += [f"## {name}", f"```text\n{docstring(target.partition(':')[0])}\n```"]
         lines += [line for table in tables(name, rows) for line in table_lines(table)]
     return "\n\n".join(lines) + "\n"
-
-
-def said(target: str) -> str:
-    """Return the docstring of the file of `module:class`, which is not imported."""
-    spec = find_spec(target.partition(":")[0])
-    assert spec is not None
-    assert spec.origin is not None
-    return ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or ""
 
 
 def _of_method(name: str, rows: Sequence[Row]) -> list[Table]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from harness.adapters import ADAPTERS
 from harness.pages import cards
+from methods.core.options import docstring
 from methods.papers import METHODS
 from tests.harness.fake import fake_row
 
@@ -13,7 +14,7 @@ def test_every_method_and_adapter_has_a_card(tmp_path: Path) -> None:
     for file, targets in ((methods, METHODS), (adapters, ADAPTERS)):
         text = file.read_text(encoding="utf-8")
         for name, target in targets.items():
-            assert f"\n## {name}\n\n```text\n{cards.said(target)}\n```\n" in text
+            assert f"\n## {name}\n\n```text\n{docstring(target.partition(':')[0])}\n```\n" in text
         assert text.count("\n## ") == len(targets)
 
 
