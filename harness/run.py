@@ -92,7 +92,12 @@ def parser() -> Parser:
     add_shift_arguments(made)
     add_training_arguments(made)
     group = made.add_argument_group("adapting and measuring")
-    group.add_argument("--adapters", nargs="+", metavar="NAME", help="ways to use unlabelled test data (default: all)")
+    group.add_argument(
+        "--adapters",
+        nargs="+",
+        metavar="NAME",
+        help="ways to use unlabelled test data; all: every one (default: all that are quick)",
+    )
     group.add_argument(
         "--evidence", type=Path, metavar="FILE", help="evaluate somebody else's model: expert logits of a test pool"
     )

@@ -1,5 +1,7 @@
 """Adapters: ways to use unlabelled test data, found by name, one file each."""
 
+from collections.abc import Sequence
+
 from harness.adapters.parts.contract import Adapter, TruthAdapter
 from methods.core.options import headline, look_up
 
@@ -22,6 +24,7 @@ ADAPTERS = {
     "cm_map": "harness.adapters.cm_map:CmMap",
     "elsa": "harness.adapters.elsa:Elsa",
     "kdey_ml": "harness.adapters.kdey_ml:KdeyMl",
+    "lsc": "harness.adapters.lsc:Lsc",
     "oracle_prior": "harness.adapters.oracle_prior:OraclePrior",
     "stream_sade": "harness.adapters.stream_sade:StreamSade",
     "stream_em": "harness.adapters.stream_em:StreamEm",
@@ -38,11 +41,20 @@ ADAPTERS = {
 }
 """Every adapter by name; its module is imported when it is asked for."""
 
+BESIDES = ("lsc",)
+"""Adapters that `all` names and the default leaves out: one trains a network, which takes longer than all others."""
+
 
 def get(text: str) -> Adapter | TruthAdapter:
     """Return the adapter that `text` names, with options on the name (`sade:objective=inner`). Raises BadInput."""
     adapter: Adapter | TruthAdapter = look_up("adapter", text, ADAPTERS)
     return adapter
+
+
+def asked_for(names: Sequence[str]) -> list[Adapter | TruthAdapter]:
+    """Return the adapters of these names, each once; `all` is every one, no name all but BESIDES. Raises BadInput."""
+    wanted = [one for name in names for one in (ADAPTERS if name == "all" else [name])]
+    return list(map(get, dict.fromkeys(wanted or [name for name in ADAPTERS if name not in BESIDES])))
 
 
 def names() -> list[tuple[str, str]]:

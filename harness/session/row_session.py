@@ -52,8 +52,8 @@ class RowSession(EvidenceSession):
                 self.notes += [note for note in notes if note not in self.notes]
 
     def chosen_adapters(self, named: Sequence[str]) -> list[AnyAdapter]:
-        """Return the adapters of these names, each once; without any, all that there are. Raises BadInput."""
-        return [adapters.get(name) for name in dict.fromkeys(named or adapters.ADAPTERS)]
+        """Return the adapters of these names, each once; without any, those of the default run. Raises BadInput."""
+        return adapters.asked_for(named)
 
     @property
     def folder(self) -> Path:

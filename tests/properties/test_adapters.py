@@ -94,7 +94,11 @@ def with_parts(evidence: Evidence, seed: int) -> Evidence:
     )
 
 
-@given(seeds, st.sampled_from(list(adapters.ADAPTERS)))
+WHERE_ZERO_IS = ["lsc"]
+"""They set logits to zero, so they ask where zero is."""
+
+
+@given(seeds, st.sampled_from([name for name in adapters.ADAPTERS if name not in WHERE_ZERO_IS]))
 def test_a_constant_per_image_changes_no_prediction(seed: int, name: str) -> None:
     evidence, priors = evidence_of(seed)
     evidence = with_parts(evidence, seed)
