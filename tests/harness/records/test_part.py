@@ -33,9 +33,15 @@ def test_parts_are_those_of_the_rows(tmp_path: Path) -> None:
     assert {tuple(part.redraws) for part in PART.load_all(tmp_path)} == {(), (0.45, 0.55)}
 
 
-def test_rows_of_an_older_schema_have_parts() -> None:
-    whole = rows.load_all(REFERENCE)
-    assert {part.row_id: part for part in PART.load_all(REFERENCE)} == {row.row_id: PART.of(row) for row in whole}
+@pytest.mark.parametrize("every", [40, pytest.param(1, marks=pytest.mark.exhaustive)])
+def test_rows_of_an_older_schema_have_parts(tmp_path: Path, every: int) -> None:
+    """The committed rows, of each file every so many."""
+    for file in REFERENCE.glob("rows-*.parquet"):
+        table = parquet.read(file)
+        parquet.write(tmp_path / file.name, table.take(pa.array(range(0, table.num_rows, every))))
+    whole = rows.load_all(tmp_path)
+    assert len(whole) > 100
+    assert {part.row_id: part for part in PART.load_all(tmp_path)} == {row.row_id: PART.of(row) for row in whole}
 
 
 def test_the_same_row_in_several_files(tmp_path: Path) -> None:

@@ -30,9 +30,9 @@ from shifts.labels.shift import Shift
 from shifts.sets.resolve import resolve
 from shifts.sets.training import training_set
 from tests.harness.small import (
+    RECIPE,
     Result,
     call,
-    command,
     images,
     leaderboard_bytes,
     one_line,
@@ -47,10 +47,18 @@ ASKED = ["--dataset", "embedded_mosaics", "--device", "cpu", "--shift", *SHIFTS,
 
 
 @pytest.fixture(scope="module")
-def mosaics(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
-    """The real command on the embedded mosaics: results folder and what the command printed."""
+def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recipe of one epoch."""
+    path = tmp_path_factory.mktemp("recipe") / "short.toml"
+    path.write_text(RECIPE.replace("epochs = 2", "epochs = 1").replace("[1, 2]", "[1, 1]"))
+    return path
+
+
+@pytest.fixture(scope="module")
+def mosaics(short: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
+    """The command on the embedded mosaics: results folder and what the command printed."""
     results = tmp_path_factory.mktemp("mosaics") / "results"
-    result = command(*ASKED, "--recipe", recipe, "--results", results)
+    result = call(*ASKED, "--recipe", short, "--results", results)
     assert result.status == 0, result.err
     return results, result
 
@@ -121,25 +129,25 @@ def test_what_is_printed(mosaics: tuple[Path, Result]) -> None:
     assert max(map(len, result.out.split("leaderboard:")[0].splitlines())) <= 120
 
 
-def test_again_does_nothing_and_goes_on_where_rows_are_missing(mosaics: tuple[Path, Result], recipe: Path) -> None:
+def test_again_does_nothing_and_goes_on_where_rows_are_missing(mosaics: tuple[Path, Result], short: Path) -> None:
     results, first = mosaics
     before, board = stamps(results), leaderboard_bytes(results)
-    again = call(*ASKED, "--recipe", recipe, "--results", results)
+    again = call(*ASKED, "--recipe", short, "--results", results)
     assert (again.status, again.out) == (0, first.out)
     assert stamps(results) == before
     assert leaderboard_bytes(results) == board
     gone = next(path for path in visible(results / "rows") if "uniform" in path.name)
     gone.unlink()
     (results / "leaderboard.json").unlink()
-    plan = call(*ASKED, "--recipe", recipe, "--results", results, "--dry-run").out
+    plan = call(*ASKED, "--recipe", short, "--results", results, "--dry-run").out
     assert "2 of 3 rows done" in plan
     assert "3 of 3 rows done" in plan
-    assert call(*ASKED, "--recipe", recipe, "--results", results).status == 0
+    assert call(*ASKED, "--recipe", short, "--results", results).status == 0
     assert {path for path, stamp in stamps(results).items() if before[path] != stamp} == {gone}
     assert leaderboard_bytes(results) == board
 
 
-def test_broken_evidence_is_made_again(mosaics: tuple[Path, Result], recipe: Path) -> None:
+def test_broken_evidence_is_made_again(mosaics: tuple[Path, Result], short: Path) -> None:
     results, _ = mosaics
     board = leaderboard_bytes(results)
     file = next((results / "evidence").glob("*bce*"))
@@ -148,7 +156,7 @@ def test_broken_evidence_is_made_again(mosaics: tuple[Path, Result], recipe: Pat
     for path in visible(results / "rows"):
         if "bce" in str(path):
             path.unlink()
-    assert call(*ASKED, "--recipe", recipe, "--results", results).status == 0
+    assert call(*ASKED, "--recipe", short, "--results", results).status == 0
     assert leaderboard_bytes(results) == board
     assert len(file.read_bytes()) >= len(whole) - 100
 

@@ -24,7 +24,7 @@ from methods.training.update import WARM_UP, recorded
 from shifts.common.errors import BadInput
 from tests.methods import tiny
 
-LONG = tiny.RECIPE.scaled(3, "long")
+LONG = tiny.RECIPE.scaled(2, "long")
 
 
 def images_for(method: Method) -> TrainingImages:

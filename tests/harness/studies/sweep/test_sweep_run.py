@@ -222,6 +222,7 @@ def test_help_comes_without_torch(tmp_path: Path) -> None:
     assert "examples:" in shown.out
 
 
+@pytest.mark.exhaustive
 def test_two_runs_at_once_share_a_file(tmp_path: Path) -> None:
     file, results = tmp_path / "theirs.safetensors", tmp_path / "results"
     evidence.save(file, random_pool())

@@ -21,7 +21,7 @@ from harness.studies.why.section import section
 from methods.core.recipes import get as get_recipe
 from shifts.common.files import digest
 from tests.harness.fake import fake_row
-from tests.harness.small import ROOT, call, command, environment, one_line, stamps
+from tests.harness.small import ROOT, call, environment, one_line, stamps
 from tests.harness.studies.why.test_findings import random_answers
 
 MODULE = "harness.why"
@@ -39,7 +39,7 @@ def wanted(data: Path, recipe: Path) -> list[object]:
 def asked_why(wanted: list[object], small_results: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """Results folder and output of the command over the small run's results."""
     results = Path(shutil.copytree(small_results, tmp_path_factory.mktemp("why") / "results"))
-    done = command(*wanted, "--methods", "softmax", "sade", "--results", results, module=MODULE)
+    done = call(*wanted, "--methods", "softmax", "sade", "--results", results, module=MODULE)
     assert done.status == 0, done.err
     return results, done.out
 
