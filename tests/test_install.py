@@ -135,6 +135,7 @@ def test_installed_command_beside_other_packages_of_our_names(installed: Path, p
     assert "backward_lt-50" in described.stdout
 
 
+@pytest.mark.exhaustive
 def test_printed_commands_work_beside_other_packages_of_our_names(installed: Path, project: Path, data: Path) -> None:
     small = ["--dataset", data, "--train-imbalance", "10", "--methods", "softmax"]
     jobs = run(project, installed / "tailshift", "run", *small, "--dry-run", "--jobs")

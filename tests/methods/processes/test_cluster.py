@@ -7,13 +7,18 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from tests.harness.small import RECIPE, call, environment, leaderboard_bytes, one_line
 
-distributed = pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
+
+@pytest.fixture(autouse=True, scope="module")
+def distributed() -> Any:
+    """The library of the cluster, or why there is none; loaded where these tests run, not where they are found."""
+    return pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
 
 
 def started(words: list[str], folder: Path) -> "subprocess.Popen[bytes]":
@@ -25,7 +30,16 @@ def started(words: list[str], folder: Path) -> "subprocess.Popen[bytes]":
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def threads(distributed: Any) -> Iterator[str]:
+    """A scheduler and a worker in threads of this process."""
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=None
+    ) as cluster:
+        yield cluster.scheduler_address
+
+
+@pytest.fixture(scope="module")
+def address(distributed: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A scheduler with two workers, which are started anew where they die."""
     folder = tmp_path_factory.mktemp("cluster")
     file = folder / "scheduler.json"
@@ -46,14 +60,19 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         part.wait(30)
 
 
-def test_rows_are_those_of_a_local_run(asked: list[str], small_results: Path, tmp_path: Path, address: str) -> None:
-    done = call(*asked, "--engine", "dask", "--scheduler", address, "--results", tmp_path)
+@pytest.mark.parametrize("where", ["threads", pytest.param("address", marks=pytest.mark.exhaustive)])
+def test_rows_are_those_of_a_local_run(
+    asked: list[str], small_results: Path, tmp_path: Path, where: str, request: pytest.FixtureRequest
+) -> None:
+    done = call(*asked, "--engine", "dask", "--scheduler", request.getfixturevalue(where), "--results", tmp_path)
     assert (done.status, done.err) == (0, "")
     assert leaderboard_bytes(tmp_path) == leaderboard_bytes(small_results)
 
 
 @pytest.mark.exhaustive
-def test_a_worker_that_is_killed_loses_nothing(asked: list[str], tmp_path: Path, address: str) -> None:
+def test_a_worker_that_is_killed_loses_nothing(
+    distributed: Any, asked: list[str], tmp_path: Path, address: str
+) -> None:
     longer = tmp_path / "longer.toml"
     longer.write_text(RECIPE.replace("epochs = 2", "epochs = 60"))
     asked = [*asked, "--recipe", str(longer)]
