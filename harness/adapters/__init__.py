@@ -37,12 +37,17 @@ ADAPTERS = {
     "routed": "harness.adapters.routed:Routed",
     "preference": "harness.adapters.preference:Preference",
     "preference_em": "harness.adapters.preference_em:PreferenceEm",
+    "t3a": "harness.adapters.t3a:T3a",
+    "lame": "harness.adapters.lame:Lame",
+    "tent_head": "harness.adapters.tent_head:TentHead",
+    "shot_head": "harness.adapters.shot_head:ShotHead",
     "best_expert": "harness.adapters.best_expert:BestExpert",
 }
 """Every adapter by name; its module is imported when it is asked for."""
 
-BESIDES = ("lsc",)
-"""Adapters that `all` names and the default leaves out: one trains a network, which takes longer than all others."""
+BESIDES = ("lsc", "t3a", "lame", "tent_head", "shot_head")
+"""Adapters that `all` names and the default leaves out: one trains a network, which takes longer than all others, the
+rest read features, which evidence has where it was asked for, and are not about the prior."""
 
 
 def get(text: str) -> Adapter | TruthAdapter:

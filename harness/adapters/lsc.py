@@ -32,6 +32,7 @@ from jaxtyping import Bool, Float, Int
 
 from harness.adapters.parts.check import check_evidence
 from harness.adapters.parts.contract import Adapter, Counts, Prior, WeightedExperts
+from harness.adapters.parts.descent import Adam
 from harness.evidence.access import Access
 from harness.evidence.arrays import Evidence, Source
 from harness.evidence.check import check_finite
@@ -193,14 +194,9 @@ class Network:
 
     def learn(self, inputs: Inputs, shares: Float[np.ndarray, "sets classes"]) -> None:
         """Train with Adam on KL(shares || answer)."""
-        first, second = ([np.zeros_like(layer) for layer in self.layers] for _ in range(2))
-        for step, rows in enumerate(_batches(len(inputs)), 1):
-            slopes = self.slopes(inputs[rows], shares[rows])
-            for layer, slope, mean, square in zip(self.layers, slopes, first, second, strict=True):
-                mean += 0.1 * (slope - mean)
-                square += 0.001 * (slope**2 - square)
-                spread = np.sqrt(square / (1 - 0.999**step)) + 1e-8
-                layer -= RATE * (mean / (1 - 0.9**step)) / spread
+        optimiser = Adam(self.layers, RATE)
+        for rows in _batches(len(inputs)):
+            optimiser.step(self.slopes(inputs[rows], shares[rows]))
 
     def slopes(self, inputs: Inputs, shares: Float[np.ndarray, "sets classes"]) -> list[Float[np.ndarray, "..."]]:
         """Return the gradient of the mean KL by each of `layers`."""

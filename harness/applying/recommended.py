@@ -1,14 +1,17 @@
 """Which adapter to take for what a file has, by the reference rows (results/reference)."""
 
-from typing import Literal, NamedTuple
+from dataclasses import replace
+from typing import Literal, NamedTuple, TypeVar
 
 from harness import adapters
 from harness.adapters.parts.contract import Adapter
-from harness.adapters.parts.streams import StreamAdapter
+from harness.adapters.parts.streams import Arriving
 from harness.evidence.arrays import Evidence
 from shifts.common.errors import BadInput
 
 Order = Literal["whole", "stream"]
+
+A = TypeVar("A", bound=Arriving)
 
 
 class Recommended(NamedTuple):
@@ -47,17 +50,15 @@ def chosen(name: str | None, evidence: Evidence, order: Order, batch: int) -> Ad
     made = adapters.get(recommended(evidence, order).adapter if name is None else name)
     if not isinstance(made, Adapter):
         raise BadInput(f"{made.name} is told the labels, so it cannot answer for images without; take another adapter")
-    if isinstance(made, StreamAdapter) != (order == "stream") and made.name != "mean":
+    if isinstance(made, Arriving) != (order == "stream") and made.name != "mean":
         ways = ("a stream: give --order stream", "all images at once: leave out --order stream")
         raise BadInput(f"{made.name} reads {ways[order == 'stream']}")
-    if isinstance(made, StreamAdapter) and (name is None or "batch=" not in name):
+    if isinstance(made, Arriving) and (name is None or "batch=" not in name):
         made = _with_batch(made, batch)
     if (reason := made.missing(evidence)) is not None:
         raise BadInput(f"{made.name} does not apply: {reason}")
     return made
 
 
-def _with_batch(adapter: StreamAdapter, batch: int) -> StreamAdapter:
-    from dataclasses import replace
-
+def _with_batch(adapter: A, batch: int) -> A:
     return replace(adapter, batch=batch)

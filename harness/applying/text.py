@@ -5,7 +5,7 @@ import textwrap
 import numpy as np
 
 from harness.adapters.parts.contract import Prior
-from harness.adapters.parts.streams import StreamAdapter
+from harness.adapters.parts.streams import Arriving
 from harness.applying.applied import Applied
 from harness.applying.recommended import Recommended
 from harness.applying.verdict import Verdict
@@ -41,7 +41,7 @@ def _known(made: Applied) -> list[str]:
 
 def _adapter(made: Applied, found: Recommended | None) -> list[str]:
     words = f"{made.adapter.name} version {made.adapter.version}"
-    if isinstance(made.adapter, StreamAdapter):
+    if isinstance(made.adapter, Arriving):
         words += f", batches of {made.adapter.batch} in the order of the file"
     if found is not None:
         needs = "labelled source images" if made.adapter.access.labels == "source" else "no labels"

@@ -11,7 +11,7 @@ from harness.adapters.parts.contract import TruthAdapter
 from harness.adapters.parts.streams import StreamAdapter
 from harness.adapters.sade import Sade
 from harness.evidence.arrays import Evidence, Source
-from harness.evidence.heads import PreferenceHeads, lattice
+from harness.evidence.heads import Classifiers, PreferenceHeads, lattice
 from methods.core.priors import ExpertPriors
 
 seeds = st.integers(0, 2**32 - 1)
@@ -83,6 +83,7 @@ def with_parts(evidence: Evidence, seed: int) -> Evidence:
         evidence,
         gate_logits=rng.normal(size=(images, experts - 1)).astype(np.float32),
         features=features,
+        classifiers=Classifiers(rng.normal(size=(experts, 4, classes)).astype(np.float32)),
         source=Source(known.astype(np.float32), source, 0),
         view_features=(features + rng.normal(size=(2, 2, images, experts, 4))).astype(np.float32),
         head=PreferenceHeads(
