@@ -79,19 +79,21 @@ class Contest:
         return tuple(getattr(self.entrants[0].first, name) for name in NEVER_MIXED)
 
 
-def contests(stored: Sequence[Row]) -> list[Contest]:
+def contests(stored: Sequence[Row], over: Sequence[str] | None = None) -> list[Contest]:
     """Group rows into contests by data and recipe, over the published shifts and over the order-free ones.
 
-    The order of the rows does not matter. Of the order-free shifts those count that most entrants have.
-    Raises ValueError for a row whose correctness bits do not fit its draw.
+    over: the only shifts to look at, all together. The order of the rows does not matter. Of the order-free shifts
+    those count that most entrants have. Raises ValueError for a row whose correctness bits do not fit its draw.
     """
     pools = pool_counts(stored)
     draws: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     groups = []
     for group in current(row for row in stored if row.task == "single_label"):
         row = group[0]
-        if row.shift in PUBLISHED or read(row.shift).traits.order_free:
-            family = json.dumps([*(getattr(row, name) for name in NEVER_MIXED), row.shift not in PUBLISHED])
+        listed = row.shift in PUBLISHED or read(row.shift).traits.order_free if over is None else row.shift in over
+        if listed:
+            apart = over is None and row.shift not in PUBLISHED
+            family = json.dumps([*(getattr(row, name) for name in NEVER_MIXED), apart])
             draws[family, row.shift][row.indices_sha256] += 1
             groups.append((family, group))
     families: dict[str, dict[str, dict[str, list[Row]]]] = defaultdict(lambda: defaultdict(dict))
@@ -104,7 +106,7 @@ def contests(stored: Sequence[Row]) -> list[Contest]:
     found = []
     for key, settings in sorted(families.items()):
         entrants = [Entrant(by_shift) for _, by_shift in sorted(settings.items())]
-        shifts = _commonest(entrants) if json.loads(key)[-1] else PUBLISHED
+        shifts = _commonest(entrants) if json.loads(key)[-1] else PUBLISHED if over is None else tuple(over)
         complete = tuple(entrant for entrant in entrants if entrant.complete(shifts))
         if complete:
             rows = [complete[0].rows[shift][0] for shift in shifts]

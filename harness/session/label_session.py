@@ -106,6 +106,10 @@ class LabelSession(RowSession):
         found = [label_rows.read(task.path).map for task in self.asked(model)]
         return f"{len(found)} rows, mean average precision {100 * sum(found) / len(found):.1f} %"
 
+    def answer(self) -> list[str]:
+        """Return nothing: only one adapter applies."""
+        return []
+
     def _row(self, model: Model, task: Task, pool: LabelEvidence, fields: dict[str, Any]) -> label_rows.LabelRow:
         """Return a row of what is known of the model, the draw and what was measured."""
         assert model.job is not None

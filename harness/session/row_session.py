@@ -15,6 +15,7 @@ from harness import adapters
 from harness.board import build as leaderboard
 from harness.board import table
 from harness.board.schema import Board
+from harness.choice import of_run
 from harness.evidence import arrays
 from harness.passes import gather as passes
 from harness.protocol.measure import AnyAdapter, declared, measure
@@ -163,4 +164,11 @@ class RowSession(EvidenceSession):
         """Return the table with the notes before it and where everything was written after it."""
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         written = f"leaderboard: {self.results / 'leaderboard.json'}    rows: {rows.folder(self.results)}"
-        return "\n".join([*(f"note: {note}" for note in self.notes), self.table(top, width), "", written])
+        parts = [*(f"note: {note}" for note in self.notes), self.table(top, width), ""]
+        return "\n".join([*parts, *self.answer(), written])
+
+    def answer(self) -> list[str]:
+        """Return the answer of what was asked for in a few lines, each with what a user must have."""
+        paths = [task.path for tasks in self.tasks.values() for task in tasks]
+        told = of_run.lines([rows.read(path) for path in paths if path.exists()], [str(shift) for shift in self.shifts])
+        return [*told, ""] if told else []
