@@ -7,7 +7,7 @@ from harness.choice.contenders import Answer
 from harness.choice.entrants import contests
 from harness.records.rows import Row
 from harness.show.cells import percent
-from harness.show.text import aligned
+from harness.show.text import aligned, counted
 
 SITUATIONS = {
     ("none", "inductive"): "with nothing",
@@ -34,8 +34,10 @@ def _best(answer: Answer) -> tuple[str, str, str]:
     best, group = answer.best_mean, sum(one.best_group for one in answer.contenders)
     name = best.method if best.adapter == "mean" else f"{best.method} + {best.adapter}"
     others = len(answer.contenders) - 1
-    if group > 1:
-        note = f"not apart from {group - 1} of {others} others"
+    if not others:
+        note = "nothing else was measured"
+    elif group > 1:
+        note = f"not apart from {group - 1} of {counted(others, 'other')}"
     else:
-        note = f"ahead of all {others} others" if others else "nothing else was measured"
+        note = f"ahead of {'all ' if others > 1 else ''}{counted(others, 'other')}"
     return name, percent(best.mean), note

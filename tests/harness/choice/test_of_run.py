@@ -23,7 +23,7 @@ def test_the_best_of_each_situation() -> None:
     head, nothing, images = lines(rows, ["backward_lt-50"])
     assert head.split() == ["best", "method", "+", "adapter", "top-1"]
     said = [" ".join(line.split()) for line in (nothing, images)]
-    assert said[0] == "with nothing ride 40.0 % not apart from 1 of 1 others"
+    assert said[0] == "with nothing ride 40.0 % ahead of 1 other"
     assert said[1] == "with unlabelled test images sade + em 90.0 % ahead of all 2 others"
 
 
