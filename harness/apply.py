@@ -25,7 +25,7 @@ def apply(
     images: str | Path | None = None,
     adapter: str | None = None,
     order: Literal["whole", "stream"] = "whole",
-    batch: int = 64,
+    batch: int | None = None,
     seed: int = 0,
 ) -> "Applied":
     """Answer for unlabelled images with an adapter, and say whether to trust it.
@@ -33,7 +33,7 @@ def apply(
     model: an evidence file (`harness.collect`, `save_evidence`); images: another one of the same model, with the images
     to answer for, where `model` holds only what is known of it. adapter: by name; otherwise what the reference rows
     recommend for what the file has. order: `stream` reads `batch` images at a time in the order of the file, and
-    answers each batch with what was known by then. seed: of whatever the adapter draws.
+    answers each batch with what was known by then; None: 64. seed: of whatever the adapter draws.
 
     Labels that a file may hold are not looked at. Returns `Applied`: `classes`, `probabilities`, `plain`, `prior`,
     `low`, `high`, `verdict`, and `write(path)`. Raises BadInput, in one line, for what does not fit.
@@ -81,9 +81,7 @@ def parser() -> Parser:
         default="whole",
         help="whole: all images at once; stream: batch by batch, in the order of the file (default: whole)",
     )
-    made.add_argument(
-        "--batch", type=whole(1), default=64, metavar="N", help="images a batch of a stream (default: 64)"
-    )
+    made.add_argument("--batch", type=whole(1), metavar="N", help="images a batch of a stream (default: 64)")
     made.add_argument("--seed", type=whole(0), default=0, metavar="N", help="of what the adapter draws (default: 0)")
     made.add_argument(
         "--output",

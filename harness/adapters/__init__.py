@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from harness.adapters.parts.contract import Adapter, TruthAdapter
 from methods.core.options import headline, look_up
+from shifts.common.errors import BadInput
 
 ADAPTERS = {
     "mean": "harness.adapters.mean:Mean",
@@ -52,6 +53,8 @@ rest read features, which evidence has where it was asked for, and are not about
 
 def get(text: str) -> Adapter | TruthAdapter:
     """Return the adapter that `text` names, with options on the name (`sade:objective=inner`). Raises BadInput."""
+    if not isinstance(text, str):
+        raise BadInput(f"an adapter is named by a text, as 'em', not {text!r}")
     adapter: Adapter | TruthAdapter = look_up("adapter", text, ADAPTERS)
     return adapter
 

@@ -10,9 +10,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from harness.adapters.mean import Mean
-from harness.adapters.parts.chosen import Chosen
+from harness.adapters.parts.chosen import Chosen, estimate_of
 from harness.adapters.parts.contract import Adapter, Fitted, Prior, WeightedExperts
 from harness.adapters.parts.spread import replicates
+from harness.adapters.parts.streams import Arriving
 from harness.applying import output
 from harness.applying.answers import Answers, answers
 from harness.applying.reading import Given
@@ -34,8 +35,9 @@ class Applied:
 
     classes: the class of each image [N]; probabilities: how sure each is [N]; plain: the classes without adaptation
     [N]; prior: the estimated class shares [C], None where the adapter estimates none; low, high: their 90 % interval
-    [C], None where there is none; verdict: whether to adapt, None for `mean`; class_names [C]; ids [N]: the images'
-    names, None where they have none.
+    [C], None where there is none; verdict: whether to adapt, None for `mean`; adapted: whether these are answers with
+    adaptation, which an adapter that chooses may not give; class_names [C]; ids [N]: the images' names, None where they
+    have none.
     """
 
     read: UnlabelledEvidence = field(repr=False)
@@ -45,6 +47,7 @@ class Applied:
     prior: Prior | None = field(repr=False)
     low: Prior | None = field(repr=False)
     high: Prior | None = field(repr=False)
+    adapted: bool
 
     @property
     def classes(self) -> Int[np.ndarray, " images"]:
@@ -90,10 +93,11 @@ class Applied:
             "high": self.high,
         }
         return {
-            "adapter": {"name": self.adapter.name, "version": self.adapter.version, "settings": asdict(self.adapter)},
+            "adapter": {"name": self.adapter.name, "version": self.adapter.version, "settings": self._settings()},
             "access": self.adapter.access.fields,
             "images": len(self.classes),
             "source_images": 0 if self.read.evidence.source is None else len(self.read.evidence.source.labels),
+            "adapted": self.adapted,
             "changed": self.answers.changed,
             "tv_train_estimate": None if prior is None else total_variation(self.train, prior),
             "interval": LEVEL,
@@ -104,6 +108,12 @@ class Applied:
             "verdict": None if self.verdict is None else self.verdict.as_json(),
         }
 
+    def _settings(self) -> dict[str, Any]:
+        settings = asdict(self.adapter)
+        if isinstance(self.adapter, Arriving):
+            del settings["order"]  # of test sets that are drawn; here it is that of the file
+        return settings
+
 
 def applied(given: Given, adapter: Adapter, seed: int) -> Applied:
     """Fit the adapter to the images, answer for each and judge. Raises ValueError where it cannot be fitted."""
@@ -112,11 +122,12 @@ def applied(given: Given, adapter: Adapter, seed: int) -> Applied:
     plain = Mean().fit(evidence, counts, priors, seed)
     fitted = adapter.fit(evidence, counts, priors, seed)
     final = answers(evidence, adapter, fitted, plain)
-    estimate = fitted.tried if isinstance(fitted, Chosen) and fitted.tried is not None else fitted
-    tried = final if estimate.prior is fitted.prior else answers(evidence, adapter, estimate, plain)
+    estimate = estimate_of(fitted)
+    kept = isinstance(fitted, Chosen) and not fitted.said.adapt
+    tried = answers(evidence, adapter, estimate, plain) if kept else final
     low, high = _interval(read, adapter, estimate, seed)
     said = verdict(read, adapter, fitted, plain, tried, seed)
-    return Applied(read, adapter, final, said, estimate.prior, low, high)
+    return Applied(read, adapter, final, said, estimate.prior, low, high, not kept and adapter.name != Mean.name)
 
 
 def _interval(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.adapters.parts.check import check_seed
 from harness.applying import output
 from harness.applying.applied import Applied, applied
 from harness.applying.reading import Given, given
@@ -19,7 +20,7 @@ class ApplyRequest:
     images: Path | None = None
     adapters: tuple[str, ...] = ()
     order: Order = "whole"
-    batch: int = 64
+    batch: int | None = None
     seed: int = 0
     output: Path | None = None
     dry_run: bool = False
@@ -27,7 +28,7 @@ class ApplyRequest:
     def work(self) -> str:
         """Answer and write the files that were asked for; returns what to print. Raises BadInput."""
         if self.output is not None:
-            output.check_suffix(self.output)
+            output.check(self.output, [self.model, *([] if self.images is None else [self.images])])
         read = self.given()
         found = recommended(read.read.evidence, self.order) if self._name is None else None
         if self.dry_run:
@@ -52,8 +53,9 @@ class ApplyRequest:
     def given(self) -> Given:
         """Read the files. Raises BadInput."""
         check_name("order", self.order, ("whole", "stream"))
-        if self.batch < 1:
+        if self.batch is not None and self.batch < 1:
             raise BadInput(f"batch must be at least 1, not {self.batch}")
+        check_seed(self.seed)
         return given(self.model, self.images)
 
     def applied(self, read: Given | None = None) -> Applied:

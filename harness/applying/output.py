@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,22 @@ def write_prior(path: Path, content: dict[str, Any]) -> None:
 def prior_path(path: Path) -> Path:
     """Return the place of the shares beside answers: `prior.json` for `predictions.csv`, else `NAME.prior.json`."""
     return path.with_name("prior.json" if path.stem == "predictions" else f"{path.stem}.prior.json")
+
+
+def check(path: Path, read: Sequence[Path]) -> None:
+    """Raise BadInput for a place where answers and shares cannot lie: before work starts.
+
+    read: files that they must not replace.
+    """
+    check_suffix(path)
+    for place in (path, prior_path(path)):
+        if place.is_dir():
+            raise BadInput(f"--output {path}: {place} is a folder")
+        if any(place.exists() and other.exists() and place.samefile(other) for other in read):
+            raise BadInput(f"--output {path} would replace {place}, which is read")
+    nearest = next(folder for folder in path.absolute().parents if folder.exists())
+    if not nearest.is_dir():
+        raise BadInput(f"--output {path}: {nearest} is no folder")
 
 
 def check_suffix(path: Path) -> None:

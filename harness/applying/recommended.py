@@ -7,6 +7,7 @@ from harness import adapters
 from harness.adapters.parts.contract import Adapter
 from harness.adapters.parts.streams import Arriving
 from harness.evidence.arrays import Evidence
+from methods.core.options import split_name
 from shifts.common.errors import BadInput
 
 Order = Literal["whole", "stream"]
@@ -41,20 +42,27 @@ def recommended(evidence: Evidence, order: Order) -> Recommended:
     return RECOMMENDED[False, order]  # a source that lacks a class calibrates nothing
 
 
-def chosen(name: str | None, evidence: Evidence, order: Order, batch: int) -> Adapter:
-    """Return the adapter by name, or the recommended one, for a stream with its batch.
+def chosen(name: str | None, evidence: Evidence, order: Order, batch: int | None) -> Adapter:
+    """Return the adapter by name, or the recommended one, for a stream with its batch, None for the adapter's own.
 
     Raises BadInput for one that is told the truth, that is for images that come otherwise, or that this evidence
-    cannot serve.
+    cannot serve, and for options that contradict each other.
     """
+    if order == "whole" and batch is not None:
+        raise BadInput(f"batches of {batch} images are for a stream: give --order stream too, or leave out --batch")
     made = adapters.get(recommended(evidence, order).adapter if name is None else name)
     if not isinstance(made, Adapter):
         raise BadInput(f"{made.name} is told the labels, so it cannot answer for images without; take another adapter")
     if isinstance(made, Arriving) != (order == "stream") and made.name != "mean":
         ways = ("a stream: give --order stream", "all images at once: leave out --order stream")
         raise BadInput(f"{made.name} reads {ways[order == 'stream']}")
-    if isinstance(made, Arriving) and (name is None or "batch=" not in name):
-        made = _with_batch(made, batch)
+    if isinstance(made, Arriving):
+        options = {} if name is None else split_name(name)[1]
+        if "order" in options:
+            raise BadInput(f"{name}: images come in the order of the file; leave out order={options['order']}")
+        if batch is not None and "batch" in options and made.batch != batch:
+            raise BadInput(f"{name} contradicts --batch {batch}; give one of the two")
+        made = made if batch is None else _with_batch(made, batch)
     if (reason := made.missing(evidence)) is not None:
         raise BadInput(f"{made.name} does not apply: {reason}")
     return made

@@ -4,6 +4,7 @@ import textwrap
 
 import numpy as np
 
+from harness.adapters.choose_source import ChooseSource
 from harness.adapters.parts.contract import Prior
 from harness.adapters.parts.streams import Arriving
 from harness.applying.applied import Applied
@@ -35,7 +36,13 @@ def _known(made: Applied) -> list[str]:
     if evidence.source is None:
         parts.append("no labelled source images")
     else:
-        parts.append(f"{counted(len(evidence.source.labels), 'labelled source image')}")
+        source, notes = evidence.source, []
+        if source.seen:
+            notes.append(f"{source.seen:,} of them trained on")
+        if (reason := ChooseSource().missing(evidence)) is not None:
+            notes.append(f"of no use: {reason}")
+        told = f" ({'; '.join(notes)})" if notes else ""
+        parts.append(counted(len(source.labels), "labelled source image") + told)
     return _wrapped(", ".join(parts), "known:    ")
 
 
@@ -44,7 +51,7 @@ def _adapter(made: Applied, found: Recommended | None) -> list[str]:
     if isinstance(made.adapter, Arriving):
         words += f", batches of {made.adapter.batch} in the order of the file"
     if found is not None:
-        needs = "labelled source images" if made.adapter.access.labels == "source" else "no labels"
+        needs = "no more than labelled source images" if made.adapter.access.labels == "source" else "no labels"
         words += (
             f"; of the adapters that need {needs} the best on the reference rows, {found.points:+.1f} points "
             "over no adaptation"
@@ -65,8 +72,10 @@ def _trust(said: Verdict | None) -> str:
 
 
 def _answered(made: Applied) -> str:
-    if made.verdict is None or (made.answers.changed == 0 and made.verdict.word != "adapt"):
+    if not made.adapted:
         return "without adaptation"
+    if made.answers.changed == 0:
+        return "adapted; every class is that without adaptation"
     return f"adapted; {percent(made.answers.changed)} are others than without adaptation"
 
 

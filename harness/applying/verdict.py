@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.adapters.eb_em_recal import EbEmRecal
 from harness.adapters.em import Em
-from harness.adapters.parts.chosen import Chosen
+from harness.adapters.parts.chosen import Chosen, estimate_of
 from harness.adapters.parts.contract import Adapter, Fitted, WeightedExperts
 from harness.adapters.parts.expected import Expected, believed, measured
 from harness.adapters.parts.whether import WON, WON_EACH, Unlabelled, unlabelled
@@ -21,6 +21,9 @@ from harness.evidence.arrays import UnlabelledEvidence
 Word = Literal["adapt", "do not adapt", "cannot be told"]
 
 FEW_IMAGES = 100
+
+NO_GAIN = 0.0005
+"""A gain or loss that is shown as 0.0 points is none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,16 +85,18 @@ def _with_source(
         expected, told_by = adapted.said, "labelled source images"
     else:
         estimate = EbEmRecal().fit(evidence, read.train_counts, read.expert_priors, seed)
-        way = adapted.tried if isinstance(adapted, Chosen) and adapted.tried is not None else adapted
+        way = estimate_of(adapted)
         if isinstance(way, WeightedExperts):
             expected, told_by = measured(evidence, estimate, plain, way, seed), "labelled source images"
         else:
             expected = believed(evidence, estimate, tried.plain, tried.classes, seed, evidence.source)
             told_by = "calibrated posteriors"
+    if evidence.source is not None and evidence.source.seen:
+        told_by += ", too good where source images were trained on"
     low, high = np.quantile(expected.gains, [0.05, 0.95])
-    if low > 0:
+    if low > NO_GAIN:
         return Verdict("adapt", (), expected, told_by)
-    if high < 0:
+    if high < -NO_GAIN:
         return Verdict("do not adapt", ("it is expected to lose",), expected, told_by)
     few = (f"{len(evidence.logits)} images are few",) if len(evidence.logits) < FEW_IMAGES else ()
     return Verdict("cannot be told", ("no difference is sure", *few), expected, told_by)
@@ -99,7 +104,7 @@ def _with_source(
 
 def _without_labels(read: UnlabelledEvidence, adapted: Fitted, tried: Answers, seed: int) -> Verdict:
     evidence, priors = read.evidence, read.expert_priors
-    estimate = adapted.tried if isinstance(adapted, Chosen) else adapted
+    estimate = estimate_of(adapted)
     by_estimate = isinstance(estimate, WeightedExperts) and estimate.mixture is not None
     if not by_estimate:
         estimate = Em().fit(evidence, read.train_counts, priors, seed)

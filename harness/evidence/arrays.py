@@ -99,3 +99,11 @@ class PoolEvidence:
     metadata: dict[str, str]
     accuracies: dict[str, Float[np.ndarray, " classes"]] = field(default_factory=dict, repr=False)
     """Per-class accuracy over the pool of adapters whose predictions do not depend on a draw; filled when asked."""
+
+
+def of_torch(numbers: Any) -> Any:
+    """Return a tensor of torch, which need not be there, as an array; anything else as it is."""
+    if not hasattr(numbers, "detach"):
+        return numbers
+    tensor = numbers.detach().cpu()
+    return (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()

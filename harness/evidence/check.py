@@ -149,7 +149,10 @@ class Checker:
             names = None
         if not isinstance(names, list) or len(names) != classes:
             raise self.fail(f"metadata class_names must be a JSON list of {classes} names")
-        return tuple(str(name) for name in names)
+        try:
+            return tuple(str(name).encode().decode() for name in names)
+        except UnicodeEncodeError:
+            raise self.fail("metadata class_names hold half a character (a lone surrogate)") from None
 
     def heads(self, experts: int, classes: int) -> tuple[int | None, int | None]:
         """Return the number of points P and the dimension D of the heads, None where there are none."""

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from safetensors import SafetensorError
 
 from harness.evidence import tensors
-from harness.evidence.arrays import Evidence, PoolEvidence, Source, UnlabelledEvidence
+from harness.evidence.arrays import Evidence, PoolEvidence, Source, UnlabelledEvidence, of_torch
 from harness.evidence.check import ARRAYS, LABELS, LARGEST, Checker, with_experts
 from harness.evidence.heads import Classifiers, PreferenceHeads
 from methods.core.priors import ExpertPriors, target_prior
@@ -201,7 +201,7 @@ def _read(path: Path, mapped: Container[str] = ()) -> tuple[dict[str, np.ndarray
     Raises BadInput.
     """
     if not path.is_file():
-        raise BadInput(f"evidence file {path} does not exist")
+        raise BadInput(f"evidence file {path} {'is no file' if path.exists() else 'does not exist'}")
     try:
         arrays, metadata = tensors.read(path, mapped)
     except SafetensorError as error:
@@ -319,18 +319,10 @@ def _array(path: Path, name: str, numbers: Numbers) -> np.ndarray:
     """
     try:
         if isinstance(numbers, list | tuple) and any(hasattr(part, "detach") for part in numbers):
-            numbers = np.stack([_of_torch(part) for part in numbers])
-        array = np.asarray(_of_torch(numbers))
+            numbers = np.stack([of_torch(part) for part in numbers])
+        array = np.asarray(of_torch(numbers))
         # JAX and TensorFlow have a bfloat16 of their own.
         array = array.astype(np.float32) if array.dtype.name == "bfloat16" else array
         return array.astype(array.dtype.newbyteorder("="), copy=False)
     except (TypeError, ValueError, RuntimeError) as error:
         raise BadInput(f"evidence file {path}: {name} is no array of numbers ({error})") from error
-
-
-def _of_torch(numbers: Numbers) -> Numbers:
-    """Return a tensor of torch, which need not be there, as an array; anything else as it is."""
-    if not hasattr(numbers, "detach"):
-        return numbers
-    tensor = numbers.detach().cpu()
-    return (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()

@@ -1,9 +1,12 @@
 """What every adapter refuses before it computes: wrong shapes, values not finite, priors of others."""
 
+from numbers import Integral
+
 from harness.adapters.parts.contract import _Named
 from harness.evidence.arrays import Evidence
 from harness.evidence.check import check_finite
 from methods.core.priors import ExpertPriors
+from shifts.common.errors import BadInput
 
 
 def check_evidence(
@@ -28,3 +31,9 @@ def check_evidence(
             f"experts and {classes} classes"
         )
     return images, experts, classes
+
+
+def check_seed(seed: object) -> None:
+    """Raise BadInput for a seed that is no whole number from 0 on."""
+    if not isinstance(seed, Integral) or seed < 0:
+        raise BadInput(f"seed must be a whole number >= 0, not {seed!r}")

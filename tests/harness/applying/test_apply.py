@@ -10,9 +10,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness import adapters
+from harness.adapters.choose_source import ChooseSource
+from harness.adapters.mean import Mean
+from harness.adapters.parts.chosen import Chosen
 from harness.adapters.parts.contract import Adapter
-from harness.apply import apply
+from harness.adapters.parts.expected import Expected
+from harness.apply import apply, main
+from harness.applying.answers import Answers
 from harness.applying.applied import Applied
+from harness.applying.verdict import verdict as verdict_of
 from harness.evidence.files import load_unlabelled, save_evidence
 from shifts.common.errors import BadInput
 from tests.harness.simulated import CLASSES, PRIORS, SKEWED, UNIFORM, simulated
@@ -142,7 +148,46 @@ def test_what_loses_is_told_from_source_images(tmp_path: Path) -> None:
 
 
 def test_no_adaptation_needs_no_verdict(both: Path) -> None:
-    assert apply(both, adapter="mean").verdict is None
+    made = apply(both, adapter="mean")
+    assert made.verdict is None
+    assert not made.adapted
+
+
+def test_what_is_said_of_the_answers_is_so(tmp_path: Path) -> None:
+    """An adapter that was named answers with adaptation also where no class changes; one that chooses may not."""
+    sure = write(tmp_path / "sure.safetensors", UNIFORM, 50, logits=50 * np.eye(CLASSES)[np.arange(50) % CLASSES])
+    assert "answers:  adapted; every class is that without adaptation" in run(sure, "--adapters", "em").out
+    assert "answers:  without adaptation" in run(sure).out
+    assert apply(sure, adapter="em").adapted
+    assert not apply(sure).adapted
+
+
+@pytest.mark.parametrize(
+    ("gain", "word"),
+    [(-1e-2, "do not adapt"), (-1e-7, "cannot be told"), (1e-7, "cannot be told"), (1e-2, "adapt")],
+)
+def test_a_difference_that_is_shown_as_none_is_not_sure(both: Path, gain: float, word: str) -> None:
+    read = load_unlabelled(both)
+    plain = Mean().fit(read.evidence, read.train_counts, read.expert_priors, 0)
+    said = Expected(0.9, 0.9 + gain, np.full(40, gain))
+    tried = Answers(np.zeros(600, int), np.ones(600), np.zeros(600, int))
+    adapted = Chosen(plain.weights, tried=plain, said=said)
+    found = verdict_of(read, ChooseSource(), adapted, plain, tried, 0)
+    assert found is not None
+    assert found.word == word
+
+
+def test_a_source_that_cannot_be_used_or_flatters_is_told(tmp_path: Path) -> None:
+    evidence, _ = simulated(SKEWED, 300, source=20)
+    assert evidence.source is not None
+    lacks = evidence.source.labels != 3
+    source = {"source_logits": evidence.source.logits[lacks], "source_labels": evidence.source.labels[lacks]}
+    found = run(write(tmp_path / "lacks.safetensors", **source))
+    assert "180 labelled source images (of no use: its source has no image of class 3)" in " ".join(found.out.split())
+    assert "adapter:  choose version" in found.out
+    found = run(write(tmp_path / "seen.safetensors", source=20, source_seen=150))
+    assert "200 labelled source images (150 of them trained on)" in found.out
+    assert "too good where source images were trained on" in " ".join(found.out.split())
 
 
 # Files
@@ -218,6 +263,68 @@ def test_refused(both: Path, tmp_path: Path) -> None:
     assert "at least 2" in refused(write(tmp_path / "one.safetensors", images=1))
     bare = write(tmp_path / "bare.safetensors")
     assert "no source" in refused(bare, "--adapters", "em_bcts")
+    assert "is no file" in refused(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--batch", "5"), "for a stream"),
+        (("--order", "stream", "--adapters", "stream_em:batch=10", "--batch", "20"), "contradicts --batch 20"),
+        (("--order", "stream", "--adapters", "stream_em:order=shuffled"), "leave out order=shuffled"),
+    ],
+)
+def test_options_that_contradict_each_other(both: Path, options: tuple[str, ...], words: str) -> None:
+    assert words in one_line(run(both, *options).err)
+
+
+def test_a_batch_is_that_of_the_option_or_the_adapters_own(both: Path) -> None:
+    for name, batch, found in (("stream_em", None, 64), ("stream_em:batch=10", None, 10), ("stream_em", 7, 7)):
+        settings = apply(both, adapter=name, order="stream", batch=batch).as_json()["adapter"]["settings"]
+        assert settings["batch"] == found
+        assert "order" not in settings, "the file has one of its own"
+
+
+def test_output_that_has_no_place(both: Path, tmp_path: Path) -> None:
+    """Refused before work starts; nothing that is read is written over, under whatever name."""
+    model = tmp_path / "model.csv"
+    model.write_bytes(both.read_bytes())
+    (tmp_path / "shares").mkdir()
+    (tmp_path / "shares" / "prior.json").symlink_to(model)
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "monday.prior.json").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    for name, words in {
+        "model.csv": "which is read",
+        "shares/predictions.csv": "which is read",
+        "folder.csv": "is a folder",
+        "monday.csv": "monday.prior.json is a folder",
+        "model.csv/deep/a.csv": "is no folder",
+    }.items():
+        found = run(model, "--dry-run", "--output", tmp_path / name)
+        assert (found.status, words in one_line(found.err)) == (2, True), found.err
+    assert "which is read" in one_line(run(both, "--images", model, "--output", model).err)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert model.read_bytes() == both.read_bytes()
+
+
+def test_class_names_that_no_file_can_hold(both: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="class_names hold half a character"):
+        write(tmp_path / "half.safetensors", class_names=["\ud800", *NAMES[1:]])
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5, None, "0"])
+def test_seeds_that_are_none(both: Path, seed: Any) -> None:
+    with pytest.raises(BadInput, match="seed must be a whole number"):
+        apply(both, seed=seed)
+
+
+def test_the_list_names_every_adapter_that_can_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    """And no other: the list must not import them to know."""
+    with pytest.raises(SystemExit):
+        main(["--list"])
+    listed = {line.split()[0] for line in capsys.readouterr().out.splitlines()}
+    assert listed == {name for name in adapters.ADAPTERS if isinstance(adapters.get(name), Adapter)}
 
 
 @pytest.mark.parametrize(

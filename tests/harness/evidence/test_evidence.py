@@ -267,7 +267,7 @@ def test_what_is_no_evidence_file(tmp_path: Path) -> None:
         (text, "truncated or not a safetensors file"),
         (empty, "truncated or not a safetensors file"),
         (tmp_path / "none.safetensors", "does not exist"),
-        (tmp_path, "does not exist"),
+        (tmp_path, "is no file"),
     ]:
         result = run(file, tmp_path / "results")
         assert result.status == 2
