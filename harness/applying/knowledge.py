@@ -10,7 +10,7 @@ from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
 from harness.adapters.parts.contract import Counts
-from harness.evidence.arrays import Evidence, Source
+from harness.evidence.arrays import Evidence, Source, of_torch
 from harness.evidence.check import LARGEST
 from methods.core.priors import ExpertPriors, normalise
 
@@ -43,7 +43,8 @@ def knowledge(logits: Any, labels: Any, train_counts: Any, expert_priors: Any) -
     """Check what is known and put it together.
 
     logits: [M, C] or [M, E, C] of source images; labels: [M], whole numbers 0..C-1 for the columns of the logits, or
-    any C names, which are then the columns in sorted order; train_counts: [C], None for those of the labels;
+    any C names, which are then the columns in sorted order, as the columns of a data frame that are named so must be;
+    train_counts: [C], None for those of the labels;
     expert_priors: [C] or [E, C], None for the shares of train_counts, which is right after cross-entropy. What is None
     is warned of. Raises ValueError for what does not fit.
     """
@@ -57,7 +58,12 @@ def knowledge(logits: Any, labels: Any, train_counts: Any, expert_priors: Any) -
     names, codes = _classes(labels, columns)
     if len(codes) != images:
         raise ValueError(f"{images} logits and {len(codes)} labels: each source image needs one")
+    headings = list(getattr(logits, "columns", ()))
+    if set(headings) == set(names) and headings != list(names):
+        raise ValueError(f"columns stand in the order {headings}, classes in sorted order: {list(names)}")
     counts = np.bincount(codes, minlength=columns) if train_counts is None else np.asarray(train_counts)
+    if train_counts is None and not counts.all():
+        raise ValueError(f"no label is of class {names[counts.argmin()]}, so train_counts must be given")
     if counts.shape != (columns,) or not np.issubdtype(counts.dtype, np.integer) or (counts < 1).any():
         raise ValueError(f"train_counts must be {columns} whole numbers >= 1")
     priors = normalise(counts) if expert_priors is None else np.asarray(expert_priors, dtype=np.float64)
@@ -69,16 +75,19 @@ def knowledge(logits: Any, labels: Any, train_counts: Any, expert_priors: Any) -
 
 def logits_of(given: Any) -> Float[np.ndarray, "images experts classes"]:
     """Return logits as float32 [N, E, C]. Raises ValueError for other shapes and numbers that are not finite."""
-    array = check_array(given, allow_nd=True, dtype="numeric", ensure_min_features=2, input_name="logits")
+    array = check_array(of_torch(given), allow_nd=True, dtype="numeric", ensure_min_features=2, input_name="logits")
     if array.ndim > 3 or 0 in array.shape or array.shape[-1] < 2:
         raise ValueError(f"logits must be [images, classes] or [images, experts, classes], not {list(array.shape)}")
-    made = np.ascontiguousarray(array if array.ndim == 3 else array[:, None], dtype=np.float32)
-    return np.maximum(made, np.float32(-LARGEST))
+    wide = array.astype(np.result_type(array, np.float32), copy=False)
+    if wide.max() > LARGEST:
+        raise ValueError(f"logits have values beyond {LARGEST:g}")
+    made = np.maximum(wide if wide.ndim == 3 else wide[:, None], -LARGEST)
+    return np.ascontiguousarray(made, dtype=np.float32)
 
 
 def views_of(given: Any, shape: tuple[int, ...]) -> Float[np.ndarray, "pairs 2 images experts classes"]:
     """Return views of logits of this shape as float32. Raises ValueError as `logits_of`."""
-    array = np.asarray(given, dtype=np.float32)
+    array = np.asarray(of_torch(given), dtype=np.float32)
     if array.ndim != 5 or array.shape[1:] != (2, *shape) or not np.isfinite(array).all():
         raise ValueError(f"views must be finite and [pairs, 2, {', '.join(map(str, shape))}], not {list(array.shape)}")
     return array

@@ -6,9 +6,10 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from harness import adapters
+from harness.adapters.parts.check import check_seed
 from harness.adapters.parts.contract import Adapter, Fitted
 from harness.adapters.parts.streams import StreamAdapter
 from harness.applying.knowledge import Knowledge, knowledge
@@ -37,10 +38,14 @@ class LabelShiftAdapter(ClassifierMixin, BaseEstimator):
         takes the shares of train_counts, right after cross-entropy; uniform is right after a balanced loss. Adapters
         that calibrate on the source do not need it.
 
-        Raises ValueError for what does not fit, and BadInput for an unknown adapter and one that is told the truth.
+        Raises ValueError for what does not fit, where the adapter does not apply and for one that is told the truth,
+        BadInput for an unknown adapter.
         """
-        self._chosen()
+        made = self._chosen()
         self.known_: Knowledge = knowledge(X, y, train_counts, expert_priors)
+        if (reason := made.missing(self.known_.evidence(self.known_.source.logits[:1]))) is not None:
+            raise ValueError(f"{self.adapter} does not apply: {reason}")
+        validate_data(self, X, skip_check_array=True, ensure_2d=False)  # remembers names of columns, if they have some
         self.classes_ = self.known_.classes
         self.n_features_in_ = len(self.classes_)
         self.n_experts_ = self.known_.source.logits.shape[1]
@@ -67,6 +72,7 @@ class LabelShiftAdapter(ClassifierMixin, BaseEstimator):
         return prior
 
     def _chosen(self) -> Adapter:
+        check_seed(self.seed)
         made = adapters.get(self.adapter)
         if not isinstance(made, Adapter) or isinstance(made, StreamAdapter):
             raise ValueError(
@@ -76,6 +82,7 @@ class LabelShiftAdapter(ClassifierMixin, BaseEstimator):
 
     def _fitted(self, logits: Any) -> tuple[Fitted, Any]:
         check_is_fitted(self)
+        validate_data(self, logits, reset=False, skip_check_array=True, ensure_2d=False)
         evidence = self.known_.evidence(logits)
         fitted = self._chosen().fit(evidence, self.known_.counts, self.known_.expert_priors, self.seed)
         return fitted, evidence

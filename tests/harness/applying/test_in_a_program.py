@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tracemalloc
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import joblib
@@ -148,6 +149,69 @@ def test_refused(changes: dict[str, object], words: str) -> None:
             kind().fit(**given)  # type: ignore[arg-type]
 
 
+def test_tensors_of_torch_are_arrays() -> None:
+    torch = pytest.importorskip("torch")
+    evidence, _ = shown()
+    assert evidence.source is not None
+    logits, source = (torch.tensor(array).bfloat16() for array in (evidence.logits, evidence.source.logits))
+    model = LabelShiftAdapter("em_bcts").fit(source.requires_grad_(), torch.tensor(evidence.source.labels), **KNOWN)
+    rounded = LabelShiftAdapter("em_bcts").fit(source.detach().float().numpy(), evidence.source.labels, **KNOWN)
+    np.testing.assert_array_equal(model.predict_proba(logits), rounded.predict_proba(logits.float().numpy()))
+
+
+def test_columns_of_frames_keep_their_order() -> None:
+    pandas = pytest.importorskip("pandas")
+    evidence, _ = shown()
+    assert evidence.source is not None
+    names = [f"class {number}" for number in range(CLASSES)]
+    source = pandas.DataFrame(evidence.source.logits[:, 0], columns=names)
+    labels = np.array(names)[evidence.source.labels]
+    model = LabelShiftAdapter("em").fit(source, labels, **KNOWN)
+    with pytest.raises(ValueError, match="same order"):
+        model.predict(source[names[::-1]])
+    for kind in (LabelShiftAdapter, OnlineAdapter):
+        with pytest.raises(ValueError, match="columns stand in the order"):
+            kind().fit(source[names[::-1]], labels, **KNOWN)
+
+
+@pytest.mark.parametrize("number", [2e36, 1e300])
+def test_numbers_that_are_too_large(number: float) -> None:
+    """Without a warning of NumPy; a class that is masked by the lowest number is none of them."""
+    evidence, _ = shown()
+    model = LabelShiftAdapter("em")
+    known(model, evidence)
+    logits = evidence.logits.astype(np.float64)
+    logits[:, 0, 3] = np.finfo(np.float64).min
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert (model.predict(logits) != 3).all()
+        logits[7, 0, 2] = number
+        with pytest.raises(ValueError, match="beyond 1e"):
+            model.predict(logits)
+
+
+@pytest.mark.parametrize("adapter", [None, 3, adapters.get("em")])
+def test_adapters_are_named(adapter: object) -> None:
+    for kind in (LabelShiftAdapter, OnlineAdapter):
+        with pytest.raises(BadInput, match="named by a text"):
+            kind(adapter).fit(np.eye(2), [0, 1])  # type: ignore[arg-type]
+
+
+@pytest.mark.filterwarnings("ignore:train_counts not given")
+def test_what_cannot_work_is_said_by_fit() -> None:
+    evidence, _ = shown()
+    assert evidence.source is not None
+    some = evidence.source.labels != 3
+    logits, labels = evidence.source.logits[some], evidence.source.labels[some]
+    for kind in (LabelShiftAdapter, OnlineAdapter):
+        with pytest.raises(ValueError, match="no image of class 3"):
+            kind().fit(logits, labels, **KNOWN)
+        with pytest.raises(ValueError, match="no label is of class 3, so train_counts must be given"):
+            kind().fit(logits, labels, expert_priors=UNIFORM)
+    with pytest.raises(BadInput, match="seed must be a whole number"):
+        LabelShiftAdapter(seed=None).fit(logits, labels, **KNOWN)  # type: ignore[arg-type]
+
+
 def test_adapters_that_do_not_fit() -> None:
     evidence, _ = shown()
     for kind, name in ((LabelShiftAdapter, "stream_em"), (LabelShiftAdapter, "oracle_prior"), (OnlineAdapter, "em")):
@@ -224,6 +288,53 @@ def test_states_of_others_are_refused(tmp_path: Path) -> None:
         model.load(tmp_path / "none.safetensors")
     with pytest.raises(ValueError, match="another adapter or model"):
         model.restore({"counts": np.zeros(3), "steps": np.array(1)})
+
+
+def test_a_state_is_of_an_adapter_with_its_options(tmp_path: Path) -> None:
+    evidence, _ = shown()
+    model, same, other = (OnlineAdapter(f"stream_em{more}") for more in ("", ":memory=1.0", ":memory=0.9"))
+    for one in (model, same, other):
+        known(one, evidence)
+    model.step(evidence.logits)
+    model.save(tmp_path / "state.safetensors")
+    same.load(tmp_path / "state.safetensors")
+    np.testing.assert_array_equal(same.prior, model.prior)
+    with pytest.raises(BadInput, match=r"but of stream_em$"):
+        other.load(tmp_path / "state.safetensors")
+
+
+@pytest.mark.parametrize("harm", [lambda array: array * np.nan, lambda array: array.astype(str)])
+@pytest.mark.parametrize("name", ["counts", "steps"])
+def test_damaged_states_leave_what_was_known(name: str, harm: Callable[[np.ndarray], np.ndarray]) -> None:
+    evidence, _ = shown()
+    model = OnlineAdapter("stream_em")
+    known(model, evidence)
+    model.step(evidence.logits)
+    before = model.state()
+    with pytest.raises(ValueError, match=f"damaged: {name}"):
+        model.restore(before | {name: harm(before[name])})
+    for key, array in model.state().items():
+        np.testing.assert_array_equal(array, before[key])
+
+
+def test_nothing_before_fit(tmp_path: Path) -> None:
+    model = OnlineAdapter()
+    asks: list[Callable[[], object]] = [
+        lambda: model.step(np.eye(3)),
+        lambda: model.prior,
+        model.state,
+        lambda: model.restore({}),
+        lambda: model.save(tmp_path / "a"),
+    ]
+    for ask in asks:
+        with pytest.raises(ValueError, match="fit comes first"):
+            ask()
+
+
+def test_the_order_of_a_stream_is_that_of_its_steps() -> None:
+    evidence, _ = shown()
+    with pytest.raises(ValueError, match="leave out order"):
+        known(OnlineAdapter("stream_em:order=drift"), evidence)
 
 
 @pytest.mark.parametrize(
