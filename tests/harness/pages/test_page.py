@@ -36,6 +36,7 @@ def page(made: tuple[Path, Result]) -> Page:
     return Page((made[0] / "out" / "index.html").read_text(encoding="utf-8"))
 
 
+@pytest.mark.exhaustive
 def test_the_same_rows_give_the_same_bytes(made: tuple[Path, Result], tmp_path: Path) -> None:
     again = command("--results", made[0] / "results", "--output", tmp_path / "again", module=MODULE)
     assert again.status == 0, again.err

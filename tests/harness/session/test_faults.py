@@ -96,9 +96,8 @@ LAST = {name: number for number, name in enumerate(RENAMES, start=1)}
 def test_killed_between_files_that_belong_together_then_run_again(
     driver: Driver, asked: list[str], small_results: Path, tmp_path: Path
 ) -> None:
-    """After a state of training, between weights and their description, among rows, before the leaderboard."""
-    places = [(LAST["partial"], "after"), (LAST["description"], "before"), (LAST["row"], "before")]
-    places += [(LAST["leaderboard"], "before")]
+    """Between weights and their description, and among rows."""
+    places = [(LAST["description"], "before"), (LAST["row"], "before")]
     killed_then_run_again(driver, asked, leaderboard_bytes(small_results), tmp_path, places)
 
 

@@ -79,6 +79,7 @@ def unlocked(results: Path) -> bool:
     return True
 
 
+@pytest.mark.exhaustive
 def test_ctrl_c_ends_all_workers(training: "subprocess.Popen[str]", tmp_path: Path) -> None:
     children = children_of(training)
     assert len(children) >= 2

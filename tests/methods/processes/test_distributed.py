@@ -148,6 +148,7 @@ def command(folder: Path, *words: object) -> list[str]:
     return ["--recipe", str(recipe), "--results", str(folder / "results"), "--device", "cpu", *map(str, words)]
 
 
+@pytest.mark.exhaustive
 def test_the_command_under_torchrun_makes_what_the_command_accepts_as_done(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -208,7 +208,7 @@ def test_mixup_mixes_images_as_it_mixes_labels(tmp_path: Path) -> None:
     assert any(not torch.equal(batch.partner, batch.target) for batch in probe.seen if batch.partner is not None)
 
 
-@pytest.mark.parametrize("shape", [0.4, 1.0])
+@pytest.mark.parametrize("shape", [0.4, pytest.param(1.0, marks=pytest.mark.statistical)])
 def test_shares_of_mixup_are_beta_distributed(shape: float, tmp_path: Path) -> None:
     probe = Probe(form=settings_of(augmentation=STILL, mixup=shape, epochs=4, batch_size=1))
     fit(probe, tmp_path, data=one_class_an_image(200))
