@@ -163,13 +163,16 @@ def training_sets(
 def trained(source: Source, rank: tuple[int, ...]) -> "Network":
     """Train the network of a source; kept for as long as the same source is used.
 
-    Raises ValueError for source logits that are not finite.
+    Raises ValueError for source logits that are not finite, or so large that training does not stay so.
     """
     check_finite(source.logits, "source logits", image_axis=0)
     generator = np.random.default_rng(0)
     inputs, shares = training_sets(source, np.array(rank), generator)
     network = Network.random(inputs.shape[1], 3 * len(rank), len(rank), generator)
-    network.learn(inputs, shares)
+    with np.errstate(over="ignore", invalid="ignore"):
+        network.learn(inputs, shares)
+    if not all(np.isfinite(layer).all() for layer in network.layers):
+        raise ValueError("source logits are too large to train a network on")
     return network
 
 

@@ -92,7 +92,7 @@ def _with_source(
             expected = believed(evidence, estimate, tried.plain, tried.classes, seed, evidence.source)
             told_by = "calibrated posteriors"
     if evidence.source is not None and evidence.source.seen:
-        told_by += ", too good where source images were trained on"
+        told_by += f" (accuracies are too good: {evidence.source.seen:,} source images were trained on)"
     low, high = np.quantile(expected.gains, [0.05, 0.95])
     if low > NO_GAIN:
         return Verdict("adapt", (), expected, told_by)

@@ -107,7 +107,7 @@ class Checker:
             part = flat[start : start + _AT_ONCE]
             with np.errstate(over="ignore"):
                 small = part.astype(np.float32, copy=False)
-            self._sound(name, start, np.isfinite(small), "NaN or infinite values")
+            self._sound(name, start, np.isfinite(part), "NaN or infinite values")
             bounded = small <= LARGEST if name in LOGITS else np.abs(small) <= LARGEST
             self._sound(name, start, bounded, f"values beyond {LARGEST:g}")
         return array.shape
@@ -132,12 +132,12 @@ class Checker:
             raise self.fail(f"{name} must lie in 0..{classes - 1}, found {array.min()}..{array.max()}")
 
     def counts(self, classes: int) -> Int[np.ndarray, " classes"]:
+        if classes < 2:
+            raise self.fail("needs at least two classes: logits have one column")
         array = self.arrays["train_counts"]
         whole = array.shape == (classes,) and array.dtype.kind in "iu"
         if not whole or array.min() < 1 or array.max() > _MOST_IMAGES:
             raise self.fail(f"train_counts must be {classes} integers >= 1")
-        if classes < 2:
-            raise self.fail("needs at least two classes")
         return array.astype(np.int64)
 
     def class_names(self, classes: int) -> tuple[str, ...]:

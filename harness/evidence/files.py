@@ -293,7 +293,8 @@ def _classifiers(arrays: Mapping[str, np.ndarray], scale: float | None) -> Class
 
 
 def _float32(array: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    return np.ascontiguousarray(array, dtype=np.float32)
+    with np.errstate(over="ignore"):  # of float64 that masks a class, lower than any float32
+        return np.ascontiguousarray(array, dtype=np.float32)
 
 
 def _logits(array: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:

@@ -150,6 +150,13 @@ def test_masked_classes_and_one_image_give_numbers() -> None:
     assert found.prior.sum() == pytest.approx(1)
 
 
+@pytest.mark.filterwarnings("error")
+def test_logits_that_are_too_large_to_train_on_are_told() -> None:
+    huge = 1e30 * np.random.default_rng(0).normal(size=(8, 1, 2)).astype(np.float32)
+    with pytest.raises(ValueError, match="too large to train a network on"):
+        trained(Source(huge, np.arange(8) % 2, 0), (0, 1))
+
+
 def test_it_is_trained_once_for_a_source_and_is_not_in_the_default_run() -> None:
     evidence, _ = scene(UNIFORM, images=10)
     source = evidence.source

@@ -187,7 +187,7 @@ def test_a_source_that_cannot_be_used_or_flatters_is_told(tmp_path: Path) -> Non
     assert "adapter:  choose version" in found.out
     found = run(write(tmp_path / "seen.safetensors", source=20, source_seen=150))
     assert "200 labelled source images (150 of them trained on)" in found.out
-    assert "too good where source images were trained on" in " ".join(found.out.split())
+    assert "(accuracies are too good: 150 source images were trained on)" in " ".join(found.out.split())
 
 
 # Files

@@ -226,15 +226,21 @@ REFUSED: dict[str, tuple[Arrays, dict[str, str], list[str]]] = {
     "too large": (
         GOOD | {"logits": np.full((40, 3, 4), 1e300)},
         {},
-        ["logits has NaN or infinite values"],
+        ["logits has values beyond 1e+36"],
     ),
     "nearly too large": (GOOD | {"logits": np.full((40, 3, 4), 3e38)}, {}, ["logits has values beyond 1e+36"]),
     "features nearly too low": (GOOD | {"features": np.full((40, 3, 5), -3e38)}, {}, ["features has values beyond"]),
+    "one output": (
+        GOOD | {"logits": np.zeros((40, 3, 1)), "labels": np.zeros(40, int)},
+        {},
+        ["needs at least two classes: logits have one column"],
+    ),
     "masked by infinity": (
         GOOD | {"logits": np.where(np.arange(4) == 2, -np.inf, GOOD["logits"])},
         {},
         ["logits has NaN or infinite values, first at [0, 0, 2]", "masked", "such as -1e9"],
     ),
+    "half a character": (GOOD, {"class_names": '["a", "b", "\\ud800", "c"]'}, ["class_names hold half a character"]),
     "class names": (GOOD, {"class_names": json.dumps(["a"])}, ["class_names", "4 names"]),
     "class names not JSON": (GOOD, {"class_names": "a,b,c,d"}, ["class_names", "4 names"]),
     "prior kind": (GOOD, {"target_prior_kind": "excat"}, ["exact or approximate", "'excat'"]),
@@ -345,12 +351,14 @@ def test_logits_without_experts_are_those_of_one(tmp_path: Path) -> None:
     assert pools[1].evidence.source.logits.shape == (9, 1, 4)
 
 
-def test_the_lowest_number_masks_a_class(tmp_path: Path) -> None:
-    """As code does that fills a mask with the lowest float32; nothing that adapters calculate overflows."""
-    masked = np.where(np.arange(4) == 2, np.finfo(np.float32).min, GOOD["logits"])
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_the_lowest_number_masks_a_class(kind: type[np.floating], tmp_path: Path) -> None:
+    """As code does that fills a mask with the lowest float; nothing that adapters calculate overflows."""
+    masked = np.where(np.arange(4) == 2, np.finfo(kind).min, GOOD["logits"].astype(kind))
     back = evidence.load(write(tmp_path / "m.safetensors", GOOD | {"logits": masked}))
-    np.testing.assert_array_equal(back.evidence.logits[..., 2], np.float32(-1e36))
-    np.testing.assert_array_equal(back.evidence.logits[..., [0, 1, 3]], GOOD["logits"][..., [0, 1, 3]])
+    np.testing.assert_array_equal(back.evidence.logits[..., 2], np.float32(-65504 if kind is np.float16 else -1e36))
+    np.testing.assert_array_equal(back.evidence.logits[..., [0, 1, 3]], masked[..., [0, 1, 3]].astype(np.float32))
     result = run(tmp_path / "m.safetensors", tmp_path / "results", "--shift", "uniform")
     assert result.status == 0, result.err
     assert {row.predicted[2] for row in rows.load_all(tmp_path / "results") if row.adapter == "mean"} == {0}
