@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.__main__ import VERBS
-from harness.pages import overview
+from harness.pages import cards, overview
 from harness.pages.blocks import blocks
 from harness.records import rows
 from shifts.common import command
@@ -17,7 +17,12 @@ from shifts.common.command import Parser
 from tests.programs import run_text
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "results" / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "results").glob("*.md")),
+    *sorted(ROOT.glob("docs/*.md")),
+]
 PAGES += sorted(page for page in ROOT.glob(".github/**/*") if page.suffix in (".md", ".yml"))
 
 
@@ -105,6 +110,12 @@ def test_the_figure_is_made_of_the_committed_rows(tmp_path: Path) -> None:
     made = overview.write(found, tmp_path / "shifts.svg").read_text(encoding="utf-8")
     stored = (ROOT / "docs" / "shifts.svg").read_text(encoding="utf-8")
     assert points(stored) == pytest.approx(points(made), abs=0.5)
+
+
+@pytest.mark.exhaustive
+def test_the_cards_are_made_of_the_committed_rows(tmp_path: Path) -> None:
+    for made in cards.write(rows.load_all(ROOT / "results" / "reference"), tmp_path):
+        assert made.read_text(encoding="utf-8") == (ROOT / "docs" / "cards" / made.name).read_text(encoding="utf-8")
 
 
 def points(svg: str) -> list[float]:

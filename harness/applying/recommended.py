@@ -23,10 +23,10 @@ class Recommended(NamedTuple):
 
 
 RECOMMENDED: dict[tuple[bool, Order], Recommended] = {
-    (True, "whole"): Recommended("choose_source", 0.0),
-    (False, "whole"): Recommended("choose", 0.0),
-    (True, "stream"): Recommended("stream_em_bcts", 0.0),
-    (False, "stream"): Recommended("stream_em", 0.0),
+    (True, "whole"): Recommended("choose_source", 8.9),
+    (False, "whole"): Recommended("choose", 1.9),
+    (True, "stream"): Recommended("stream_em_bcts", 6.7),
+    (False, "stream"): Recommended("stream_em", 0.4),
 }
 """(labelled source images are there, how the images come) -> what is best on average of what needs no more.
 

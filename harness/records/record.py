@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
+ID_DIGITS = 12
+"""Of a row id at the end of a row file's name."""
 NAME_LETTERS = 120
 """Letters of adapter and shift in the name of a row's file."""
 NAME_BYTES = 255
@@ -159,13 +161,19 @@ class JsonFiles(Generic[F]):
 
     def path(self, results: Path, stem: str, adapter: str, shift: str, row_id: str) -> Path:
         """Return the file of one row: `<folder>/<checkpoint>/<adapter>@<shift>-<row id>.json`."""
-        end = f"-{row_id[:12]}.json"
+        end = f"-{row_id[:ID_DIGITS]}.json"
         name = sanitised(f"{adapter}@{shift}")[:NAME_LETTERS]
         return results / self.folder / stem / (shortened(name, NAME_BYTES - len(end)) + end)
 
     def store(self, where: Path, row: F) -> None:
         """Write a row, complete or not at all."""
         write_text(where, json.dumps(asdict(row), allow_nan=False, sort_keys=True) + "\n")
+
+    def named(self, results: Path, row_ids: Iterable[str]) -> list[F]:
+        """Read the JSON files of these rows, those that there are. Raises WorkFailed as `read`."""
+        wanted = {row_id[:ID_DIGITS] for row_id in row_ids}
+        files = (results / self.folder).glob("*/[!.]*.json")
+        return [self.read(file) for file in sorted(files) if file.stem[-ID_DIGITS:] in wanted]
 
     def read(self, where: Path) -> F:
         """Read one row file. Raises WorkFailed, naming the file, if it is no row or of a newer schema."""

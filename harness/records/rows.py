@@ -125,6 +125,7 @@ def _from_older(values: Json) -> Json:
 
 FILES = JsonFiles(Kind(Row, "row", ROW_SCHEMA, _from_older), folder="rows", packed="rows")
 path, store, read, load_all, pack = FILES.path, FILES.store, FILES.read, FILES.load_all, FILES.pack
+named = FILES.named
 
 
 def folder(results: Path) -> Path:
