@@ -45,6 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     session.work()
     print(session.report(options.top))
+    if not options.no_page:
+        from harness.pages.of_run import told
+
+        print(told(session.results), flush=True)
     return 0
 
 
@@ -117,6 +121,7 @@ def parser() -> Parser:
     group.add_argument(
         "--top", type=whole(0), default=8, metavar="N", help="lines of each block of the table; 0 = all (default: 8)"
     )
+    group.add_argument("--no-page", action="store_true", help="do not make the page of the results folder")
     group = made.add_argument_group("what to do")
     group.add_argument("--dry-run", action="store_true", help="show what would be done, and what is done already")
     group.add_argument("--jobs", action="store_true", help="with --dry-run: one training command per line")

@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -91,12 +92,12 @@ def result(status: int, out: str, err: str) -> Result:
     return Result(status, out, "".join(line for line in lines if line not in progress), tuple(progress))
 
 
-def call(*arguments: object, module: str = "harness.run") -> Result:
-    """A command inside this process."""
+def call(*arguments: object, module: str = "harness.run", page: bool = False) -> Result:
+    """A command inside this process; a run makes no page unless asked to."""
     main = importlib.import_module(module).main
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = main([str(argument) for argument in arguments])
+        status = main([str(argument) for argument in _words(arguments, module, page)])
     return result(int(status or 0), out.getvalue(), err.getvalue())
 
 
@@ -106,10 +107,14 @@ def environment() -> dict[str, str]:
     return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PATH": path}
 
 
-def command(*arguments: object, module: str = "harness.run") -> Result:
-    """A command in a process of its own."""
+def _words(arguments: Sequence[object], module: str, page: bool) -> Sequence[object]:
+    return arguments if page or module != "harness.run" else (*arguments, "--no-page")
+
+
+def command(*arguments: object, module: str = "harness.run", page: bool = False) -> Result:
+    """A command in a process of its own; a run makes no page unless asked to."""
     done = subprocess.run(
-        [sys.executable, "-m", module, *map(str, arguments)],
+        [sys.executable, "-m", module, *map(str, _words(arguments, module, page))],
         capture_output=True,
         text=True,
         env=environment(),
@@ -189,8 +194,8 @@ class Driver:
 
 
 def child(arguments: list[str], results: Path, **fault: Any) -> dict[str, Any]:
-    """What the driver is told of one child."""
-    return {"arguments": [*arguments, "--results", str(results)], "results": str(results), "fault": fault}
+    """What the driver is told of one child, which makes no page."""
+    return {"arguments": [*arguments, "--no-page", "--results", str(results)], "results": str(results), "fault": fault}
 
 
 def random_pool(

@@ -18,12 +18,13 @@ SHOWN, BANDS = 5, 4
 
 
 def by_shift(block: Block) -> Section:
-    """Show accuracy against the shift, a panel for each method, in each situation of access."""
+    """Show accuracy against the shift in each situation of access; over several shifts drawn, a panel for a method."""
     pictures, tables = [], []
     for key in SITUATIONS:
         lines = block.of(key)
         if lines:
-            pictures.append(_against_shift(block, key, lines))
+            if len(block.shifts) > 1:
+                pictures.append(_against_shift(block, key, lines))
             tables.append(_side_by_side(block, key, lines))
     return Section("accuracy", "Accuracy against shift", _lead(block), tuple(tables), tuple(pictures))
 

@@ -22,14 +22,14 @@ DARK_TEXT, LIGHT_TEXT = "#15181b", "#fbfbfb"
 
 
 def section(block: Block) -> Section | None:
-    """Show gains and losses for each adapter, method and shift; None if nothing was adapted."""
+    """Show gains and losses for each adapter, method and shift, drawn over several; None if nothing was adapted."""
     lines = [line for key in SITUATIONS for line in block.of(key) if line.adapter != "mean"]
     if not lines:
         return None
     adapters = list(dict.fromkeys(line.adapter for line in lines))
     adapters.sort(key=lambda name: [line.situation for line in lines if line.adapter == name] == ["told"])
     pictures = []
-    for told in (False, True):
+    for told in (False, True) if len(block.shifts) > 1 else ():
         chosen = [line for line in lines if (line.situation == "told") == told]
         if chosen:
             pictures.append(_map(block, chosen, told))

@@ -14,13 +14,19 @@ SMALLEST = 20
 
 
 def section(block: Block) -> Section | None:
-    """Show the reliability of each method without adaptation on three shifts, and the error of every line."""
+    """Show the error of every line; of several shifts, the reliability without adaptation on three, a panel each."""
     with_bins = {row.row_id for row in block.rows if sum(row.bins_count) > 0}
     lines = [line for line in block.lines if any(with_bins & set(entry["row_ids"]) for entry in line.entries.values())]
     plain = {line.method: line for line in lines if line.adapter == "mean"}
     if not plain:
         return None
     shifts = outermost(block.shifts)
+    pictures = (_picture(block, plain, shifts),) if len(block.shifts) > 1 else ()
+    return Section("calibration", "Calibration", _lead(plain, shifts), (_table(block, lines),), pictures)
+
+
+def _picture(block: Block, plain: dict[str, Line], shifts: tuple[str, ...]) -> Picture:
+    """Draw a reliability diagram for each method."""
     by_id = {row.row_id: row for row in block.rows}
     drawn = [method for method in block.methods if method in plain]
     with ink.styled():
@@ -40,14 +46,13 @@ def section(block: Block) -> Section | None:
         plot.key(figure, axes)
         figure.supxlabel("confidence of the prediction %", fontsize=8)
         figure.supylabel("accuracy %", fontsize=8)
-    picture = Picture(
+    return Picture(
         f"{block.slug}-calibration",
         figure,
         "Reliability without adaptation, train seeds pooled; below the grey line a method is over-confident. Bins with "
         f"fewer than {SMALLEST} images are left out.",
         f"Reliability diagrams for {listed(drawn, 12)} on {listed(list(shifts))}; errors are in the table below.",
     )
-    return Section("calibration", "Calibration", _lead(plain, shifts), (_table(block, lines),), (picture,))
 
 
 def _lead(plain: dict[str, Line], shifts: tuple[str, ...]) -> str:

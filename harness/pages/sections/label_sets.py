@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from harness.board.label_build import F1, GROUPS, build
 from harness.board.label_table import random_map
 from harness.board.schema import Average, LabelEntry
@@ -150,6 +148,8 @@ def _picture(name: str, where: str, entries: Sequence[LabelEntry]) -> Picture:
     shifts = _shifts(entries)
     methods = sorted({entry["method"] for entry in entries}, key=lambda name: _overall(entries, name))
     with styled():
+        from matplotlib.figure import Figure
+
         figure = Figure(figsize=(WIDTH, 0.25 * len(methods) + 0.6), layout="constrained")
         axes = figure.subplots(1, len(shifts), sharex=True, sharey=True, squeeze=False)[0]
         for axis, shift in zip(axes, shifts, strict=True):

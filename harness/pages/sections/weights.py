@@ -8,11 +8,17 @@ from harness.show.shifts import short
 
 
 def section(block: Block) -> Section | None:
-    """Draw a panel for each method and adapter that learned weights; None if none did."""
+    """Show learned weights, over several shifts a panel for each method and adapter; None where none were learned."""
     lines = [line for line in block.lines if line.situation != "told" and _weights(line)]
     if not lines:
         return None
     lines.sort(key=lambda line: (line.adapter, block.methods.index(line.method)))
+    pictures = (_picture(block, lines),) if len(block.shifts) > 1 else ()
+    return Section("weights", "Learned weights against shift", _lead(lines), (_table(block, lines),), pictures)
+
+
+def _picture(block: Block, lines: list[Line]) -> Picture:
+    """Draw a panel for each method and adapter."""
     axis = plot.ShiftAxis(block.shifts)
     several = len({line.adapter for line in lines}) > 1
     spreads = {line: _spread(block, line) for line in lines}
@@ -33,7 +39,7 @@ def section(block: Block) -> Section | None:
         figure.supxlabel(plot.AXIS_TEXT, fontsize=8)
         figure.supylabel("weight %", fontsize=8)
     band = " Bands: one standard deviation over train seeds." if block.seeds > 1 else ""
-    picture = Picture(
+    return Picture(
         f"{block.slug}-weights",
         figure,
         f"Weights that {listed(sorted({line.adapter for line in lines}))} learned from the unlabelled test images, "
@@ -41,7 +47,6 @@ def section(block: Block) -> Section | None:
         f"Line charts of expert weight against shift for {listed([line.name for line in lines], 12)}; "
         "numbers are in the table below.",
     )
-    return Section("weights", "Learned weights against shift", _lead(lines), (_table(block, lines),), (picture,))
 
 
 def _weights(line: Line) -> dict[str, list[float]]:

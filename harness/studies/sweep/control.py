@@ -3,7 +3,6 @@
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
-from scipy.stats import spearmanr
 
 
 def controllability(points: ArrayLike, many: ArrayLike | None, few: ArrayLike | None) -> float | None:
@@ -19,6 +18,8 @@ def controllability(points: ArrayLike, many: ArrayLike | None, few: ArrayLike | 
     got = np.round(np.asarray(few, dtype=np.float64) - np.asarray(many, dtype=np.float64), 12)
     if np.ptp(asked) == 0 or np.ptp(got) == 0:
         return None
+    from scipy.stats import spearmanr
+
     return float(spearmanr(asked, got).statistic)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.show.section import Section
+from harness.show.section import Picture, Section
 from harness.studies.why import findings
 from harness.studies.why.bound import choice, correlate
 from harness.studies.why.tables import Reasons, gather, ordered_shifts, tables
@@ -16,8 +16,6 @@ COMPARED = ("ride", "ldam_drw")
 
 def section(results: Path) -> Section | None:
     """Show from what is stored why methods differ; None if nothing is stored. Raises WorkFailed."""
-    from harness.studies.why.figures import pictures
-
     stored = gather(results)
     if not stored:
         return None
@@ -26,12 +24,17 @@ def section(results: Path) -> Section | None:
         title="Why: bias and variance, view stability, and a risk bound",
         lead=lead(stored),
         tables=tuple(table for reasons in stored for table in tables(reasons)),
-        pictures=tuple(
-            picture
-            for number, reasons in enumerate(stored)
-            for picture in pictures(reasons, f"-{number + 1}" if number else "")
-        ),
+        pictures=tuple(picture for number, reasons in enumerate(stored) for picture in _pictures(reasons, number)),
     )
+
+
+def _pictures(reasons: Reasons, number: int) -> list[Picture]:
+    """Draw a setting; nothing where there is only one shift, which tables show as well."""
+    if not reasons.findings and len({one.shift for part in (reasons.trusts, reasons.points) for one in part}) < 2:
+        return []
+    from harness.studies.why.figures import pictures
+
+    return pictures(reasons, f"-{number + 1}" if number else "")
 
 
 def lead(stored: list[Reasons]) -> str:

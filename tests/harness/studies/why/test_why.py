@@ -339,8 +339,9 @@ def test_settings_have_tables_and_pictures_of_their_own(tmp_path: Path) -> None:
 
     for recipe in ("quick", "published"):
         for method, top1 in (("softmax", 0.4), ("ride", 0.5), ("sade", 0.6)):
-            row = fake_row(method=method, recipe=recipe, top1=top1, checkpoint_sha256=method)
-            rows.store(rows.path(tmp_path, method + recipe, "mean", row.shift, row.row_id), row)
+            for shift in ("uniform", "backward_lt-50"):
+                row = fake_row(method=method, recipe=recipe, top1=top1, shift=shift, checkpoint_sha256=method)
+                rows.store(rows.path(tmp_path, method + recipe, "mean", row.shift, row.row_id), row)
     made = section(tmp_path)
     assert made is not None
     check(made)
