@@ -45,7 +45,9 @@ class StreamHistory(StreamAdapter):
     def reader(self, evidence: Evidence, expert_priors: ExpertPriors) -> "HistoryReader":
         assert evidence.source is not None  # `missing` refused it
         answered = target_prior(expert_priors)
-        kept = {"recent": answered[None]} if self.window else {"total": answered, "batches": np.array(1)}
+        kept = {"total": answered, "batches": np.array(1)}
+        if self.window:
+            kept = {"recent": np.vstack([np.zeros((self.window - 1, len(answered))), answered]), "batches": np.array(1)}
         known, experts = confusion(evidence.source, "soft"), len(expert_priors.values)
         return HistoryReader(kept | {"prior": answered}, self.first, known, answered, self.window, experts)
 
@@ -70,8 +72,9 @@ class HistoryReader(Reader):
     def _remember(self, estimate: PerClass) -> PerClass:
         """Return the mean of the estimates that count, `estimate` the last of them."""
         if self.window:
-            self.memory["recent"] = np.vstack([self.memory["recent"], estimate])[-self.window :]
-            return np.asarray(self.memory["recent"].mean(axis=0))
+            self.memory["recent"] = np.vstack([self.memory["recent"][1:], estimate])
+            self.memory["batches"] = np.minimum(self.memory["batches"] + 1, self.window)
+            return np.asarray(self.memory["recent"][-int(self.memory["batches"]) :].mean(axis=0))
         self.memory["total"] = self.memory["total"] + estimate
         self.memory["batches"] = self.memory["batches"] + 1
         return np.asarray(self.memory["total"] / self.memory["batches"])

@@ -69,7 +69,7 @@ class LabelShiftAdapter(ClassifierMixin, BaseEstimator):
         prior = self._fitted(X)[0].prior
         if prior is None:
             raise ValueError(f"{self.adapter} estimates no class shares")
-        return prior
+        return prior.copy()
 
     def _chosen(self) -> Adapter:
         check_seed(self.seed)

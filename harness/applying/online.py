@@ -67,7 +67,7 @@ class OnlineAdapter:
     @property
     def prior(self) -> Prior:
         """The estimated class shares after the batches that were read, [C]."""
-        return self._begun().prior
+        return self._begun().prior.copy()
 
     def state(self) -> dict[str, np.ndarray]:
         """Return all that is remembered of the stream: arrays whose size does not depend on its length."""

@@ -259,7 +259,7 @@ def test_views_are_read_where_the_adapter_reads_them() -> None:
     np.testing.assert_allclose(found, softmax(fitted.predict(evidence), axis=1), rtol=1e-4, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", STREAMS)
+@pytest.mark.parametrize("name", [*STREAMS, "stream_history:window=3", "stream_flh_ftl:most=4", "stream_rogd"])
 def test_a_state_goes_on(name: str, tmp_path: Path) -> None:
     evidence, _ = shown()
     whole, first, second = (OnlineAdapter(name) for _ in range(3))
@@ -315,6 +315,18 @@ def test_damaged_states_leave_what_was_known(name: str, harm: Callable[[np.ndarr
         model.restore(before | {name: harm(before[name])})
     for key, array in model.state().items():
         np.testing.assert_array_equal(array, before[key])
+
+
+def test_what_is_done_to_an_answer_changes_nothing() -> None:
+    """Shares may be those of a calibration that is kept for all that use the same source."""
+    evidence, _ = shown()
+    online, whole = OnlineAdapter("stream_history"), LabelShiftAdapter("choose")
+    for model in (online, whole):
+        known(model, evidence)
+    for ask in (lambda: online.prior, lambda: whole.estimate_prior(evidence.logits)):
+        before = ask().copy()
+        ask()[:] = 0
+        np.testing.assert_array_equal(ask(), before)
 
 
 def test_nothing_before_fit(tmp_path: Path) -> None:
