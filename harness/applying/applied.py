@@ -1,5 +1,6 @@
 """From evidence of unlabelled images to answers, estimated class shares and whether to trust them."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -61,9 +62,12 @@ class Applied:
     def plain(self) -> Int[np.ndarray, " images"]:
         return self.answers.plain
 
-    @property
+    @cached_property
     def class_names(self) -> tuple[str, ...]:
-        return self.read.class_names
+        """The classes' names; one that several classes have stands with each one's number."""
+        names = self.read.class_names
+        times = Counter(names)
+        return tuple(name if times[name] == 1 else f"{name} ({place})" for place, name in enumerate(names))
 
     @property
     def ids(self) -> tuple[str, ...] | None:

@@ -2,6 +2,7 @@
 
 import argparse
 import functools
+import io
 import os
 import sys
 import traceback
@@ -56,6 +57,8 @@ def command(main: Main) -> Main:
 
     @functools.wraps(main)
     def run(arguments: Sequence[str] | None = None) -> int:
+        if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+            sys.stdout.reconfigure(errors="backslashreplace")  # names that its encoding lacks are no failure
         try:
             status = main(arguments) or 0
             # Written out here, so that a reader that went away is met inside this function.

@@ -1,7 +1,9 @@
 """`python -m harness.apply`: answers for unlabelled images, from one file or two, written and judged."""
 
 import csv
+import io
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +211,15 @@ def test_one_line_an_image_in_every_format(tmp_path: Path) -> None:
     assert [line["class_without_adaptation"] for line in lines] == [NAMES[answer] for answer in made.plain]
 
 
+def test_names_that_two_classes_have_are_told_apart(tmp_path: Path) -> None:
+    file = write(tmp_path / "cranes.safetensors", class_names=["crane", *NAMES[1:5], "crane", *NAMES[6:]])
+    assert run(file, "--output", tmp_path / "predictions.csv").status == 0
+    made = apply(file)
+    assert made.class_names == ("crane (0)", *NAMES[1:5], "crane (5)", *NAMES[6:])
+    lines = list(csv.DictReader((tmp_path / "predictions.csv").open(encoding="utf-8", newline="")))
+    assert [line["class"] for line in lines] == [made.class_names[answer] for answer in made.classes]
+
+
 def test_shares_beside_the_answers(both: Path, tmp_path: Path) -> None:
     assert run(both, "--output", tmp_path / "predictions.csv").status == 0
     told = json.loads((tmp_path / "prior.json").read_text("utf-8"))
@@ -236,6 +247,15 @@ def test_the_summary_fits_a_terminal(both: Path, tmp_path: Path) -> None:
         found = run(*arguments)
         assert found.status == 0, found.err
         assert max(map(len, found.out.splitlines())) <= 100
+
+
+def test_names_that_a_terminal_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is not of UTF-8, or where output goes to a file on a system that takes another encoding."""
+    file = write(tmp_path / "night.safetensors", class_names=["caf\u00e9", *NAMES[1:]])
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    assert main([str(file)]) == 0
+    assert b"caf\\xe9" in written.getvalue()
 
 
 def test_nothing_is_done_in_a_dry_run(both: Path, tmp_path: Path) -> None:
