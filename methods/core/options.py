@@ -3,6 +3,7 @@
 import ast
 import importlib
 import importlib.util
+import inspect
 import math
 import sys
 from collections.abc import Mapping
@@ -88,7 +89,7 @@ def headline(module: str) -> str:
 def docstring(module: str) -> str:
     """Return a module's docstring, read without running a module that is not loaded."""
     if module in sys.modules:
-        return sys.modules[module].__doc__ or ""
+        return inspect.cleandoc(sys.modules[module].__doc__ or "")
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(module)

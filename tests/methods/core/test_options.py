@@ -1,5 +1,7 @@
 """Options on names: one text for one value, parsed back to the same value; everything else is refused."""
 
+import importlib
+import sys
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from methods import papers
-from methods.core.options import build, canonical_name, look_up, parse_value, split_name
+from methods.core.options import build, canonical_name, docstring, look_up, parse_value, split_name
 from shifts.common.errors import BadInput
 
 
@@ -119,3 +121,12 @@ def test_every_method_has_a_headline_that_begins_with_its_name() -> None:
     listed = dict(papers.names())
     assert list(listed) == list(papers.METHODS)
     assert all(line.startswith(name) for name, line in listed.items())
+
+
+def test_a_docstring_is_the_same_whether_or_not_its_module_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "methods.papers.softmax"
+    importlib.import_module(name)
+    loaded = docstring(name)
+    monkeypatch.delitem(sys.modules, name)
+    assert docstring(name) == loaded
+    assert name not in sys.modules
