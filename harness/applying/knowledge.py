@@ -88,8 +88,10 @@ def logits_of(given: Any) -> Float[np.ndarray, "images experts classes"]:
 def views_of(given: Any, shape: tuple[int, ...]) -> Float[np.ndarray, "pairs 2 images experts classes"]:
     """Return views of logits of this shape as float32. Raises ValueError as `logits_of`."""
     array = np.asarray(of_torch(given), dtype=np.float32)
-    if array.ndim != 5 or array.shape[1:] != (2, *shape) or not np.isfinite(array).all():
-        raise ValueError(f"views must be finite and [pairs, 2, {', '.join(map(str, shape))}], not {list(array.shape)}")
+    if array.ndim != 5 or array.shape[1:] != (2, *shape) or not len(array) or not np.isfinite(array).all():
+        raise ValueError(
+            f"views must be finite and [pairs >= 1, 2, {', '.join(map(str, shape))}], not {list(array.shape)}"
+        )
     return array
 
 

@@ -35,9 +35,8 @@ class OnlineAdapter:
         """
         made = adapters.get(self.adapter)
         if not isinstance(made, StreamAdapter):
-            raise ValueError(
-                f"{self.adapter} is not for a stream of unlabelled images; LabelShiftAdapter reads batches"
-            )
+            able = [name for name in adapters.ADAPTERS if isinstance(adapters.get(name), StreamAdapter)]
+            raise ValueError(f"{self.adapter} does not answer step by step; these do: {', '.join(able)}")
         if "order" in split_name(self.adapter)[1]:
             raise ValueError(f"{self.adapter}: images come in the order of the steps; leave out order")
         self.known_: Knowledge = knowledge(X, y, train_counts, expert_priors)

@@ -217,6 +217,9 @@ def test_adapters_that_do_not_fit() -> None:
     for kind, name in ((LabelShiftAdapter, "stream_em"), (LabelShiftAdapter, "oracle_prior"), (OnlineAdapter, "em")):
         with pytest.raises(ValueError, match=name):
             known(kind(name), evidence)
+    for name in ("em", "t3a", "stream_oracle"):
+        with pytest.raises(ValueError, match=f"{name} does not answer step by step; these do: stream_"):
+            known(OnlineAdapter(name), evidence)
     with pytest.raises(BadInput, match="allowed"):
         known(LabelShiftAdapter("emm"), evidence)
     model = LabelShiftAdapter()
@@ -251,6 +254,9 @@ def test_views_are_read_where_the_adapter_reads_them() -> None:
         model.fit(logits, np.arange(64) % CLASSES)
     with pytest.raises(ValueError, match="reads views"):
         model.step(logits)
+    for wrong in (views[:0], views[:, :, :3], views * np.nan):
+        with pytest.raises(ValueError, match="views must be finite and"):
+            model.step(logits, wrong)
     evidence = Evidence(logits.astype(np.float32), views=views.astype(np.float32))
     adapter = adapters.get("stream_sade")
     assert isinstance(adapter, StreamAdapter)
