@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from harness.pages.explorer import board
 from harness.pages.parts import Report
+from harness.pages.picks import HAVE, first, packed
 from harness.pages.sections.choice import NO_ANSWER
 from harness.pages.words import READING
 from harness.show import cells, drawing, ink
@@ -33,6 +34,7 @@ def render(report: Report, figures: Mapping[str, drawing.Drawing]) -> str:
     environment.filters["anchor"] = anchor
     environment.globals.update(cell=cells.text, numeric=_numeric)
     drawings, styles = _drawings(report.sections, figures)
+    picks = [pick for chapter in report.chapters for pick in chapter.picks]
     return environment.get_template("page.html").render(
         report=report,
         drawings=drawings,
@@ -40,6 +42,9 @@ def render(report: Report, figures: Mapping[str, drawing.Drawing]) -> str:
         light={name: light for name, (light, _) in ink.PAGE.items()},
         dark={name: dark for name, (_, dark) in ink.PAGE.items()},
         data=board([chapter.block for chapter in report.chapters]),
+        picks=packed(picks),
+        pick=first(picks),
+        have=HAVE,
         folded=FOLDED,
         summary=_summary(report),
         reading=READING,

@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from harness.pages.blocks import Block, blocks
+from harness.pages.picks import Pick, picks
 from harness.pages.sections import accuracy, adaptation, calibration, published, weights, whether
 from harness.pages.sections.choice import Choices, choices
 from harness.records.rows import Row
@@ -38,6 +39,7 @@ class Chapter:
 
     block: Block
     choices: Choices
+    picks: list[Pick]
     sections: list[Section]
 
 
@@ -62,7 +64,12 @@ class Report:
 def gather(results: Path, rows: list[Row]) -> Report:
     """Make the report of rows, and of what else lies in their results folder."""
     chapters = [
-        Chapter(block, choices(block), [section for part in OF_A_BLOCK if (section := part(block)) is not None])
+        Chapter(
+            block,
+            choices(block),
+            picks(block),
+            [section for part in OF_A_BLOCK if (section := part(block)) is not None],
+        )
         for block in blocks(rows)
     ]
     further = [section for name in OF_THE_FOLDER if (section := _of_the_folder(name, results)) is not None]

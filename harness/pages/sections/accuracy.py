@@ -96,14 +96,15 @@ def by_distance(block: Block) -> Section | None:
 
 def _lead(block: Block) -> str:
     sentences = []
+    several = len(block.shifts) > 1
+    over = f"means over the {len(block.shifts)} shifts run" if several else f"{block.measure} on {block.shifts[0]} runs"
     for key, title in SITUATIONS.items():
         lines = [line for line in block.of(key) if len(line.entries) == len(block.shifts)]
         if lines:
             best = max(lines, key=lambda line: line.mean)
             worst = min(lines, key=lambda line: line.mean)
             sentences.append(
-                f"{title}: means over the {len(block.shifts)} shifts run from {percent(worst.mean)} ({worst.name}) "
-                f"to {percent(best.mean)} ({best.name})."
+                f"{title}: {over} from {percent(worst.mean)} ({worst.name}) to {percent(best.mean)} ({best.name})."
             )
     return " ".join(sentences) or "No method was measured on all shifts of this block."
 

@@ -65,8 +65,8 @@ class Choices:
 
 
 NO_ANSWER = (
-    "There is no answer for these rows: no method with an adapter has all eleven published shifts (--shift all), or an "
-    "order-free one, with the same train seeds."
+    "There is no answer over several shifts: no method with an adapter has all eleven published shifts (--shift all), "
+    "or an order-free one, with the same train seeds."
 )
 
 

@@ -21,6 +21,68 @@
   theme.hidden = false;
   showTheme();
 
+  // The first screen: what a reader has, on which shifts and data, fills one sentence and one figure.
+  (function () {
+    var form = document.getElementById("chooser");
+    if (form === null) { return; }
+    var all = JSON.parse(document.getElementById("picks").textContent), box = document.getElementById("bars");
+    var over = document.getElementById("over"), setting = document.getElementById("setting");
+    var list = box.querySelector("ol"), pattern = list.querySelector("li"), said = document.getElementById("pick");
+
+    function fits(want) {
+      return all.picks.filter(function (pick) {
+        return want.every(function (value, place) { return value === null || pick[place] === value; });
+      });
+    }
+
+    function fill(select, texts, places, chosen) {
+      select.replaceChildren.apply(select, places.map(function (place) {
+        return new Option(texts[place], place, false, place === chosen);
+      }));
+    }
+
+    function places(found, place) {
+      return found.map(function (pick) { return pick[place]; })
+        .filter(function (value, index, values) { return values.indexOf(value) === index; });
+    }
+
+    function bar(values, scale) {
+      var line = pattern.cloneNode(true), wide = 100 / (scale[1] - scale[0]);
+      line.className = values[4] ? "best" : "";
+      line.querySelector(".name").textContent = all.names[values[0]];
+      line.querySelector(".range").style.left = wide * (values[2] - scale[0]) + "%";
+      line.querySelector(".range").style.width = wide * (values[3] - values[2]) + "%";
+      line.querySelector(".dot").style.left = wide * (values[1] - scale[0]) + "%";
+      line.querySelector(".value").textContent = values[1].toFixed(1) + " %";
+      line.querySelector(".hidden").textContent = values[4] ? "cannot be told apart from the best" : "below the best";
+      return line;
+    }
+
+    function show() {
+      var on = Number(setting.value), shifts = places(fits([on]), 1), kept = Number(over.value);
+      var where = shifts.indexOf(kept) < 0 ? shifts[0] : kept;
+      fill(over, all.overs, shifts, where);
+      var here = fits([on, where]), tests = places(here, 2);
+      // What was not measured here cannot be chosen.
+      Array.from(form.elements.test).forEach(function (input) { input.disabled = tests.indexOf(input.value) < 0; });
+      if (tests.indexOf(form.elements.test.value) < 0) { form.elements.test.value = tests[0]; }
+      var kinds = places(fits([on, where, form.elements.test.value]), 3);
+      form.elements.source.disabled = kinds.length < 2;
+      if (kinds.length < 2) { form.elements.source.checked = kinds[0] === 1; }
+      var pick = fits([on, where, form.elements.test.value, Number(form.elements.source.checked)])[0], scale = pick[5];
+      said.textContent = pick[4];
+      list.replaceChildren.apply(list, pick[6].map(function (values) { return bar(values, scale); }));
+      box.querySelectorAll(".axis span").forEach(function (end, place) { end.textContent = scale[place] + " %"; });
+    }
+
+    fill(setting, all.settings, all.settings.map(function (_, place) { return place; }), 0);
+    fill(over, all.overs, places(fits([0]), 1), -1);
+    form.addEventListener("change", show);
+    form.addEventListener("submit", function (event) { event.preventDefault(); });
+    form.hidden = false;
+    show();
+  }());
+
   // The table of all results.
   var source = document.getElementById("data");
   if (source === null) { return; }

@@ -152,6 +152,80 @@ def test_it_opens_with_every_result_at_hand(browser: Any) -> None:
     assert state(browser) == ""
 
 
+def said(browser: Any) -> str:
+    text: str = browser.find_element("id", "pick").text
+    return text
+
+
+def bars(browser: Any) -> list[str]:
+    """What each line of the first figure says, to who hears it too."""
+    lines: list[str] = browser.execute_script(
+        "return [...document.querySelectorAll('#bars li')].map(line => [...line.children].map(part => "
+        "part.textContent.trim()).filter(Boolean).join('; '))"
+    )
+    return lines
+
+
+def test_the_chooser_fills_sentence_and_figure(browser: Any) -> None:
+    from selenium.webdriver.support.ui import Select
+
+    whole, figure = said(browser), bars(browser)
+    assert whole.startswith("With the unlabelled test set at hand, over the 11 published shifts: ")
+    assert figure[0].split("; ")[0] in whole
+    assert figure[0].endswith("cannot be told apart from the best")
+    browser.find_element("css selector", "#chooser [value=inductive]").click()
+    nothing = bars(browser)
+    assert said(browser).startswith("With no test data at hand, over the 11 published shifts: ")
+    assert all("no adaptation" in line for line in nothing)
+    Select(browser.find_element("id", "over")).select_by_visible_text("uniform")
+    assert said(browser).startswith("With no test data at hand, on uniform: ")
+    assert bars(browser) != nothing
+    places = browser.execute_script("return [...document.querySelectorAll('#bars .dot')].map(dot => dot.style.left)")
+    assert all(0 <= float(place.rstrip("%")) <= 100 for place in places)
+    Select(browser.find_element("id", "over")).select_by_index(0)
+    browser.find_element("css selector", "#chooser [value=transductive]").click()
+    assert (said(browser), bars(browser)) == (whole, figure), "as the page was without the script"
+
+
+def test_what_was_not_measured_cannot_be_chosen(browser: Any) -> None:
+    for selector in ("[value=stream]", "[name=source]"):
+        assert not browser.find_element("css selector", f"#chooser {selector}").is_enabled()
+
+
+@pytest.mark.parametrize("size", [PHONE, (1300, 900)])
+def test_the_chooser_by_keyboard(browser: Any, address: str, size: tuple[int, int]) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    screen(browser, *size)
+    again(browser, address)
+    browser.find_element("id", "theme").send_keys(Keys.TAB)
+    assert browser.switch_to.active_element.get_attribute("value") == "transductive"
+    browser.switch_to.active_element.send_keys(Keys.ARROW_UP)
+    assert said(browser).startswith("With no test data at hand, over the 11")
+    browser.switch_to.active_element.send_keys(Keys.TAB)
+    assert browser.switch_to.active_element.get_attribute("id") == "over"
+    assert browser.execute_script("return getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    browser.switch_to.active_element.send_keys(Keys.ARROW_DOWN)
+    assert ", on forward_lt-50: " in said(browser)
+    width = "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+    wide, seen = browser.execute_script(width)
+    assert wide == seen
+
+
+def test_the_chooser_is_read_aloud(browser: Any) -> None:
+    nodes = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    named = {(node["role"]["value"], node.get("name", {}).get("value", "")) for node in nodes if not node["ignored"]}
+    assert {("group", "You have"), ("radio", "no test images"), ("checkbox", "labelled source images besides")} <= named
+    assert {("combobox", "Test shifts"), ("combobox", "Data, training set, recipe")} <= named
+    assert browser.find_element("id", "pick").get_attribute("aria-live") == "polite"
+
+
+def test_the_first_screen_fits(browser: Any) -> None:
+    """Sentence, figure and chooser are seen without scrolling."""
+    bottom = "return document.querySelector('#bars ol').getBoundingClientRect().bottom"
+    assert browser.execute_script(bottom) < DESKTOP[1]
+
+
 def test_a_click_sorts_and_another_turns_round(browser: Any) -> None:
     browser.find_element("id", "more").click()
     head(browser, "top-1 %").click()
@@ -243,7 +317,7 @@ def test_a_broken_link_shows_everything(browser: Any, address: str, bad: str) ->
 
 
 def test_a_hostile_name_is_only_text(browser: Any) -> None:
-    assert browser.execute_script("return document.querySelectorAll('script').length") == 2
+    assert browser.execute_script("return document.querySelectorAll('script').length") == 3
     choose(browser, "method", HOSTILE)
     assert set(column(browser, "method")) == {HOSTILE}
 
@@ -301,7 +375,11 @@ def test_without_scripts_the_answer_and_the_tables_are_there(browser: Any, addre
         browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
     texts = {node.get("name", {}).get("value", "") for node in tree["nodes"] if not node["ignored"]}
     assert any("Without it, the tables above hold the accuracy" in text for text in texts)
-    assert any(text.startswith("With no test data at hand, over 11 shifts: ") for text in texts)
+    assert any(
+        text.startswith("With the unlabelled test set at hand, over the 11 published shifts: ") for text in texts
+    )
+    assert "What to use" in texts
+    assert not texts & {"You have", "Test shifts"}, "what does nothing is not there"
     assert "Dark theme" not in texts
 
 

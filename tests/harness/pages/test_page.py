@@ -170,7 +170,7 @@ def test_hostile_names_are_text_everywhere(tmp_path: Path) -> None:
     document = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     page = Page(document)
     assert "<script>alert" not in document
-    assert len(page.scripts) == 2
+    assert len(page.scripts) == 3
     assert HOSTILE in page.text
     assert HOSTILE in {line["method"] for line in page.results()}
     shown = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
@@ -186,8 +186,10 @@ def test_hostile_names_are_text_everywhere(tmp_path: Path) -> None:
 def test_one_row_of_one_shift_makes_a_report(tmp_path: Path) -> None:
     result = reported(stored(tmp_path / "results", [fake_row()]), tmp_path / "out")
     assert result.status == 0, result.err
-    assert "There is no answer for these rows" in result.out
-    assert "There is no answer for these rows" in Page((tmp_path / "out/index.html").read_text()).text
+    assert "There is no answer over several shifts" in result.out
+    text = Page((tmp_path / "out/index.html").read_text()).text
+    assert "There is no answer over several shifts" in text
+    assert "With no test data at hand, on backward_lt-50: sade, no adaptation is right on 50.0 %" in text
 
 
 def test_analyses_without_rows_make_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
