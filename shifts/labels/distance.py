@@ -40,6 +40,31 @@ def js_divergence(p: Float[np.ndarray, " classes"], q: Float[np.ndarray, " class
     return float(np.clip(sum((side * np.log(2 * (side / whole))).sum() for side, whole in shares) / 2, 0, np.log(2)))
 
 
+def relative_error(p: Float[np.ndarray, " classes"], q: Float[np.ndarray, " classes"], images: int) -> float:
+    """Return RAE(p, q), the mean over classes of |p_c - q_c| / q_c: estimate p, truth q of a set of `images` images.
+
+    Both are smoothed first, (p_c + e) / (1 + C e) with e = 1 / (2 images), since a class may have no image.
+    Source: Gonzalez, Castano, Chawla and del Coz, "A Review on Quantification Learning", ACM Computing Surveys 2017.
+
+    Raises ValueError as `total_variation`.
+    """
+    added = 1 / (2 * images)
+    first, second = ((side + added) / (1 + len(side) * added) for side in _two(p, q))
+    return float((np.abs(first - second) / second).mean())
+
+
+def match_distance(p: Float[np.ndarray, " classes"], q: Float[np.ndarray, " classes"]) -> float:
+    """Return NMD(p, q) = sum_k |sum_{c <= k} (p_c - q_c)| / (C - 1), in [0, 1]: how far along the classes mass is off.
+
+    The order of the classes counts: give them from head to tail.
+    Source: Sakai, "Comparing Two Binned Probability Distributions for Information Access Evaluation", SIGIR 2018.
+
+    Raises ValueError as `total_variation`.
+    """
+    first, second = _two(p, q)
+    return float(np.abs(np.cumsum(first - second)[:-1]).sum() / max(len(first) - 1, 1))
+
+
 def etvd(priors: Float[np.ndarray, "experts classes"]) -> float:
     """Return the environment total variation distance: the largest TV between two experts' environments, in [0, 1].
 

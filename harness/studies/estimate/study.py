@@ -34,14 +34,17 @@ from methods.jobs.job import TrainingJob
 from methods.jobs.request import TrainingRequest
 from shifts.common.errors import BadInput, WorkFailed
 from shifts.images.catalog import Dataset
-from shifts.labels.distance import js_divergence, total_variation
+from shifts.labels.distance import js_divergence, match_distance, relative_error, total_variation
 from shifts.labels.draw import draw_with_replacement
 from shifts.labels.profiles import class_rank, sized_counts
 from shifts.labels.shift import MAX_SEED, Shift, class_prior
 from shifts.sets.request import ShiftRequest
 
-WITHOUT = ("calibrated", "routed")
+WITHOUT = ("calibrated", "routed", "t3a", "lame", "tent_head", "shot_head")
 """Adapters that estimate nothing."""
+
+ERRORS = ("tv", "js", "tv_target", "rae", "nmd")
+"""Fields of a row: TV and JS of the estimate to the truth, TV of the prior that the mean answers for, RAE and NMD."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,17 +115,18 @@ class EstimateStudy(Study):
         total = len(draws) * self.request.trials * len(usable)
         with tqdm(total=total, desc=f"estimates {model.title}", delay=2, leave=False, disable=None) as bar:
             for drawn in draws:
-                errors: dict[int, list[tuple[float, float, float]]] = {number: [] for number in range(len(usable))}
+                errors: dict[int, list[tuple[float, ...]]] = {number: [] for number in range(len(usable))}
                 for number in range(self.request.trials):
                     trial = trial_of(drawn.dataset, drawn.shift, pool.train_counts, self.request.set_size, number)
                     shown = pool.evidence.take(trial.indices)
+                    rank = class_rank(pool.train_counts, drawn.dataset.rank_by_index)
                     for place, adapter in enumerate(usable):
-                        errors[place].append(_errors(adapter, pool, shown, trial.prior, number))
+                        errors[place].append(_errors(adapter, pool, shown, trial.prior, number, rank))
                         bar.update()
                 yield [
                     {name: value for name, value in known.items() if name in EstimateRow.__dataclass_fields__}
-                    | {"n": self.request.set_size, "trials": self.request.trials}
-                    | dict(zip(("tv", "js", "tv_target"), map(list, zip(*errors[place], strict=True)), strict=True))
+                    | {"n": self.request.set_size, "trials": self.request.trials, "classes": len(pool.train_counts)}
+                    | dict(zip(ERRORS, map(list, zip(*errors[place], strict=True)), strict=True))
                     for place, adapter in enumerate(usable)
                     for known in [declared(adapter, pool.evidence, pool.expert_priors)]
                 ]
@@ -166,14 +170,19 @@ def _estimator(text: str) -> Adapter:
 
 
 def _errors(
-    adapter: Adapter, pool: PoolEvidence, shown: Evidence, prior: Float[np.ndarray, " classes"], seed: int
-) -> tuple[float, float, float]:
-    """Return TV and JS of an adapter's estimate to the truth, and TV of the prior that the mean answers for.
+    adapter: Adapter,
+    pool: PoolEvidence,
+    shown: Evidence,
+    prior: Float[np.ndarray, " classes"],
+    seed: int,
+    rank: Int[np.ndarray, " classes"],
+) -> tuple[float, ...]:
+    """Return ERRORS of an adapter's estimate.
 
-    prior: the truth, [C].
+    prior: the truth, [C]; rank: of each class, 0 = head.
     Raises WorkFailed for an adapter that makes no estimate.
     """
-    answered = target_prior(pool.expert_priors)
+    answered, order = target_prior(pool.expert_priors), np.argsort(rank)
     estimate = answered
     if not isinstance(adapter, Mean):
         fitted = adapter.fit(shown, pool.train_counts, pool.expert_priors, seed)
@@ -184,4 +193,6 @@ def _errors(
         total_variation(estimate, prior),
         js_divergence(estimate, prior),
         total_variation(answered, prior),
+        relative_error(estimate, prior, len(shown.logits)),
+        match_distance(estimate[order], prior[order]),
     )

@@ -21,7 +21,7 @@ from harness.studies.why.findings import Finding
 STORED: dict[type, tuple[int, str]] = {
     Row: (90, "60c958ce871b"),
     LabelRow: (66, "c863d1597ddd"),
-    EstimateRow: (48, "c4dadec9f3be"),
+    EstimateRow: (51, "0b35f98f9969"),
     RouteRow: (51, "d8e5a1786865"),
     MeasuredRow: (49, "cfccd64a345c"),
     SweepRow: (53, "e7e5d57eb8a7"),

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from shifts.common.errors import BadInput
-from shifts.labels.distance import etvd, js_divergence, total_variation, tv_experts_test_mean
+from shifts.labels.distance import (
+    etvd,
+    js_divergence,
+    match_distance,
+    relative_error,
+    total_variation,
+    tv_experts_test_mean,
+)
 from shifts.labels.profiles import class_rank, held_out, sized_counts, train_counts
 from shifts.labels.shift import Shift, class_counts, class_prior, published_shifts
 
@@ -164,6 +171,18 @@ def test_sets_of_a_given_size() -> None:
     assert counts.max() > TEST_POOL[0], "no pool gives that without replacement"
     backward = class_prior(Shift("backward_lt", 50), TEST_POOL, RANK)
     assert sized_counts(backward, 2486).tolist() == class_counts(Shift("backward_lt", 50), TEST_POOL, RANK).tolist()
+
+
+def test_relative_error_and_match_distance_by_hand() -> None:
+    truth, estimate = np.array([0.5, 0.5, 0]), np.array([0.25, 0.5, 0.25])
+    added = 1 / 20
+    smooth = [(side + added) / 1.15 for side in (truth, estimate)]
+    assert relative_error(estimate, truth, 10) == pytest.approx(np.mean(np.abs(smooth[1] - smooth[0]) / smooth[0]))
+    assert relative_error(truth, truth, 10) == 0
+    assert match_distance(estimate, truth) == pytest.approx((0.25 + 0.25) / 2)
+    assert match_distance(np.array([1.0, 0, 0]), np.array([0, 0, 1.0])) == 1
+    assert match_distance(np.array([1.0, 0, 0]), np.array([0, 1.0, 0])) == 0.5
+    assert match_distance(np.ones(1), np.ones(1)) == 0
 
 
 def test_js_divergence() -> None:

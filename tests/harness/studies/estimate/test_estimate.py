@@ -1,5 +1,6 @@
 """Errors of estimated test priors: the sets, the figures, the command end to end, the part of the report."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,10 @@ from harness.evidence import files as evidence
 from harness.studies.estimate import section as estimates
 from harness.studies.estimate.rows import EstimateRow
 from harness.studies.estimate.study import trial_of
+from harness.studies.estimate.text import render
 from methods.core.priors import target_prior
 from shifts.images.catalog import Dataset, load
-from shifts.labels.distance import js_divergence, total_variation
+from shifts.labels.distance import js_divergence, match_distance, relative_error, total_variation
 from shifts.labels.shift import Shift
 from tests.harness.small import Result, call, one_line, random_pool, stamps
 
@@ -78,10 +80,30 @@ def test_figures_are_those_of_the_adapters(estimated: tuple[Path, Result], datas
             assert estimate is not None
             assert row.tv[number] == pytest.approx(total_variation(estimate, made.prior))
             assert row.js[number] == pytest.approx(js_divergence(estimate, made.prior))
+            order = np.argsort(-pool.train_counts, kind="stable")
+            assert row.rae is not None
+            assert row.nmd is not None
+            assert row.classes == len(answered)
+            assert row.rae[number] == pytest.approx(relative_error(estimate, made.prior, 300))
+            assert row.nmd[number] == pytest.approx(match_distance(estimate[order], made.prior[order]))
             assert row.tv_target[number] == pytest.approx(total_variation(answered, made.prior))
         assert (row.source_n > 0) == (row.label_access == "source") == (row.adapter in ("em_bcts", "rlls"))
     assert all(name in result.out for name in (*ADAPTERS, "-- sade", "-- softmax", "dirichlet-1-s0"))
     assert max(map(len, result.out.split("stored:")[0].splitlines())) <= 120
+
+
+def test_the_other_errors_stand_below_and_rows_without_them_do_not(estimated: tuple[Path, Result]) -> None:
+    results, result = estimated
+    assert "dirichlet-1-s0 AE" in result.out
+    found = EstimateRow.files().load_all(results)
+    old = [asdict(row) | {"schema_version": 1} for row in found]
+    for values in old:
+        for name in ("rae", "nmd", "classes"):
+            del values[name]
+    read = [EstimateRow.files().kind.parse(values) for values in old]
+    assert [row.tv for row in read] == [row.tv for row in found]
+    assert {row.rae for row in read} == {None}
+    assert "AE" not in render(read, [row.shift for row in read[:1]]).split("TV: total")[0]
 
 
 def test_one_adapter_by_two_names_counts_once(asked: list[str], tmp_path: Path) -> None:
