@@ -82,14 +82,24 @@ WIDTH = 100
 def as_text(table: Table) -> str:
     """Return a table as aligned text under its caption. Floats have three decimals, None is a dash.
 
-    A table wider than WIDTH gets narrower gaps, then fewer decimals.
+    A table wider than WIDTH gets narrower gaps, then fewer decimals, then shorter texts.
     """
-    for digits, gap in ((3, 2), (3, 1), (2, 2), (2, 1)):
-        left = [all(isinstance(cell, str) for cell in column) for column in zip(*table.rows, strict=True)]
-        lines = aligned(table.columns, [[_text(cell, digits) for cell in row] for row in table.rows], left, gap)
+    tries = [(3, 2, WIDTH), (3, 1, WIDTH), (2, 2, WIDTH), *((2, 1, most) for most in (WIDTH, 24, 20, 16, 12))]
+    left = [all(isinstance(cell, str) for cell in column) for column in zip(*table.rows, strict=True)]
+    for digits, gap, most in tries:
+        cells = [[cut(_text(cell, digits), most) for cell in row] for row in table.rows]
+        lines = aligned(table.columns, cells, left, gap)
         if max(map(len, lines)) <= WIDTH:
             break
     return "\n".join([*wrap(table.caption, WIDTH), *lines])
+
+
+def cut(text: str, most: int) -> str:
+    """Return a text of at most `most` letters; a longer one loses its middle, so that both ends tell it from others."""
+    if len(text) <= most:
+        return text
+    end = (most - 3) // 3
+    return f"{text[: most - 3 - end]}...{text[len(text) - end :]}"
 
 
 def _text(cell: Cell, digits: int) -> str:

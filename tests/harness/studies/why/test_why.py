@@ -247,6 +247,17 @@ def test_a_wide_table_gets_narrower() -> None:
     assert widest(16)[3] == " ".join(["    -"] * 16)
 
 
+def test_long_names_are_cut_in_the_middle_where_a_table_is_too_wide() -> None:
+    names = [f"prl:variant=preference_weighted,seed={number}" for number in range(2)]
+    table = Table("wide", ("method", *"abcdefghijkl"), tuple((name, *(0.12345,) * 12) for name in names))
+    lines = as_text(table).splitlines()[2:]
+    assert max(map(len, lines)) <= 100
+    assert len({line.split()[0] for line in lines}) == 2
+    assert all(line.startswith("prl:") for line in lines)
+    short = Table("narrow", ("method", "a"), ((names[0], 0.1),))
+    assert names[0] in as_text(short)
+
+
 @pytest.fixture
 def rows_alone(tmp_path: Path) -> Path:
     """The committed rows without what `harness.why` found over many models."""
