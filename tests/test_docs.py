@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import yaml
 
 from harness.__main__ import VERBS
 from harness.pages import cards, overview
@@ -142,3 +143,10 @@ def test_the_program_that_readme_shows_prints_what_readme_says(tmp_path: Path, o
     printed = re.findall(r"(\w+) +([\d.]+) %", program)
     assert len(printed) == 3
     assert all(f"`{adapter} {figure} %`" in text for adapter, figure in printed)
+
+
+def test_the_site_has_every_page() -> None:
+    """`mkdocs build` makes the site; here it is only held that no page is missing from its contents."""
+    asked = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
+    listed = [page for one in asked for page in (one["Cards"] if isinstance(one, dict) else [one])]
+    assert sorted(listed) == sorted(str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md"))
