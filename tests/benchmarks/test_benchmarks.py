@@ -107,6 +107,7 @@ def test_the_eleven_sets_have_their_published_sizes() -> None:
     assert sum(map(len, parts._drawn(work))) == 52_832
 
 
+@pytest.mark.exhaustive
 def test_the_command_writes_what_it_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     where = tmp_path / "figures.json"
     main(["--parts", "learning", "--rounds", "1", "--images", "5000", "--device", "cpu", "--output", str(where)])
@@ -163,6 +164,7 @@ def test_growth_is_that_of_our_own_time() -> None:
     assert adapting.growth(seconds) == {"BCTS, time for 4x classes": 5.0}
 
 
+@pytest.mark.exhaustive
 def test_unlabelled_images_are_answered_whole_and_as_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(applying, "CLASSES", 20)
     monkeypatch.setattr(applying, "SOURCE", 200)

@@ -21,6 +21,7 @@ def blocks() -> list[list[str]]:
     return [shlex.split(line)[2:] for block in found for line in block.splitlines()]
 
 
+@pytest.mark.exhaustive
 def test_the_journey(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     example = [sys.executable, str(ROOT / "examples" / "own_model.py"), "my-model.safetensors"]

@@ -75,9 +75,8 @@ def two(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 def of_two(names: Iterable[str]) -> pytest.MarkDecorator:
-    """Ask for `two` of each case; those that are not quick are exhaustive."""
-    slow = pytest.mark.exhaustive
-    asked = [pytest.param(name, marks=() if name in QUICK else slow) for name in names]
+    """Ask for `two` of each case; by default one test alone looks at the quick ones, so that they are made once."""
+    asked = [pytest.param(name, marks=pytest.mark.exhaustive) for name in names]
     return pytest.mark.parametrize("two", asked, indirect=True)
 
 
@@ -94,6 +93,14 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Alone:
 def difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
     assert one.keys() == other.keys()
     return max(float((one[name] - other[name]).abs().max()) for name in one)
+
+
+def test_two_processes_reach_the_weights_of_one_in_the_quick_cases(folder: Path, alone: Alone) -> None:
+    names = [name for name in QUICK if name.removesuffix(", accumulated") in EQUAL]
+    assert len(names) >= 2
+    for name in names:
+        weights, _ = load_tensors(folder / "0" / f"{name}.safetensors")
+        assert difference(weights, alone(name.removesuffix(", accumulated"))[0]) < NEAR
 
 
 @of_two([*EQUAL, *(f"{name}, accumulated" for name in ACCUMULATED)])
@@ -123,6 +130,7 @@ def test_other_losses_are_near(two: dict[str, Any], alone: Alone) -> None:
     assert 1e-6 < float(apart / length) < 0.05
 
 
+@pytest.mark.exhaustive
 def test_going_on_in_another_number_of_processes(folder: Path, alone: Alone) -> None:
     expected, losses = alone("balpoe")
     grown, metadata = load_tensors(folder / "0" / "from one.safetensors")
@@ -136,6 +144,7 @@ def test_going_on_in_another_number_of_processes(folder: Path, alone: Alone) -> 
     assert difference(shrunk, expected) < NEAR
 
 
+@pytest.mark.exhaustive
 def test_only_the_main_process_writes_and_a_failure_of_one_is_every_ones(folder: Path) -> None:
     assert sorted(path.name for path in (folder / "1").iterdir()) == ["failed", "stopped"]
     for rank in "01":
