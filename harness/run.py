@@ -76,7 +76,8 @@ def ask(**options: object) -> Answer:
 
     session = request_of(RunRequest, found).session()
     session.work()
-    return Answer(session.entries(), session.table(found.top, None), session.notes)
+    entries = session.entries()
+    return Answer(entries, session.table(entries, found.top, None), session.notes)
 
 
 def _words(name: str, value: object) -> list[str]:

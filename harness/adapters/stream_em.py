@@ -17,8 +17,8 @@ import numpy as np
 from scipy.special import softmax
 
 from harness.adapters.parts.calibration import Calibration, uncalibrated
-from harness.adapters.parts.contract import PerClass, Prior, Weights
-from harness.adapters.parts.streams import Reader, StreamAdapter
+from harness.adapters.parts.contract import Prior
+from harness.adapters.parts.streams import CalibratedReader, StreamAdapter
 from harness.evidence.access import Access
 from harness.evidence.arrays import Evidence
 from methods.core.priors import LOG_FLOOR, ExpertPriors, normalise
@@ -42,7 +42,7 @@ class StreamEm(StreamAdapter):
         calibration = self.calibration(evidence, expert_priors)
         held = normalise(np.maximum(calibration.prior, LOG_FLOOR))
         counts, experts = self.batch * held, len(expert_priors.values)
-        return EmReader({"counts": counts}, self.first, calibration, held, self.memory, experts)
+        return EmReader({"counts": counts}, self.first, calibration, experts, held, self.memory)
 
     def calibration(self, evidence: Evidence, expert_priors: ExpertPriors) -> Calibration:
         """Return what logits are passed through first: here nothing, and they answer for the target prior."""
@@ -50,23 +50,16 @@ class StreamEm(StreamAdapter):
 
 
 @dataclass
-class EmReader(Reader):
+class EmReader(CalibratedReader):
     """Remembers the running counts [C]. held: the prior that calibrated posteriors hold under; kept: `memory`."""
 
-    calibration: Calibration
     held: Prior
     kept: float
-    experts: int
 
     def learn(self, batch: Evidence) -> None:
         logits = self.calibration.apply(batch.logits.mean(axis=1, dtype=np.float64))
         joint = softmax(logits, axis=1) / self.held * self.memory["counts"]
         self.memory["counts"] = self.kept * self.memory["counts"] + (joint / joint.sum(axis=1, keepdims=True)).sum(0)
-
-    def answer(self) -> tuple[Weights, PerClass]:
-        answer = self.calibration.corrected(self.experts, self.prior)
-        assert answer.bias is not None
-        return answer.weights, answer.bias
 
     @property
     def prior(self) -> Prior:

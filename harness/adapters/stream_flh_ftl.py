@@ -20,8 +20,8 @@ from typing import ClassVar
 import numpy as np
 
 from harness.adapters.parts.batches import BatchEstimator, batch_estimator
-from harness.adapters.parts.contract import PerClass, Prior, Weights
-from harness.adapters.parts.streams import First, Reader, StreamAdapter
+from harness.adapters.parts.contract import Prior
+from harness.adapters.parts.streams import CalibratedReader, First, StreamAdapter
 from harness.evidence.access import Access
 from harness.evidence.arrays import Evidence
 from methods.core.priors import ExpertPriors
@@ -54,15 +54,14 @@ class StreamFlhFtl(StreamAdapter):
             "batches": np.array(0),
             "prior": estimator.calibration.prior,
         }
-        return HistoriesReader(memory, self.first, estimator, experts)
+        return HistoriesReader(memory, self.first, estimator.calibration, experts, estimator)
 
 
 @dataclass
-class HistoriesReader(Reader):
+class HistoriesReader(CalibratedReader):
     """Remembers candidates: their means [most, C], the batches in each, and v; and the prior that they give."""
 
     estimator: BatchEstimator
-    experts: int
 
     def learn(self, batch: Evidence) -> None:
         estimate = self.estimator.estimate(batch)
@@ -86,11 +85,6 @@ class HistoriesReader(Reader):
             "batches": np.array(seen + 1),
             "prior": prior / prior.sum(),
         }
-
-    def answer(self) -> tuple[Weights, PerClass]:
-        found = self.estimator.calibration.corrected(self.experts, self.prior)
-        assert found.bias is not None
-        return found.weights, found.bias
 
     @property
     def prior(self) -> Prior:

@@ -24,8 +24,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from harness.adapters.parts.batches import BatchEstimator, batch_estimator
-from harness.adapters.parts.contract import PerClass, Prior, Ratios, Weights
-from harness.adapters.parts.streams import First, Reader, StreamAdapter
+from harness.adapters.parts.contract import PerClass, Prior, Ratios
+from harness.adapters.parts.streams import CalibratedReader, First, StreamAdapter
 from harness.evidence.access import Access
 from harness.evidence.arrays import Evidence
 from methods.core.priors import LOG_FLOOR, ExpertPriors
@@ -53,26 +53,20 @@ class StreamRogd(StreamAdapter):
         prior = estimator.calibration.prior
         error = ExpectedError(estimator.known / prior, estimator.labels)
         step, experts = np.sqrt(2 / self.horizon) / error.steepest(prior), len(expert_priors.values)
-        return GradientReader({"prior": prior}, self.first, estimator, error, step, experts)
+        return GradientReader({"prior": prior}, self.first, estimator.calibration, experts, estimator, error, step)
 
 
 @dataclass
-class GradientReader(Reader):
+class GradientReader(CalibratedReader):
     """Remembers p [C]."""
 
     estimator: BatchEstimator
     error: "ExpectedError"
     step: float
-    experts: int
 
     def learn(self, batch: Evidence) -> None:
         slope = self.error.gradient(self.prior, self.estimator.estimate(batch))
         self.memory = {"prior": onto_simplex(self.prior - self.step * slope)}
-
-    def answer(self) -> tuple[Weights, PerClass]:
-        found = self.estimator.calibration.corrected(self.experts, self.prior)
-        assert found.bias is not None
-        return found.weights, found.bias
 
     @property
     def prior(self) -> Prior:

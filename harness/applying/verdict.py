@@ -69,7 +69,7 @@ def verdict(
     if adapter.name == "mean":
         return None
     if _has_source(read):
-        return _with_source(read, adapted, plain, tried, seed)
+        return _with_source(read, adapter, adapted, plain, tried, seed)
     return _without_labels(read, adapted, tried, seed)
 
 
@@ -78,14 +78,17 @@ def _has_source(read: UnlabelledEvidence) -> bool:
 
 
 def _with_source(
-    read: UnlabelledEvidence, adapted: Fitted, plain: WeightedExperts, tried: Answers, seed: int
+    read: UnlabelledEvidence, adapter: Adapter, adapted: Fitted, plain: WeightedExperts, tried: Answers, seed: int
 ) -> Verdict:
-    evidence = read.evidence
+    evidence, estimator = read.evidence, EbEmRecal()
     if isinstance(adapted, Chosen) and isinstance(adapted.said, Expected):
         expected, told_by = adapted.said, "labelled source images"
     else:
-        estimate = EbEmRecal().fit(evidence, read.train_counts, read.expert_priors, seed)
         way = estimate_of(adapted)
+        if adapter == estimator and isinstance(way, WeightedExperts):
+            estimate = way
+        else:
+            estimate = estimator.fit(evidence, read.train_counts, read.expert_priors, seed)
         if isinstance(way, WeightedExperts):
             expected, told_by = measured(evidence, estimate, plain, way, seed), "labelled source images"
         else:

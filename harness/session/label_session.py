@@ -106,7 +106,7 @@ class LabelSession(RowSession):
         found = [label_rows.read(task.path).map for task in self.asked(model)]
         return f"{len(found)} rows, mean average precision {100 * sum(found) / len(found):.1f} %"
 
-    def answer(self) -> list[str]:
+    def answer(self, entries: Sequence[Any]) -> list[str]:
         """Return nothing: only one adapter applies."""
         return []
 
@@ -141,9 +141,9 @@ class LabelSession(RowSession):
         """Return the entries that such rows are in."""
         return board["multi_label"]["entries"]
 
-    def table(self, top: int, width: int | None) -> str:
-        """Return the table of what was asked for."""
-        return table.render(self.entries(), [str(shift) for shift in self.shifts])
+    def table(self, entries: Sequence[Any], top: int, width: int | None) -> str:
+        """Return entries as a table."""
+        return table.render(entries, [str(shift) for shift in self.shifts])
 
 
 def _initial_weights(job: TrainingJob) -> str:

@@ -156,19 +156,20 @@ class RowSession(EvidenceSession):
         """Return the entries that such rows are in."""
         return board["entries"]
 
-    def table(self, top: int, width: int | None) -> str:
-        """Return the table of what was asked for; `top` lines of each block (0: all)."""
-        return table.render(self.entries(), [str(shift) for shift in self.shifts], width, top)
+    def table(self, entries: Sequence[Any], top: int, width: int | None) -> str:
+        """Return entries as a table; `top` lines of each block (0: all)."""
+        return table.render(entries, [str(shift) for shift in self.shifts], width, top)
 
     def report(self, top: int) -> str:
         """Return the table with the notes before it and where everything was written after it."""
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         written = f"leaderboard: {self.results / 'leaderboard.json'}    rows: {rows.folder(self.results)}"
-        parts = [*(f"note: {note}" for note in self.notes), self.table(top, width), ""]
-        return "\n".join([*parts, *self.answer(), written])
+        entries = self.entries()
+        parts = [*(f"note: {note}" for note in self.notes), self.table(entries, top, width), ""]
+        return "\n".join([*parts, *self.answer(entries), written])
 
-    def answer(self) -> list[str]:
-        """Return the answer in a few lines, over the rows that the table is made of: other train seeds count, too."""
-        found = rows.named(self.results, (row_id for entry in self.entries() for row_id in entry["row_ids"]))
+    def answer(self, entries: Sequence[Any]) -> list[str]:
+        """Return the answer in a few lines, over the rows of entries: other train seeds count, too."""
+        found = rows.named(self.results, (row_id for entry in entries for row_id in entry["row_ids"]))
         told = of_run.lines(found, [str(shift) for shift in self.shifts])
         return [*told, ""] if told else []

@@ -23,7 +23,7 @@ RIDGE = 1e-8
 
 @dataclass(frozen=True, eq=False)
 class BatchEstimator:
-    """What turns a batch's mean posterior into an estimate; `known` are the source's posteriors [M, C], with labels."""
+    """The black-box estimator of a batch's label prior. known, labels: the source's posteriors [M, C], classes [M]."""
 
     calibration: Calibration
     matrix: Float[np.ndarray, "classes predictions"]

@@ -1,4 +1,4 @@
-"""What an adapter that decides whether to adapt comes to: one of two ways to answer, and why (no adapter)."""
+"""The result of an adapter that decides whether to adapt: one of two ways to answer, and why (no adapter)."""
 
 from dataclasses import dataclass, field
 

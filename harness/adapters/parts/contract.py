@@ -59,7 +59,7 @@ class Fitted(Protocol):
 
 @dataclass(frozen=True)
 class Mixture:
-    """What an estimate by EM rests on: posteriors softmax(slope * mean logits + bias) that hold under `prior`."""
+    """The posteriors behind an estimate by EM: softmax(slope * mean logits + bias), which hold under `prior`."""
 
     slope: float
     bias: PerClass

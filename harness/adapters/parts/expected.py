@@ -1,4 +1,4 @@
-"""What adapting is expected to win, told by calibrated posteriors or by labelled source images (no adapter).
+"""The gain that is expected of adapting, told by calibrated posteriors or by labelled source images (no adapter).
 
 With labelled source images accuracy is measured on them, each class weighted with its estimated share: adapting is
 trusted where it is expected to win, averaged over replicates of the estimate (`harness.adapters.parts.spread`) and of
@@ -36,7 +36,7 @@ class Expected:
 
     @property
     def adapt(self) -> bool:
-        """Whether adaptation is expected to win."""
+        """True where adaptation is expected to win."""
         return float(self.gains.mean()) > 0
 
 

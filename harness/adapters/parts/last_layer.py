@@ -1,4 +1,4 @@
-"""What adapters on stored features share: the last layer that is theirs, and answers that are kept (no adapter)."""
+"""The last layer, and answers that are kept, for adapters on stored features (no adapter)."""
 
 from dataclasses import dataclass
 

@@ -18,6 +18,7 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Float
 
+from harness.adapters.parts.calibration import Calibration
 from harness.adapters.parts.check import check_evidence
 from harness.adapters.parts.contract import Adapter, Counts, Logits, PerClass, Prior, Weights
 from harness.evidence.arrays import Evidence
@@ -61,9 +62,23 @@ class Reader(ABC):
         """The estimate of the label prior after the batches that were read."""
 
 
+@dataclass
+class CalibratedReader(Reader):
+    """A reader that answers with the calibrated mean of expert logits under its prior. experts: their number."""
+
+    calibration: Calibration
+    experts: int
+
+    def answer(self) -> tuple[Weights, PerClass]:
+        """Return the weights [E] of the calibrated mean and its correction [C] from the reference to the prior."""
+        found = self.calibration.corrected(self.experts, self.prior)
+        assert found.bias is not None
+        return found.weights, found.bias
+
+
 @dataclass(frozen=True)
 class Arriving:
-    """What images in batches of `batch` have, which arrive in an order; the last batch may be smaller."""
+    """Images that arrive in an order, in batches of `batch`; the last batch may be smaller."""
 
     batch: int = BATCH
     order: Order = "shuffled"

@@ -1,4 +1,4 @@
-"""Whether to adapt at all, told without a label of the test images (no adapter).
+"""The decision whether to adapt at all, taken without a label of the test images (no adapter).
 
 Without labelled source images nobody calibrates, and EM trusts posteriors that are not right: accuracy believed under
 its estimate q always says yes. So `em` is trusted only where all four hold, t being the prior that the model answers
@@ -55,7 +55,7 @@ MOST_NUMBERS = 2**25
 
 @dataclass(frozen=True)
 class Unlabelled:
-    """What the images themselves say of an estimate that no label backs; see above for each figure."""
+    """Four figures on an estimate that no label backs, told by the images themselves; see above for each."""
 
     held_out: float
     far: float
@@ -75,7 +75,7 @@ class Unlabelled:
 
     @property
     def adapt(self) -> bool:
-        """Whether the estimate is trusted."""
+        """True where the estimate is trusted."""
         return not self.reasons
 
     @property
