@@ -1,6 +1,6 @@
 """From stored rows to answers: who may compete, who is best, who cannot be told apart."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -49,12 +49,19 @@ def by_class(contest: Contest, field: Field | None = None) -> list[Answer]:
     ]
 
 
-def by_situation(contest: Contest, field: Field | None = None) -> list[Answer]:
-    """Return the answer for each situation of a user; with the standing of contenders where there is a field."""
+def by_situation(
+    contest: Contest, field: Field | None = None, asked: Container[tuple[str, str]] | None = None
+) -> list[Answer]:
+    """Return the answer for each situation of a user; with the standing of contenders where there is a field.
+
+    asked: the situations to answer, as (labels, test images) of what the user has; all where None.
+    """
     honest = [entrant for entrant in contest.entrants if not entrant.access.is_upper]
     classes = sorted({entrant.access for entrant in honest}, key=lambda access: access.rank)
     made = []
     for label, test in dict.fromkeys(access[1:] for access in classes):
+        if asked is not None and (label, test) not in asked:
+            continue
         gives = Access("none" if test == "inductive" else "estimated", label, test)
         words = situation_words(gives)
         admitted = [entrant for entrant in honest if entrant.access.within(gives)]

@@ -24,7 +24,7 @@ def lines(found: Sequence[Row], shifts: Sequence[str]) -> list[str]:
     """
     told = []
     for contest in contests(found, shifts):
-        by_access = {(one.access.labels, one.access.test): one for one in by_situation(contest)}
+        by_access = {(one.access.labels, one.access.test): one for one in by_situation(contest, asked=SITUATIONS)}
         told += [(words, *_best(by_access[given])) for given, words in SITUATIONS.items() if given in by_access]
     over = f"mean of {len(shifts)} shifts" if len(shifts) > 1 else "top-1"
     return aligned(("best", "method + adapter", over, ""), told, left=(True, True, False, True)) if told else []
