@@ -10,7 +10,9 @@ from pathlib import Path
 
 import joblib
 import numpy as np
+import pandas
 import pytest
+import torch
 from scipy.special import softmax
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -150,7 +152,6 @@ def test_refused(changes: dict[str, object], words: str) -> None:
 
 
 def test_tensors_of_torch_are_arrays() -> None:
-    torch = pytest.importorskip("torch")
     evidence, _ = shown()
     assert evidence.source is not None
     logits, source = (torch.tensor(array).bfloat16() for array in (evidence.logits, evidence.source.logits))
@@ -160,7 +161,6 @@ def test_tensors_of_torch_are_arrays() -> None:
 
 
 def test_columns_of_frames_keep_their_order() -> None:
-    pandas = pytest.importorskip("pandas")
     evidence, _ = shown()
     assert evidence.source is not None
     names = [f"class {number}" for number in range(CLASSES)]
